@@ -1,0 +1,209 @@
+//! Chapter R-5: would a source, configured so, migrate to a destination?
+
+use crate::model::ModelId;
+use crate::param::{Configuration, ParamName, Type, Value};
+use crate::program::{Description, Manifest, Model, Requires};
+use crate::version::{Setup, Version};
+use std::fmt;
+
+/// Every reason, not the first. No reason means compatible.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict(pub Vec<Reason>);
+
+impl Verdict {
+    /// Whether nothing speaks against the migration.
+    pub fn is_compatible(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("compatible");
+        }
+        for (i, reason) in self.0.iter().enumerate() {
+            write!(f, "{}{}: {reason}", if i == 0 { "" } else { "; " }, reason.requirement())?;
+        }
+        Ok(())
+    }
+}
+
+/// One reason why a migration would fail.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The list doesn't name it, and it can't be turned off.
+    #[error("`{0}` is not named and has no off value")]
+    CannotBeOff(ParamName),
+    /// Values that the destination doesn't take together.
+    #[error("{0}")]
+    Combination(Requires),
+    /// One side is described by parameters, the other by version strings.
+    #[error("one side is described by parameters, the other by version strings")]
+    FormDiffers,
+    /// The destination doesn't support the model.
+    #[error("model `{0}` is not supported")]
+    ModelUnknown(ModelId),
+    /// The destination doesn't know the parameter.
+    #[error("`{0}` is not known")]
+    ParameterUnknown(ParamName),
+    /// The parameter has another type there.
+    #[error("`{name}={value}` is not of type {there}")]
+    TypeDiffers {
+        /// The parameter.
+        name: ParamName,
+        /// Its value at the source.
+        value: Value,
+        /// Its type at the destination.
+        there: Type,
+    },
+    /// The destination doesn't allow the value.
+    #[error("`{0}={1}` is not allowed")]
+    ValueNotAllowed(ParamName, Value),
+    /// The destination doesn't have the version string.
+    #[error("version `{0}` is not known")]
+    VersionUnknown(Version),
+}
+
+/// What a reason is called, which requirement it stands on, and what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReasonInfo {
+    /// Stable name, for scripts.
+    pub id: &'static str,
+    /// The requirement it stands on.
+    pub cites: &'static str,
+    /// What it means.
+    pub means: &'static str,
+    /// What to do about it.
+    pub advice: &'static str,
+}
+
+/// All reasons there are, by id.
+#[rustfmt::skip]
+pub const REASONS: &[ReasonInfo] = &[
+    ReasonInfo { id: "cannot-be-off", cites: "R-5.2",
+        means: "the destination has a parameter that the source's list does not name and that has no off value",
+        advice: "give the parameter an off value with which interface and state are as before it existed" },
+    ReasonInfo { id: "combination", cites: "R-3.7",
+        means: "the destination allows each value but not all of them together",
+        advice: "configure the source with values that both sides allow together" },
+    ReasonInfo { id: "form-differs", cites: "R-4.6",
+        means: "one side describes the model by parameters and the other by version strings, which say nothing of each other",
+        advice: "describe both implementations in the same form" },
+    ReasonInfo { id: "model-unknown", cites: "R-2.1",
+        means: "the destination does not support the model; ids are compared byte for byte",
+        advice: "compare both ids letter by letter: a trailing slash or `www.` makes another model" },
+    ReasonInfo { id: "parameter-unknown", cites: "R-5.2",
+        means: "the source uses a parameter that the destination does not know",
+        advice: "set the parameter to its off value on the source, or use a newer destination" },
+    ReasonInfo { id: "type-differs", cites: "R-5.2",
+        means: "the destination knows the parameter with another type",
+        advice: "a parameter's type may not change; give the new meaning a new name" },
+    ReasonInfo { id: "value-not-allowed", cites: "R-5.2",
+        means: "the destination knows the parameter and does not allow the source's value",
+        advice: "configure the source with a value that both sides allow" },
+    ReasonInfo { id: "version-unknown", cites: "R-4.6",
+        means: "the destination does not have the source's version string",
+        advice: "start the source with a version that both sides have" },
+];
+
+impl Reason {
+    /// Its row in [`REASONS`].
+    pub fn info(&self) -> ReasonInfo {
+        let row = match self {
+            Reason::CannotBeOff(_) => 0,
+            Reason::Combination(_) => 1,
+            Reason::FormDiffers => 2,
+            Reason::ModelUnknown(_) => 3,
+            Reason::ParameterUnknown(_) => 4,
+            Reason::TypeDiffers { .. } => 5,
+            Reason::ValueNotAllowed(..) => 6,
+            Reason::VersionUnknown(_) => 7,
+        };
+        REASONS[row]
+    }
+
+    /// The requirement it stands on.
+    pub fn requirement(&self) -> &'static str {
+        self.info().cites
+    }
+
+    /// The parameter that is to blame, if one is.
+    pub fn parameter(&self) -> Option<&ParamName> {
+        match self {
+            Reason::CannotBeOff(name)
+            | Reason::ParameterUnknown(name)
+            | Reason::TypeDiffers { name, .. }
+            | Reason::ValueNotAllowed(name, _) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The value that is to blame, if one is.
+    pub fn value(&self) -> Option<&Value> {
+        match self {
+            Reason::TypeDiffers { value, .. } | Reason::ValueNotAllowed(_, value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// Checks a source's setup against what a destination supports. Needs no instance and
+/// disturbs nothing.
+///
+/// `setup` is a full one, valid at the source; `source` is the source's description of `model`.
+pub fn check(model: &ModelId, source: &Model, setup: &Setup, destination: &Manifest) -> Verdict {
+    let Some(there) = destination.models.get(model) else {
+        return Verdict(vec![Reason::ModelUnknown(model.clone())]);
+    };
+    Verdict(match (source, setup, there) {
+        (Model::Params(source), Setup::Params(configuration), Model::Params(there)) => {
+            check_list(&source.parameter_list(configuration), there)
+        }
+        (Model::Versions(_), Setup::Version(version), Model::Versions(there)) => {
+            if there.contains(version) {
+                vec![]
+            } else {
+                vec![Reason::VersionUnknown(version.clone())]
+            }
+        }
+        _ => vec![Reason::FormDiffers],
+    })
+}
+
+/// Checks a migration parameter list against a destination's description.
+pub fn check_list(list: &Configuration, there: &Description) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    for (name, value) in list {
+        match there.params.get(name) {
+            None => reasons.push(Reason::ParameterUnknown(name.clone())),
+            Some(param) if param.ty != value.ty() => reasons.push(Reason::TypeDiffers {
+                name: name.clone(),
+                value: value.clone(),
+                there: param.ty,
+            }),
+            Some(param) if !param.allows(value) => {
+                reasons.push(Reason::ValueNotAllowed(name.clone(), value.clone()));
+            }
+            Some(_) => {}
+        }
+    }
+    // what the list leaves out is set to off, so it must have an off.
+    for (name, param) in &there.params {
+        if !list.contains_key(name) && param.off.is_none() {
+            reasons.push(Reason::CannotBeOff(name.clone()));
+        }
+    }
+    let full = destination(list, there);
+    let broken = there.requires.iter().filter(|clause| !clause.holds(&full));
+    reasons.extend(broken.cloned().map(Reason::Combination));
+    reasons
+}
+
+/// The configuration that the destination is prepared with: the list, and all else off.
+pub fn destination(list: &Configuration, there: &Description) -> Configuration {
+    let off = there.params.iter().filter_map(|(name, param)| Some((name, param.off.as_ref()?)));
+    let mut full: Configuration = off.map(|(name, off)| (name.clone(), off.clone())).collect();
+    full.extend(list.iter().map(|(name, value)| (name.clone(), value.clone())));
+    full
+}

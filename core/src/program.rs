@@ -1,0 +1,245 @@
+//! Chapter R-8: what a device program says of itself, and starting instances of it.
+
+use crate::device::{Device, Outside};
+use crate::error::Error;
+use crate::model::ModelId;
+use crate::param::{Allowed, BadValue, Configuration, Param, ParamName, Type, Value};
+use crate::version::{Setup, Version};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Migration info: everything that a device program supports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// The models, by id.
+    pub models: BTreeMap<ModelId, Model>,
+}
+
+/// What is said of one model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// Parameters, with versions as their aliases (r1, r3).
+    Params(Description),
+    /// Version strings, which say all there is to say (r4, R-4.6).
+    Versions(Versions),
+}
+
+impl Model {
+    /// The latest configuration: the alias or string named as latest; without one, the
+    /// init values of the parameters or the last version string.
+    pub fn latest(&self) -> Setup {
+        match self {
+            Model::Versions(versions) => Setup::Version(versions.latest().clone()),
+            Model::Params(params) => {
+                let alias = params.latest.as_ref().and_then(|latest| params.versions.get(latest));
+                Setup::Params(alias.cloned().unwrap_or_else(|| params.init()))
+            }
+        }
+    }
+
+    /// What is wrong with a setup for this model; a full one, where it has parameters.
+    pub fn faults(&self, setup: &Setup) -> Vec<Culprit> {
+        match (self, setup) {
+            (Model::Params(description), Setup::Params(configuration)) => description.faults(configuration),
+            (Model::Versions(known), Setup::Version(version)) if known.contains(version) => vec![],
+            (_, Setup::Version(version)) => vec![Culprit::Version(version.clone())],
+            (Model::Versions(_), Setup::Params(configuration)) => {
+                configuration.keys().cloned().map(Culprit::Parameter).collect()
+            }
+        }
+    }
+}
+
+/// The version strings of an r4 model; at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versions {
+    strings: Vec<Version>,
+    latest: Version,
+}
+
+impl Versions {
+    /// Some strings, and which of them is the latest: the last one if it isn't said.
+    ///
+    /// `None` if there are none or the latest isn't among them.
+    pub fn new(strings: Vec<Version>, latest: Option<Version>) -> Option<Versions> {
+        let latest = latest.or_else(|| strings.last().cloned())?;
+        strings.contains(&latest).then_some(Versions { strings, latest })
+    }
+
+    /// Whether this string is one of them.
+    pub fn contains(&self, version: &Version) -> bool {
+        self.strings.contains(version)
+    }
+
+    /// The latest.
+    pub fn latest(&self) -> &Version {
+        &self.latest
+    }
+
+    /// All of them, in the order they were given.
+    pub fn strings(&self) -> &[Version] {
+        &self.strings
+    }
+}
+
+/// The parameters of a model, what its versions mean and which values go together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    /// The parameters.
+    pub params: BTreeMap<ParamName, Param>,
+    /// Aliases of full configurations.
+    pub versions: BTreeMap<Version, Configuration>,
+    /// The alias of the latest configuration, if one is named.
+    pub latest: Option<Version>,
+    /// Values that are only valid together.
+    pub requires: Vec<Requires>,
+}
+
+impl Description {
+    /// The configuration of a fresh instance.
+    pub fn init(&self) -> Configuration {
+        self.params.iter().map(|(name, param)| (name.clone(), param.init.clone())).collect()
+    }
+
+    /// The migration parameter list: a configuration without what is off.
+    pub fn parameter_list(&self, configuration: &Configuration) -> Configuration {
+        let off = |name| self.params.get(name).and_then(|param| param.off.as_ref());
+        let on = configuration.iter().filter(|(name, value)| off(*name) != Some(*value));
+        on.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// What is wrong with a full configuration.
+    pub fn faults(&self, configuration: &Configuration) -> Vec<Culprit> {
+        let mut culprits = Vec::new();
+        for (name, value) in configuration {
+            match self.params.get(name) {
+                None => culprits.push(Culprit::Parameter(name.clone())),
+                Some(param) if !param.allows(value) => {
+                    culprits.push(Culprit::Value(name.clone(), value.clone()));
+                }
+                Some(_) => {}
+            }
+        }
+        let absent = self.params.keys().filter(|name| !configuration.contains_key(*name));
+        culprits.extend(absent.cloned().map(Culprit::Absent));
+        let broken = self.requires.iter().filter(|clause| !clause.holds(configuration));
+        culprits.extend(broken.cloned().map(Culprit::Combination));
+        culprits
+    }
+}
+
+/// Where every parameter under `when` has one of the values, every one under `then` must have
+/// one of its values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requires {
+    /// `if`.
+    pub when: BTreeMap<ParamName, Allowed>,
+    /// `then`.
+    pub then: BTreeMap<ParamName, Allowed>,
+}
+
+impl Requires {
+    /// Whether a configuration satisfies it. A parameter without a value is not judged.
+    pub fn holds(&self, configuration: &Configuration) -> bool {
+        let is = |(name, set): (&ParamName, &Allowed)| configuration.get(name).map(|v| set.contains(v));
+        self.when.iter().any(|entry| is(entry) != Some(true))
+            || self.then.iter().all(|entry| is(entry) != Some(false))
+    }
+}
+
+/// Why an instance can't be created: every culprit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported(pub Vec<Culprit>);
+
+impl std::error::Error for Unsupported {}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, culprit) in self.0.iter().enumerate() {
+            write!(f, "{}{culprit}", if i == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+/// What of a configuration is not supported.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Culprit {
+    /// A parameter that has no value.
+    #[error("`{0}` has no value")]
+    Absent(ParamName),
+    /// Values that don't go together.
+    #[error("{0}")]
+    Combination(Requires),
+    /// No such model.
+    #[error("model `{0}` is not supported")]
+    Model(ModelId),
+    /// No such parameter.
+    #[error("parameter `{0}` is not known")]
+    Parameter(ParamName),
+    /// Text that is no value of the parameter's type.
+    #[error("parameter `{0}`: {1}")]
+    Type(ParamName, BadValue),
+    /// A value that is not allowed, or of another type.
+    #[error("`{0}={1}` is not allowed")]
+    Value(ParamName, Value),
+    /// No such version.
+    #[error("version `{0}` is not known")]
+    Version(Version),
+}
+
+impl fmt::Display for Requires {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = |f: &mut fmt::Formatter<'_>, entries: &BTreeMap<ParamName, Allowed>| {
+            for (i, (name, allowed)) in entries.iter().enumerate() {
+                write!(f, "{}`{name}` in {allowed}", if i == 0 { "" } else { " and " })?;
+            }
+            Ok(())
+        };
+        side(f, &self.when)?;
+        f.write_str(" needs ")?;
+        side(f, &self.then)
+    }
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut list = f.debug_set();
+        match self {
+            Allowed::Any => list.entry(&format_args!("anything")),
+            Allowed::Bools(set) => list.entries(set.iter().map(|b| Value::Bool(*b).to_string())),
+            Allowed::Ints(set) => list.entries(set.ranges().iter().map(|r| match (r.start(), r.end()) {
+                (a, b) if a == b => a.to_string(),
+                (a, b) => format!("{a}-{b}"),
+            })),
+            Allowed::Strs(set) => list.entries(set),
+        };
+        list.finish()
+    }
+}
+
+impl Description {
+    /// The type of a parameter, if it is known.
+    pub fn ty(&self, name: &ParamName) -> Option<Type> {
+        self.params.get(name).map(|param| param.ty)
+    }
+}
+
+/// A device program: describes itself and starts instances.
+pub trait Program: Send + Sync {
+    /// What it supports. Asked again, it says the same.
+    ///
+    /// # Errors
+    /// [`Error::Misbehaved`] for a description that can't be understood, [`Error::Unavailable`]
+    /// for a program that can't be asked.
+    fn describe(&self) -> Result<Manifest, Error>;
+
+    /// A host's side for one virtual machine, as at first: a fresh directory, disk or wire.
+    fn outside(&self) -> Result<Outside, Error>;
+
+    /// Starts an instance, RUNNING. Parameters that are not named get their init value.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the culprit for a setup that is not supported.
+    fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error>;
+}

@@ -1,0 +1,1 @@
+//! Generators, rules, devices and hosts of migcert.
