@@ -14,4 +14,5 @@ pub mod error;
 pub mod model;
 pub mod param;
 pub mod program;
+pub mod structured;
 pub mod version;
