@@ -15,4 +15,5 @@ pub mod migrate;
 pub mod model;
 pub mod param;
 pub mod program;
+pub mod structured;
 pub mod version;
