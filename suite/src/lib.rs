@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod case;
+pub mod devices;
 pub mod generate;
 pub mod guests;
 pub mod rules;
