@@ -275,8 +275,10 @@ pub struct Register {
     pub offset: u64,
     /// Bytes per access: 1, 2, 4 or 8.
     pub size: u8,
-    /// How often the register repeats, `size` bytes apart.
+    /// How often the register repeats.
     pub count: u32,
+    /// Bytes from one of them to the next.
+    pub stride: u32,
     /// Whether the guest driver may write it.
     pub writable: bool,
     /// The largest value that a sane driver writes, and that any history can make it show.
@@ -366,7 +368,9 @@ impl FromStr for Step {
 
 /// Text that is no step.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no step; written are `read 0:0x10/4`, `write 0:0x10/4=0x5`, `receive 00ff`, `pass 3`, `request WORDS`")]
+#[error(
+    "`{0}` is no step; written are `read 0:0x10/4`, `write 0:0x10/4=0x5`, `receive 00ff`, `pass 3`, `request WORDS`"
+)]
 pub struct BadStep(String);
 
 /// Everything that a step let the guest, or the world outside, see, in order.

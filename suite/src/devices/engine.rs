@@ -4,7 +4,9 @@
 //! device of it, and of the faults those that are not in the hardware.
 
 use super::fault::{Fault, Faults};
-use migcert_core::device::{Capabilities, Device, Interface, Machine, NoWalk, Options, Seen, State, Step, walk};
+use migcert_core::device::{
+    Capabilities, Device, Interface, Machine, NoWalk, Options, Seen, State, Step, walk,
+};
 use migcert_core::envelope::BadState;
 use migcert_core::envelope::read::{Reader, Sections};
 use migcert_core::envelope::write::{Outgoing, Writer};
@@ -112,8 +114,10 @@ impl<R: Reference> Engine<R> {
                 let Session::Loading(loading) = std::mem::replace(&mut self.session, Session::Closed) else {
                     return Err(BadState::ByDevice("nothing was loaded".to_owned()).into());
                 };
-                let judged = self.judge(*loading);
-                if let Err(why) = judged {
+                let bytes =
+                    if self.has(Fault::RefusalSurvivesReset) { loading.bytes.clone() } else { vec![] };
+                if let Err(why) = self.judge(*loading) {
+                    self.device.load_tail(&bytes);
                     self.scar.refused_once = true;
                     self.state = if self.has(Fault::RefusalRuns) { State::Running } else { State::Error };
                     return Err(why.into());
@@ -339,7 +343,9 @@ impl<R: Reference> Device for Engine<R> {
                 let works = self.has(Fault::WorksInStop) && self.state == State::Stop;
                 Ok(if works { self.device.step(step) } else { Seen::default() })
             }
-            _ if !self.state.runs() => Err(Refusal::NotIn { what: "use the device", state: self.state }.into()),
+            _ if !self.state.runs() => {
+                Err(Refusal::NotIn { what: "use the device", state: self.state }.into())
+            }
             _ => Ok(self.device.step(step)),
         }
     }

@@ -74,7 +74,7 @@ faults! {
     CancelKeepsSession "cancel-keeps-session" "R-6.2" "a pre-copy that was given up is taken for the first pass of the next"
     RefusalRuns "refusal-runs" "R-6.3" "a device that refuses a state goes to RUNNING"
     RefusalSticks "refusal-sticks" "R-6.3" "after one refused state, every state is refused"
-    RefusalKillsReset "refusal-kills-reset" "R-6.4" "registers of a refused state survive the reset"
+    RefusalSurvivesReset "refusal-survives-reset" "R-6.4" "packet memory of a refused state survives the reset"
     PlainFormat "plain-format" "R-6.4" "the state has no checksums: damage is loaded"
     FieldsUnchecked "fields-unchecked" "R-6.4" "fields of the state are used without a check"
     CutAccepted "cut-accepted" "R-6.4" "what is missing at the end is taken for zeros"

@@ -38,10 +38,10 @@ const QUEUE_MEMORY: usize = 2 * SLOTS * SLOT;
 const SLOTS: usize = 16;
 /// Bytes in a slot.
 const SLOT: usize = 128;
-/// Packet memory is 64 KiB, however many queues use it.
-const MEMORY: usize = 64 << 10;
+/// Packet memory is 32 KiB, however many queues use it.
+const MEMORY: usize = 8 * QUEUE_MEMORY;
 /// What is sent again in PRE_COPY, is sent in pages.
-const PAGE: usize = 4 << 10;
+const PAGE: usize = 1 << 10;
 
 /// Region 0, the registers.
 mod reg {
@@ -83,13 +83,14 @@ impl Release {
 
     /// What it supports, before any fault of the description.
     fn description(&self) -> Description {
-        let int = |init: i64, off: Option<i64>, allowed: &[std::ops::RangeInclusive<i64>], what: &str| Param {
-            ty: Type::Int,
-            init: Value::Int(init),
-            off: off.map(Value::Int),
-            allowed: Allowed::Ints(allowed.iter().cloned().collect()),
-            description: Some(what.to_owned()),
-        };
+        let int =
+            |init: i64, off: Option<i64>, allowed: &[std::ops::RangeInclusive<i64>], what: &str| Param {
+                ty: Type::Int,
+                init: Value::Int(init),
+                off: off.map(Value::Int),
+                allowed: Allowed::Ints(allowed.iter().cloned().collect()),
+                description: Some(what.to_owned()),
+            };
         let mut description = Description::default();
         let mut add = |name: &str, param: Param| {
             description.params.extend(name.parse().ok().map(|name| (name, param)));
@@ -101,13 +102,16 @@ impl Release {
             add("rx-filter-size", int(16, Some(0), &[0..=64], "entries of the receive filter"));
         }
         if 3 <= self.release {
-            add("compact-rings", Param {
-                ty: Type::Bool,
-                init: Value::Bool(true),
-                off: Some(Value::Bool(false)),
-                allowed: Allowed::Bools([false, true].into()),
-                description: Some("rings are saved without their empty slots".to_owned()),
-            });
+            add(
+                "compact-rings",
+                Param {
+                    ty: Type::Bool,
+                    init: Value::Bool(true),
+                    off: Some(Value::Bool(false)),
+                    allowed: Allowed::Bools([false, true].into()),
+                    description: Some("rings are saved without their empty slots".to_owned()),
+                },
+            );
         }
         let known = description.params.clone();
         for version in 1..=self.release {
@@ -125,7 +129,8 @@ impl Release {
         }
         description.latest = self.release.to_string().parse().ok();
         if 2 <= self.release {
-            let set = |name: &str, range| Some((name.parse().ok()?, Allowed::Ints([range].into_iter().collect())));
+            let set =
+                |name: &str, range| Some((name.parse().ok()?, Allowed::Ints([range].into_iter().collect())));
             description.requires.push(Requires {
                 when: set("rx-filter-size", 33..=64).into_iter().collect(),
                 then: set("num-queues", 2..=8).into_iter().collect(),
@@ -193,7 +198,8 @@ impl Program for Release {
             || (self.has(Fault::VersionRefused) && Some(&full) == oldest)
             || (self.has(Fault::AllowedRefused) && full.values().any(|value| *value == Value::Int(4)))
         {
-            culprits.extend(full.iter().next().map(|(name, value)| Culprit::Value(name.clone(), value.clone())));
+            culprits
+                .extend(full.iter().next().map(|(name, value)| Culprit::Value(name.clone(), value.clone())));
         }
         if !culprits.is_empty() && self.has(Fault::CulpritUnnamed) {
             return Err(Refusal::ByDevice("invalid configuration".to_owned()).into());
@@ -214,6 +220,7 @@ impl Program for Release {
             dirty: vec![true; MEMORY / PAGE],
             loads: 0,
             saves: 0,
+            tainted: false,
         };
         Ok(Box::new(Engine::new(nic.derived(), self.faults)))
     }
@@ -330,6 +337,8 @@ struct Nic {
     dirty: Vec<bool>,
     loads: u32,
     saves: u32,
+    /// Packet memory holds what no judge saw.
+    tainted: bool,
 }
 
 const REGISTERS: Tag = Tag::new(b"regs");
@@ -355,7 +364,12 @@ impl From<&Ring> for WideRing {
             all.iter_mut().zip(lens).for_each(|(slot, len)| *slot = *len);
             all
         };
-        WideRing { sent: ring.sent, send: wide(&ring.send), taken: ring.taken, received: wide(&ring.received) }
+        WideRing {
+            sent: ring.sent,
+            send: wide(&ring.send),
+            taken: ring.taken,
+            received: wide(&ring.received),
+        }
     }
 }
 
@@ -594,6 +608,7 @@ impl Reference for Nic {
             offset,
             size: 4,
             count,
+            stride: 4,
             writable,
             max,
         };
@@ -612,9 +627,15 @@ impl Reference for Nic {
             register("TX_DOORBELL", reg::TX_DOORBELL, queues, true, SLOT as u64),
             register("RX_NEXT", reg::RX_NEXT, queues, false, 0xffff << 8 | SLOT as u64),
         ];
-        let used = (self.shape.queues * QUEUE_MEMORY / 4) as u32;
-        let packets = register("PACKET_MEMORY", 0, used, true, u64::from(u32::MAX));
-        all.push(Register { region: 1, ..packets });
+        let word = |name, offset, count, stride| Register {
+            region: 1,
+            stride: stride as u32,
+            ..register(name, offset as u64, count as u32, true, u64::from(u32::MAX))
+        };
+        let slots = self.shape.queues * 2 * SLOTS;
+        all.push(word("SEND_SLOT", Nic::slot(0, true, 0), SLOTS, SLOT));
+        all.push(word("SLOT", 0, slots, SLOT));
+        all.push(word("PACKET_MEMORY", 0, self.shape.queues * QUEUE_MEMORY / 4, 4));
         Interface::Registers(all.into())
     }
 
@@ -662,9 +683,6 @@ impl Reference for Nic {
 
     fn load(&mut self, mut sections: Sections) -> Result<(), BadState> {
         let registers = sections.take_structured(REGISTERS)?;
-        if self.has(Fault::RefusalKillsReset) {
-            self.state.registers = Registers::clone(&registers);
-        }
         let rings: Vec<Ring> = if self.compact() {
             sections.take_structured(COMPACT_RINGS)?
         } else {
@@ -697,6 +715,7 @@ impl Reference for Nic {
     fn load_tail(&mut self, tail: &[u8]) {
         let n = tail.len().min(MEMORY);
         self.state.memory[..n].copy_from_slice(&tail[..n]);
+        self.tainted = true;
     }
 
     fn save_plain(&mut self) -> Result<Vec<u8>, Error> {
@@ -718,7 +737,8 @@ impl Reference for Nic {
             bytes.resize(bytes.len().max(whole), 0);
         }
         if self.has(Fault::ReservesClaims) {
-            let claims = bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+            let claims =
+                bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
             let claim = claims.filter(|claim| *claim < 1 << 31).max().unwrap_or(0) as usize;
             drop(std::hint::black_box(Vec::<u8>::with_capacity(claim)));
         }
@@ -740,8 +760,8 @@ impl Reference for Nic {
         if self.has(Fault::ResetKeepsFilter) {
             self.state.filter = before.filter;
         }
-        if self.has(Fault::RefusalKillsReset) && self.loads == 0 {
-            self.state.registers = before.registers;
+        if self.has(Fault::RefusalSurvivesReset) && self.tainted {
+            self.state.memory = before.memory;
         }
         self.dirty.fill(true);
         self.derive();

@@ -99,11 +99,12 @@ impl Damage {
     }
 }
 
-/// Places near both ends are as likely as all those in between: headers and end marks are there.
+/// Mostly near the beginning: there are headers, lengths and registers.
 fn place(u: &mut Unstructured<'_>) -> Result<u32> {
     Ok(match u.int_in_range(0..=3u8)? {
         0 => u.int_in_range(0..=63)?,
-        1 => u.int_in_range(0..=1023)?,
+        1 => u.int_in_range(0..=255)?,
+        2 => u.int_in_range(0..=1023)?,
         _ => u.arbitrary()?,
     })
 }
@@ -159,5 +160,7 @@ impl FromStr for Damage {
 
 /// Text that names no damage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `foreign 00aa`")]
+#[error(
+    "`{0}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `foreign 00aa`"
+)]
 pub struct BadDamage(String);

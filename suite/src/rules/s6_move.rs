@@ -83,7 +83,8 @@ fn ping_pong(bench: &Bench<'_>) -> Judgement {
     let (mut here, outside) = bench.started()?;
     let mut there = bench.start("the other instance", bench.destination, plan.destination(), &outside)?;
     bench.play(&mut *here, 0..first)?;
-    for (from, to) in [(first, second), (second, twin.len())] {
+    // Four times: each of them loads twice.
+    for (from, to) in [(first, first), (first, second), (second, second), (second, twin.len())] {
         hand_over(bench, &mut *here, &mut *there)?;
         std::mem::swap(&mut here, &mut there);
         let seen = bench.play(&mut *here, from..to)?;
@@ -97,7 +98,9 @@ fn hand_over(bench: &Bench<'_>, from: &mut dyn Device, to: &mut dyn Device) -> J
     to.reset()?;
     match bench.load(to, &state)? {
         Load::Accepted => bench.go_on(to, &from.guest_memory()?),
-        Load::Refused(why) => Err(broken("a state was refused by an instance that was used before", "accepted", why)),
+        Load::Refused(why) => {
+            Err(broken("a state was refused by an instance that was used before", "accepted", why))
+        }
     }
 }
 
