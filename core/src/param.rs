@@ -40,7 +40,7 @@ impl fmt::Display for ParamName {
 
 /// Not a parameter's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a parameter name: names are not empty and have no `=`, `/` or white space")]
+#[error("`{}` is not a parameter name: names are not empty and have no `=`, `/` or white space", .0.escape_debug())]
 pub struct BadName(String);
 
 /// The type of a parameter.
@@ -95,7 +95,7 @@ impl fmt::Display for Type {
 
 /// Text that is no value of a type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not {}", match ty {
+#[error("`{}` is not {}", text.escape_debug(), match ty {
     Type::Bool => "`on` or `off`",
     Type::Int => "a signed 64-bit number",
     Type::Str => "text without newline",

@@ -183,15 +183,11 @@ impl Requires {
 
 impl fmt::Display for Requires {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let side = |f: &mut fmt::Formatter<'_>, entries: &BTreeMap<ParamName, Allowed>| {
-            for (i, (name, allowed)) in entries.iter().enumerate() {
-                write!(f, "{}`{name}` in {allowed}", if i == 0 { "" } else { " and " })?;
-            }
-            Ok(())
+        let side = |entries: &BTreeMap<ParamName, Allowed>, none: &str| {
+            let all: Vec<_> = entries.iter().map(|(name, set)| format!("`{name}` in {set}")).collect();
+            if all.is_empty() { none.to_owned() } else { all.join(" and ") }
         };
-        side(f, &self.when)?;
-        f.write_str(" needs ")?;
-        side(f, &self.then)
+        write!(f, "{} needs {}", side(&self.when, "always"), side(&self.then, "nothing"))
     }
 }
 
