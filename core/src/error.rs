@@ -61,6 +61,9 @@ pub enum Misbehaved {
     /// A state that does not end.
     #[error("its state did not end after {0} bytes")]
     StateWithoutEnd(u64),
+    /// A state of its own that it can't write down.
+    #[error("its state can't be written: {0}")]
+    Unwritable(String),
 }
 
 /// A no that the device or its program gives and survives.
