@@ -316,6 +316,59 @@ pub enum Step {
     Request(String),
 }
 
+impl fmt::Display for Step {
+    /// The notation of case files: `write 0:0x10/4=0x5`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Read { region, offset, size } => write!(f, "read {region}:{offset:#x}/{size}"),
+            Step::Write { region, offset, size, value } => {
+                write!(f, "write {region}:{offset:#x}/{size}={value:#x}")
+            }
+            Step::Receive(bytes) => write!(f, "receive {}", hex::encode(bytes)),
+            Step::Pass(units) => write!(f, "pass {units}"),
+            Step::Request(words) => write!(f, "request {words}"),
+        }
+    }
+}
+
+impl FromStr for Step {
+    type Err = BadStep;
+    fn from_str(text: &str) -> Result<Step, BadStep> {
+        let bad = || BadStep(text.to_owned());
+        let number = |word: &str| {
+            let digits = word.strip_prefix("0x");
+            digits.map_or_else(|| word.parse(), |hex| u64::from_str_radix(hex, 16)).map_err(|_| bad())
+        };
+        let place = |words: &str| {
+            let (region, rest) = words.split_once(':').ok_or_else(bad)?;
+            let (offset, size) = rest.split_once('/').ok_or_else(bad)?;
+            let size = size.parse().ok().filter(|size| matches!(size, 1 | 2 | 4 | 8)).ok_or_else(bad)?;
+            Ok((region.parse().map_err(|_| bad())?, number(offset)?, size))
+        };
+        let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
+        Ok(match verb {
+            "read" => {
+                let (region, offset, size) = place(rest)?;
+                Step::Read { region, offset, size }
+            }
+            "write" => {
+                let (at, value) = rest.split_once('=').ok_or_else(bad)?;
+                let (region, offset, size) = place(at)?;
+                Step::Write { region, offset, size, value: number(value)? }
+            }
+            "receive" => Step::Receive(hex::decode(rest).map_err(|_| bad())?),
+            "pass" => Step::Pass(rest.parse().map_err(|_| bad())?),
+            "request" => Step::Request(rest.to_owned()),
+            _ => return Err(bad()),
+        })
+    }
+}
+
+/// Text that is no step.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no step; written are `read 0:0x10/4`, `write 0:0x10/4=0x5`, `receive 00ff`, `pass 3`, `request WORDS`")]
+pub struct BadStep(String);
+
 /// Everything that a step let the guest, or the world outside, see, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen(pub Vec<Sight>);
@@ -331,6 +384,29 @@ pub enum Sight {
     Bytes(Vec<u8>),
     /// A reply, in the words of the guest driver.
     Words(String),
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("nothing");
+        }
+        for (i, sight) in self.0.iter().enumerate() {
+            write!(f, "{}{sight}", if i == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Sight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Sight::Value(value) => write!(f, "{value:#x}"),
+            Sight::Interrupt(vector) => write!(f, "interrupt {vector}"),
+            Sight::Bytes(bytes) => write!(f, "bytes {}", hex::encode(bytes)),
+            Sight::Words(words) => f.write_str(words),
+        }
+    }
 }
 
 /// What the devices of one virtual machine reach on the host: a directory, a disk, a wire.
@@ -389,4 +465,8 @@ pub trait Device: Send {
 
     /// Puts guest memory in place, before the guest goes on.
     fn set_guest_memory(&mut self, memory: &[u8]) -> Result<(), Error>;
+
+    /// Bytes by which the device's own process grew since it was started, at its highest
+    /// `None` for a device in this process, where the bench counts allocations.
+    fn footprint(&mut self) -> Result<Option<u64>, Error>;
 }

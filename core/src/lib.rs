@@ -11,6 +11,7 @@ pub mod compat;
 pub mod device;
 pub mod envelope;
 pub mod error;
+pub mod migrate;
 pub mod model;
 pub mod param;
 pub mod program;

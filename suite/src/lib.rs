@@ -1,1 +1,7 @@
 //! Generators, rules, devices and hosts of migcert.
+
+pub mod bench;
+pub mod case;
+pub mod generate;
+pub mod guests;
+pub mod rules;

@@ -1,0 +1,416 @@
+//! The bench: what a rule works with. Starts devices, plays the guest's steps, moves devices,
+//! compares what was seen, and tells all of it as a story if somebody wants to hear it.
+
+use crate::case::Case;
+use crate::guests::{self, Guest};
+use crate::rules::{Judgement, Stop, broken};
+use migcert_core::compat::Verdict;
+use migcert_core::device::{Capabilities, Device, Interface, Machine, Outside, Seen, State, Step};
+use migcert_core::error::{Error, Misbehaved};
+use migcert_core::migrate::{Carrier, Failed, Plan, Round, Saved};
+use migcert_core::model::ModelId;
+use migcert_core::program::{Manifest, Model, Program};
+use migcert_core::version::Setup;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// An implementation under test: a device program and what it says of itself.
+pub struct Subject {
+    /// As the user named it (IMPL).
+    pub name: String,
+    /// The program.
+    pub program: Box<dyn Program>,
+    /// Its description, asked for once.
+    pub manifest: Manifest,
+    /// SHA-256 of the file behind it, in hexadecimal digits, if there is one.
+    pub sha256: Option<String>,
+}
+
+/// What one case is tried on.
+pub struct Bench<'a> {
+    /// The case.
+    pub case: &'a Case,
+    /// Who saves.
+    pub source: &'a Subject,
+    /// Who loads.
+    pub destination: &'a Subject,
+    story: Story,
+}
+
+/// What happened, in words, if somebody wants to hear it.
+#[derive(Clone)]
+struct Story(Option<Arc<Mutex<Vec<String>>>>);
+
+impl Story {
+    fn tell(&self, line: impl FnOnce() -> String) {
+        if let Some(lines) = &self.0 {
+            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line());
+        }
+    }
+}
+
+/// What became of a load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// The device is in STOP and has the state.
+    Accepted,
+    /// It refused, with these words.
+    Refused(String),
+}
+
+/// A source that was stopped and saved.
+pub struct Stopped {
+    /// The source, in STOP_COPY.
+    pub device: Box<dyn Device>,
+    /// Its host side, which a destination shares.
+    pub outside: Outside,
+    /// What it saved.
+    pub state: Vec<u8>,
+    /// What the carrier brings beside it.
+    pub memory: Vec<u8>,
+}
+
+impl<'a> Bench<'a> {
+    /// A bench for a case, which tells nothing.
+    pub fn new(case: &'a Case, source: &'a Subject, destination: &'a Subject) -> Bench<'a> {
+        Bench { case, source, destination, story: Story(None) }
+    }
+
+    /// The same, which tells what happens.
+    pub fn telling(mut self) -> Bench<'a> {
+        self.story = Story(Some(Arc::default()));
+        self
+    }
+
+    /// What was told so far.
+    pub fn told(&self) -> Vec<String> {
+        let lines = self.story.0.as_ref();
+        lines.map_or_else(Vec::new, |l| l.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Adds a line to the story.
+    pub fn tell(&self, line: impl FnOnce() -> String) {
+        self.story.tell(line);
+    }
+
+    /// The source's description of the model of the case.
+    pub fn model(&self) -> Result<&Model, Stop> {
+        let model = self.source.manifest.models.get(&self.case.model);
+        model.ok_or(Stop::NotApplicable("the source does not have the model"))
+    }
+
+    /// A host side for one virtual machine.
+    pub fn outside(&self) -> Result<Outside, Stop> {
+        Ok(self.source.program.outside()?)
+    }
+
+    /// Starts an instance.
+    ///
+    /// # Errors
+    /// The program's own.
+    pub fn start(
+        &self,
+        who: &'static str,
+        subject: &Subject,
+        setup: &Setup,
+        outside: &Outside,
+    ) -> Result<Box<dyn Device>, Error> {
+        self.named(who, subject).start(&self.case.model, setup, outside)
+    }
+
+    /// The subject's program, whose instances tell what they do under a name.
+    pub fn named<'b>(&self, who: &'static str, subject: &'b Subject) -> Named<'b> {
+        Named { who, subject, story: self.story.clone() }
+    }
+
+    /// A fresh source of the case's configuration.
+    pub fn started(&self) -> Result<(Box<dyn Device>, Outside), Stop> {
+        let outside = self.outside()?;
+        let device = self.start("the source", self.source, &self.case.setup, &outside)?;
+        Ok((device, outside))
+    }
+
+    /// Where the device moves the first and the second time, as indices into the script.
+    pub fn at(&self) -> [usize; 2] {
+        self.case.at.map(|at| at.min(self.case.script.len()))
+    }
+
+    /// Plays a part of the script.
+    ///
+    /// # Errors
+    /// [`Stop`] if the device fails at a step.
+    pub fn play(&self, device: &mut dyn Device, steps: Range<usize>) -> Result<Vec<Seen>, Stop> {
+        let steps = self.case.script.get(steps).unwrap_or_default();
+        Ok(steps.iter().map(|step| device.guest(step)).collect::<Result<_, Error>>()?)
+    }
+
+    /// What a device that never migrates shows for the whole script.
+    pub fn twin(&self) -> Result<Vec<Seen>, Stop> {
+        let outside = self.outside()?;
+        let mut twin = self.start("the twin", self.source, &self.case.setup, &outside)?;
+        self.play(&mut *twin, 0..self.case.script.len())
+    }
+
+    /// A source that played the script up to a point, then was stopped and saved.
+    pub fn stopped(&self, at: usize) -> Result<Stopped, Stop> {
+        let (mut device, outside) = self.started()?;
+        self.play(&mut *device, 0..at)?;
+        let state = self.usual().save(&mut *device, None)?;
+        self.tell(|| format!("{} bytes of state were saved", state.len()));
+        let memory = device.guest_memory()?;
+        Ok(Stopped { device, outside, state, memory })
+    }
+
+    /// The migration of the case, if the check allows it.
+    ///
+    /// # Errors
+    /// [`Stop::NotApplicable`] if it doesn't.
+    pub fn plan(&self) -> Result<Plan, Stop> {
+        self.verdict()?.map_err(|_| Stop::NotApplicable("the check refuses this pair"))
+    }
+
+    /// What the check says of the case.
+    pub fn verdict(&self) -> Result<Result<Plan, Verdict>, Stop> {
+        let Case { model, setup, .. } = self.case;
+        Ok(Plan::new(model, self.model()?, setup, &self.destination.manifest))
+    }
+
+    /// A destination for what was stopped, fresh and RUNNING.
+    pub fn prepared(&self, stopped: &Stopped) -> Result<Box<dyn Device>, Stop> {
+        let plan = self.plan()?;
+        Ok(self.start("the destination", self.destination, plan.destination(), &stopped.outside)?)
+    }
+
+    /// Moves a running source to a fresh instance of `to`, all phases of it.
+    pub fn migrate(
+        &self,
+        source: Box<dyn Device>,
+        plan: Plan,
+        to: &Subject,
+        outside: &Outside,
+        guest: Option<&mut dyn FnMut(&mut dyn Device) -> Result<Round, Error>>,
+    ) -> Result<Box<dyn Device>, Stop> {
+        let carrier = self.carrier();
+        let moved = plan
+            .prepare(source, &self.named("the destination", to), outside)
+            .and_then(|prepared| prepared.save(&carrier, guest))
+            .and_then(|saved| saved.load(&carrier));
+        Ok(moved.map_err(failed)?.running)
+    }
+
+    /// Prepares and saves, and leaves the rest to the rule.
+    pub fn save_for(&self, source: Box<dyn Device>, plan: Plan, outside: &Outside) -> Result<Saved, Stop> {
+        let prepared = plan.prepare(source, &self.named("the destination", self.destination), outside);
+        prepared.and_then(|prepared| prepared.save(&self.carrier(), None)).map_err(failed)
+    }
+
+    /// Bytes travel in the pieces of the case.
+    pub fn carrier(&self) -> Carrier {
+        Carrier { pieces: self.case.pieces.clone(), ..Carrier::default() }
+    }
+
+    /// Bytes travel in the usual pieces.
+    pub fn usual(&self) -> Carrier {
+        Carrier::default()
+    }
+
+    /// Loads bytes into a device that runs; afterwards it is in STOP, or it refused.
+    ///
+    /// # Errors
+    /// [`Stop::Broken`] if it neither accepted nor refused but broke.
+    pub fn load(&self, device: &mut dyn Device, state: &[u8]) -> Result<Load, Stop> {
+        match self.carrier().load(device, state) {
+            Ok(()) => Ok(Load::Accepted),
+            Err(Error::BadState(why)) => Ok(Load::Refused(why.to_string())),
+            Err(Error::Refused(why)) => Ok(Load::Refused(why.to_string())),
+            Err(Error::Unavailable(why)) => Err(Stop::Unsettled(why.to_string())),
+            Err(why) => Err(broken(
+                "the device broke while it loaded a state",
+                "the state is accepted, or refused with a clear error",
+                why,
+            )),
+        }
+    }
+
+    /// Lets the guest go on with a device that accepted a state.
+    pub fn go_on(&self, device: &mut dyn Device, memory: &[u8]) -> Judgement {
+        device.set_guest_memory(memory)?;
+        Ok(device.set_state(State::Running)?)
+    }
+
+    /// Compares what two devices showed from a step on.
+    ///
+    /// # Errors
+    /// [`Stop::Broken`] with the first difference.
+    pub fn same(&self, what: &str, from: usize, expected: &[Seen], observed: &[Seen]) -> Judgement {
+        let pairs = expected.iter().zip(observed).enumerate();
+        let Some((i, (expected, observed))) = pairs.into_iter().find(|(_, (e, o))| e != o) else {
+            return Ok(());
+        };
+        let step = from + i;
+        let words = self.case.script.get(step).map_or_else(String::new, |step| self.words(step));
+        Err(broken(format!("{what}: step {}: {words}", step + 1), expected, observed))
+    }
+
+    /// Whether the answers to a part of the script could be those of a legitimate history.
+    ///
+    /// # Errors
+    /// [`Stop::Broken`] with the first that could not.
+    pub fn plausible(&self, device: &dyn Device, from: usize, seen: &[Seen]) -> Judgement {
+        let guest = guests::of(&device.capabilities().interface);
+        for (step, seen) in self.case.script[from..].iter().zip(seen) {
+            if let Err(why) = guest.plausible(step, seen) {
+                return Err(broken(format!("impossible answer: {}", guest.tell(step)), why, seen));
+            }
+        }
+        Ok(())
+    }
+
+    fn words(&self, step: &Step) -> String {
+        let interface = self.source.interface(&self.case.model, &self.case.setup);
+        interface.map_or_else(|| step.to_string(), |interface| guests::of(&interface).tell(step))
+    }
+}
+
+impl Subject {
+    /// What a guest can do with an instance of this setup; `None` if it can't be started.
+    pub fn interface(&self, model: &ModelId, setup: &Setup) -> Option<Interface> {
+        let outside = self.program.outside().ok()?;
+        let device = self.program.start(model, setup, &outside).ok()?;
+        Some(device.capabilities().interface)
+    }
+}
+
+/// A failed migration, where it had to work.
+pub fn failed(why: Failed) -> Stop {
+    match &why {
+        Failed::Stayed(stayed) => match &stayed.why {
+            Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
+            _ => broken("a migration that the check allows failed", "it completes", why),
+        },
+        Failed::Stranded(_) => broken("a failed migration left neither side running", "one runs", why),
+    }
+}
+
+/// Stops where a device doesn't have what a rule is about.
+pub fn needs(has: bool, what: &'static str) -> Judgement {
+    if has { Ok(()) } else { Err(Stop::NotApplicable(what)) }
+}
+
+/// Stops where the state machine is not the device's own.
+pub fn needs_own_machine(device: &dyn Device) -> Judgement {
+    needs(device.capabilities().machine == Machine::Device, "the state machine is our host's, not the device's")
+}
+
+/// A program whose instances have a name and tell what they do.
+pub struct Named<'a> {
+    who: &'static str,
+    subject: &'a Subject,
+    story: Story,
+}
+
+impl Program for Named<'_> {
+    fn describe(&self) -> Result<Manifest, Error> {
+        guarded(|| self.subject.program.describe())
+    }
+
+    fn outside(&self) -> Result<Outside, Error> {
+        self.subject.program.outside()
+    }
+
+    fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
+        let started = guarded(|| self.subject.program.start(model, setup, outside));
+        self.story.tell(|| {
+            let how = started.as_ref().map_or_else(|why| format!("refused: {why}"), |_| "RUNNING".into());
+            format!("{} is started as {} with `{setup}`: {how}", self.who, self.subject.name)
+        });
+        let device = started?;
+        let guest = self.story.0.as_ref().map(|_| guests::of(&device.capabilities().interface));
+        Ok(Box::new(Told { who: self.who, device, guest, story: self.story.clone() }))
+    }
+}
+
+/// A panic in process is the device's, not ours.
+fn guarded<T>(act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().cloned();
+        let words = words.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        Err(Misbehaved::Panicked(words.unwrap_or_else(|| "without a message".to_owned())).into())
+    })
+}
+
+/// A device that has a name and tells what it does.
+struct Told {
+    who: &'static str,
+    device: Box<dyn Device>,
+    guest: Option<Box<dyn Guest>>,
+    story: Story,
+}
+
+impl Told {
+    fn done<T>(&self, what: impl FnOnce() -> String, how: &Result<T, Error>) {
+        self.story.tell(|| match how {
+            Ok(_) => format!("{} {}", self.who, what()),
+            Err(why) => format!("{} {}: {why}", self.who, what()),
+        });
+    }
+}
+
+impl Device for Told {
+    fn capabilities(&self) -> Capabilities {
+        self.device.capabilities()
+    }
+
+    fn state(&mut self) -> Result<State, Error> {
+        guarded(|| self.device.state())
+    }
+
+    fn set_state(&mut self, to: State) -> Result<(), Error> {
+        let result = guarded(|| self.device.set_state(to));
+        self.done(|| format!("is asked to go to {to}"), &result);
+        result
+    }
+
+    fn read_state(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+        let result = guarded(|| self.device.read_state(into));
+        self.done(|| format!("gives {} bytes of state", result.as_ref().unwrap_or(&0)), &result);
+        result
+    }
+
+    fn write_state(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let result = guarded(|| self.device.write_state(bytes));
+        self.done(|| format!("gets {} bytes of state", bytes.len()), &result);
+        result
+    }
+
+    fn reset(&mut self) -> Result<(), Error> {
+        let result = guarded(|| self.device.reset());
+        self.done(|| "is reset".to_owned(), &result);
+        result
+    }
+
+    fn guest(&mut self, step: &Step) -> Result<Seen, Error> {
+        let result = guarded(|| self.device.guest(step));
+        self.story.tell(|| {
+            let words = self.guest.as_ref().map_or_else(|| step.to_string(), |guest| guest.tell(step));
+            match &result {
+                Ok(seen) => format!("at {}, {words}: {seen}", self.who),
+                Err(why) => format!("at {}, {words}: {why}", self.who),
+            }
+        });
+        result
+    }
+
+    fn guest_memory(&mut self) -> Result<Vec<u8>, Error> {
+        guarded(|| self.device.guest_memory())
+    }
+
+    fn set_guest_memory(&mut self, memory: &[u8]) -> Result<(), Error> {
+        guarded(|| self.device.set_guest_memory(memory))
+    }
+
+    fn footprint(&mut self) -> Result<Option<u64>, Error> {
+        guarded(|| self.device.footprint())
+    }
+}

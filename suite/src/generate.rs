@@ -1,0 +1,22 @@
+//! Generators: one for each thing, for every engine. Written against [`arbitrary::Unstructured`];
+//! they ask before each element, so that deleting bytes deletes elements, and zero bytes mean
+//! the smallest case.
+
+use arbitrary::{Result, Unstructured};
+
+pub mod damage;
+pub mod script;
+pub mod setup;
+
+/// Draws elements while the bytes say so, at most `max`.
+pub fn list<'a, T>(
+    u: &mut Unstructured<'a>,
+    max: usize,
+    mut element: impl FnMut(&mut Unstructured<'a>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut out = Vec::new();
+    while out.len() < max && u.int_in_range(0..=7u8)? != 0 {
+        out.push(element(u)?);
+    }
+    Ok(out)
+}

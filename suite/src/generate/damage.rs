@@ -1,0 +1,163 @@
+//! Damage to the bytes of a state on their way.
+
+use arbitrary::{Result, Unstructured};
+use std::fmt;
+use std::str::FromStr;
+
+/// One thing that happens to the bytes. Places are taken modulo the length.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Damage {
+    /// Only so many bytes arrive.
+    Cut(u32),
+    /// Bytes follow the end.
+    Extend(Vec<u8>),
+    /// One bit of one byte is inverted.
+    Flip {
+        /// Which byte.
+        at: u32,
+        /// Which bit, 0 to 7.
+        bit: u8,
+    },
+    /// Bytes are overwritten.
+    Set {
+        /// From which byte.
+        at: u32,
+        /// With what.
+        bytes: Vec<u8>,
+    },
+    /// From here on it is the other state: one saved earlier from the same device.
+    Splice(u32),
+    /// A range arrives twice.
+    Repeat {
+        /// From which byte.
+        at: u32,
+        /// How many bytes.
+        len: u32,
+    },
+    /// Two neighbouring ranges change places.
+    Swap {
+        /// Where the second range begins.
+        at: u32,
+        /// Bytes in each range.
+        len: u32,
+    },
+    /// Other bytes come instead.
+    Foreign(Vec<u8>),
+}
+
+impl Damage {
+    /// Draws one.
+    pub fn draw(u: &mut Unstructured<'_>) -> Result<Damage> {
+        let at = place(u)?;
+        Ok(match u.int_in_range(0..=7u8)? {
+            0 => Damage::Cut(at),
+            1 => Damage::Extend(some_bytes(u)?),
+            2 => Damage::Flip { at, bit: u.int_in_range(0..=7)? },
+            3 => Damage::Set { at, bytes: some_bytes(u)? },
+            4 => Damage::Splice(at),
+            5 => Damage::Repeat { at, len: u.int_in_range(1..=64)? },
+            6 => Damage::Swap { at, len: u.int_in_range(1..=64)? },
+            _ => Damage::Foreign(some_bytes(u)?),
+        })
+    }
+
+    /// Does it. `earlier` is another state of the same device, for [`Damage::Splice`].
+    pub fn apply(&self, state: &mut Vec<u8>, earlier: &[u8]) {
+        let within = |at: u32, len: usize| if len == 0 { 0 } else { at as usize % len };
+        let len = state.len();
+        match self {
+            Damage::Cut(keep) => state.truncate(within(*keep, len)),
+            Damage::Extend(bytes) => state.extend(bytes),
+            Damage::Foreign(bytes) => state.clone_from(bytes),
+            Damage::Flip { at, bit } => {
+                if let Some(byte) = state.get_mut(within(*at, len)) {
+                    *byte ^= 1 << (bit % 8);
+                }
+            }
+            Damage::Set { at, bytes } => {
+                for (old, new) in state[within(*at, len)..].iter_mut().zip(bytes) {
+                    *old = *new;
+                }
+            }
+            Damage::Splice(at) => {
+                let at = within(*at, len);
+                state.truncate(at);
+                state.extend(earlier.get(at..).unwrap_or_default());
+            }
+            Damage::Repeat { at, len: n } => {
+                let at = within(*at, len);
+                let end = len.min(at + *n as usize);
+                let again = state[at..end].to_vec();
+                state.splice(end..end, again);
+            }
+            Damage::Swap { at, len: n } => {
+                let at = within(*at, len);
+                let n = (*n as usize).min(at).min(len - at);
+                state[at - n..at + n].rotate_left(n);
+            }
+        }
+    }
+}
+
+/// Places near both ends are as likely as all those in between: headers and end marks are there.
+fn place(u: &mut Unstructured<'_>) -> Result<u32> {
+    Ok(match u.int_in_range(0..=3u8)? {
+        0 => u.int_in_range(0..=63)?,
+        1 => u.int_in_range(0..=1023)?,
+        _ => u.arbitrary()?,
+    })
+}
+
+/// Bytes that lengths and counts are made of: small numbers, and all ones.
+fn some_bytes(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    let mut bytes = vec![u.arbitrary()?];
+    bytes.extend(super::list(u, 31, |u| {
+        Ok(match u.int_in_range(0..=3u8)? {
+            0 => 0,
+            1 => 0xff,
+            _ => u.arbitrary()?,
+        })
+    })?);
+    Ok(bytes)
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Damage::Cut(keep) => write!(f, "cut {keep}"),
+            Damage::Extend(bytes) => write!(f, "extend {}", hex::encode(bytes)),
+            Damage::Flip { at, bit } => write!(f, "flip {at} {bit}"),
+            Damage::Set { at, bytes } => write!(f, "set {at} {}", hex::encode(bytes)),
+            Damage::Splice(at) => write!(f, "splice {at}"),
+            Damage::Repeat { at, len } => write!(f, "repeat {at} {len}"),
+            Damage::Swap { at, len } => write!(f, "swap {at} {len}"),
+            Damage::Foreign(bytes) => write!(f, "foreign {}", hex::encode(bytes)),
+        }
+    }
+}
+
+impl FromStr for Damage {
+    type Err = BadDamage;
+    fn from_str(text: &str) -> std::result::Result<Damage, BadDamage> {
+        let bad = || BadDamage(text.to_owned());
+        let words: Vec<&str> = text.split(' ').collect();
+        let number = |word: &str| word.parse().map_err(|_| bad());
+        let bytes = |word: &str| hex::decode(word).map_err(|_| bad());
+        Ok(match words[..] {
+            ["cut", keep] => Damage::Cut(number(keep)?),
+            ["extend", hex] => Damage::Extend(bytes(hex)?),
+            ["flip", at, bit] => Damage::Flip { at: number(at)?, bit: bit.parse().map_err(|_| bad())? },
+            ["set", at, hex] => Damage::Set { at: number(at)?, bytes: bytes(hex)? },
+            ["splice", at] => Damage::Splice(number(at)?),
+            ["repeat", at, len] => Damage::Repeat { at: number(at)?, len: number(len)? },
+            ["swap", at, len] => Damage::Swap { at: number(at)?, len: number(len)? },
+            ["foreign", hex] => Damage::Foreign(bytes(hex)?),
+            _ => return Err(bad()),
+        })
+    }
+}
+
+/// Text that names no damage.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `foreign 00aa`")]
+pub struct BadDamage(String);

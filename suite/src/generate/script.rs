@@ -1,0 +1,114 @@
+//! Cases: guest steps, the points where the device moves, and what happens on the way.
+
+use super::damage::Damage;
+use super::{list, setup};
+use crate::case::Case;
+use crate::guests::{self, Guest};
+use crate::rules::{Draws, Rule};
+use arbitrary::{Result, Unstructured};
+use migcert_core::compat;
+use migcert_core::device::{Interface, State};
+use migcert_core::model::ModelId;
+use migcert_core::program::{Manifest, Model};
+use migcert_core::version::Setup;
+
+/// A script is at most so long.
+const STEPS: usize = 40;
+/// At most so many things happen to a state on its way.
+const DAMAGES: usize = 4;
+/// A walk asks for at most so many states.
+const WALK: usize = 8;
+/// At most so many sizes of pieces are used in turn.
+const PIECES: usize = 4;
+/// Configurations are drawn so often to find one that can migrate.
+const TRIES: usize = 8;
+
+/// What a case is drawn for.
+pub struct Between<'a> {
+    /// The source's name and description.
+    pub source: (&'a str, &'a Manifest),
+    /// The destination's.
+    pub destination: (&'a str, &'a Manifest),
+    /// What the guest can do there.
+    pub interface: &'a dyn Fn(&ModelId, &Setup) -> Option<Interface>,
+}
+
+/// Draws a case for a rule. `None` where the source describes no model.
+pub fn case(u: &mut Unstructured<'_>, rule: &Rule, between: &Between<'_>) -> Result<Option<Case>> {
+    let models = &between.source.1.models;
+    let shared: Vec<_> =
+        models.iter().filter(|(id, _)| between.destination.1.models.contains_key(*id)).collect();
+    let (id, model) = match (shared.is_empty(), models.iter().next()) {
+        (false, _) => *u.choose(&shared)?,
+        (true, Some(first)) => first,
+        (true, None) => return Ok(None),
+    };
+    let mut case = Case {
+        rule: rule.id.to_owned(),
+        source: between.source.0.to_owned(),
+        destination: between.destination.0.to_owned(),
+        model: id.clone(),
+        setup: model.latest(),
+        other: None,
+        script: Vec::new(),
+        at: [0, 0],
+        pieces: Vec::new(),
+        damage: Vec::new(),
+        walk: Vec::new(),
+    };
+    if Draws::Setup <= rule.draws {
+        case.setup = movable_setup(u, id, model, between.destination.1)?;
+        case.other = Some(setup::setup(u, model)?);
+    }
+    if Draws::Script <= rule.draws {
+        if let Some(interface) = (between.interface)(id, &case.setup) {
+            let mut guest = guests::of(&interface);
+            case.script = script(u, &mut *guest)?;
+        }
+        let len = case.script.len();
+        case.at = [u.int_in_range(0..=len)?, u.int_in_range(0..=len)?];
+        case.at.sort_unstable();
+        case.pieces = pieces(u)?;
+    }
+    if Draws::Damage <= rule.draws {
+        case.damage = vec![Damage::draw(u)?];
+        case.damage.extend(list(u, DAMAGES - 1, |u| Damage::draw(u))?);
+    }
+    if Draws::Walk <= rule.draws {
+        case.walk = list(u, WALK, |u| u.choose(&State::ALL).copied())?;
+    }
+    Ok(Some(case))
+}
+
+/// Draws a setup, and mostly one that the destination takes, if there is one to be found.
+fn movable_setup(
+    u: &mut Unstructured<'_>,
+    id: &ModelId,
+    model: &Model,
+    destination: &Manifest,
+) -> Result<Setup> {
+    let mut drawn = setup::setup(u, model)?;
+    for _ in 1..TRIES {
+        if compat::check(id, model, &drawn, destination).is_compatible() || u.ratio(1, 4)? {
+            break;
+        }
+        drawn = setup::setup(u, model)?;
+    }
+    Ok(drawn)
+}
+
+/// Draws what the guest does.
+pub fn script(u: &mut Unstructured<'_>, guest: &mut dyn Guest) -> Result<Vec<migcert_core::device::Step>> {
+    list(u, STEPS, |u| guest.draw(u))
+}
+
+fn pieces(u: &mut Unstructured<'_>) -> Result<Vec<u32>> {
+    list(u, PIECES, |u| {
+        Ok(match u.int_in_range(0..=3u8)? {
+            0 => u.int_in_range(1..=8)?,
+            1 => u.int_in_range(1..=300)?,
+            2 => 4096,
+            _ => u.int_in_range(1..=1 << 17)?,
+        })
+    })
+}

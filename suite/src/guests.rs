@@ -1,0 +1,31 @@
+//! Guest drivers: they turn drawn bytes into guest steps and tell them in words.
+//!
+//! Rules only compare what was seen; what a step means is known here and in the device.
+
+use arbitrary::{Result, Unstructured};
+use migcert_core::device::{Interface, Seen, Step};
+
+pub mod registers;
+
+/// The driver of one kind of hardware interface, and what it remembers while drawing.
+pub trait Guest: Send {
+    /// Draws the next step. A script stays valid when any of its steps is left out.
+    fn draw(&mut self, u: &mut Unstructured<'_>) -> Result<Step>;
+
+    /// The step in the words of a maintainer.
+    fn tell(&self, step: &Step) -> String;
+
+    /// Whether any legitimate history could have shown this for the step.
+    ///
+    /// # Errors
+    /// Why none could.
+    fn plausible(&self, step: &Step, seen: &Seen) -> std::result::Result<(), String>;
+}
+
+/// The driver for an interface.
+pub fn of(interface: &Interface) -> Box<dyn Guest> {
+    match interface {
+        Interface::Registers(registers) => Box::new(registers::Registers::new(registers.clone())),
+        Interface::Requests(_) => Box::new(registers::Registers::new([].into())),
+    }
+}

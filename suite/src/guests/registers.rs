@@ -1,0 +1,98 @@
+//! The guest of a register interface: reads and writes what the device lists, lets packets
+//! arrive and time pass.
+
+use super::Guest;
+use crate::generate::list;
+use arbitrary::{Result, Unstructured};
+use migcert_core::device::{Register, Seen, Sight, Step};
+use std::sync::Arc;
+
+/// A packet has at most so many bytes.
+const PACKET: usize = 24;
+
+/// See the module.
+pub struct Registers {
+    all: Arc<[Register]>,
+}
+
+impl Registers {
+    /// The guest of these registers.
+    pub fn new(all: Arc<[Register]>) -> Registers {
+        Registers { all }
+    }
+
+    fn at(&self, region: u32, offset: u64) -> Option<(&Register, u64)> {
+        self.all.iter().find_map(|register| {
+            let size = u64::from(register.size);
+            let into = offset.checked_sub(register.offset)?;
+            (register.region == region && into < size * u64::from(register.count))
+                .then_some((register, into / size))
+        })
+    }
+
+    fn name(&self, region: u32, offset: u64) -> String {
+        match self.at(region, offset) {
+            Some((register, _)) if register.count == 1 => register.name.to_owned(),
+            Some((register, index)) => format!("{}[{index}]", register.name),
+            None => format!("{offset:#x} of region {region}"),
+        }
+    }
+}
+
+impl Guest for Registers {
+    fn draw(&mut self, u: &mut Unstructured<'_>) -> Result<Step> {
+        let verb = u.int_in_range(0..=9u8)?;
+        if self.all.is_empty() || verb == 9 {
+            return Ok(Step::Pass(u.int_in_range(1..=4)?));
+        }
+        if verb == 8 {
+            let mut packet = vec![u.int_in_range(0..=7)?];
+            packet.extend(list(u, PACKET - 1, |u| u.arbitrary::<u8>())?);
+            return Ok(Step::Receive(packet));
+        }
+        let register = u.choose(&self.all)?;
+        let index = match u.int_in_range(0..=1u8)? {
+            0 => u.int_in_range(0..=register.count.min(4) - 1)?,
+            _ => u.int_in_range(0..=register.count - 1)?,
+        };
+        let (region, size) = (register.region, register.size);
+        let offset = register.offset + u64::from(index) * u64::from(size);
+        if verb < 4 || !register.writable {
+            return Ok(Step::Read { region, offset, size });
+        }
+        let value = match u.int_in_range(0..=3u8)? {
+            0 => u.int_in_range(0..=register.max.min(8))?,
+            1 => register.max,
+            2 => 1 << u.int_in_range(0..=register.max.max(1).ilog2())?,
+            _ => u.int_in_range(0..=register.max)?,
+        };
+        Ok(Step::Write { region, offset, size, value })
+    }
+
+    fn tell(&self, step: &Step) -> String {
+        match step {
+            Step::Read { region, offset, .. } => {
+                format!("the guest reads {}", self.name(*region, *offset))
+            }
+            Step::Write { region, offset, value, .. } => {
+                format!("the guest writes {value:#x} to {}", self.name(*region, *offset))
+            }
+            Step::Receive(bytes) => {
+                format!("a packet of {} bytes arrives: {}", bytes.len(), hex::encode(bytes))
+            }
+            Step::Pass(units) => format!("the device gets time for {units} units of its own work"),
+            Step::Request(words) => format!("the guest asks: {words}"),
+        }
+    }
+
+    fn plausible(&self, step: &Step, seen: &Seen) -> std::result::Result<(), String> {
+        let Step::Read { region, offset, .. } = step else { return Ok(()) };
+        let Some((register, _)) = self.at(*region, *offset) else { return Ok(()) };
+        match seen.0.iter().find(|sight| matches!(sight, Sight::Value(v) if register.max < *v)) {
+            Some(sight) => {
+                Err(format!("{} is never more than {:#x} and reads {sight}", register.name, register.max))
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The rules: what a device must keep, each a row and the function under it.
+//!
+//! Rules see programs and devices through the traits of the core alone; which device it is, and
+//! over which wire, they can't know.
+
+use crate::bench::Bench;
+use migcert_core::error::Error;
+
+mod s3_params;
+mod s4_versions;
+mod s5_check;
+mod s6_load;
+mod s6_move;
+mod s7_states;
+mod s8_programs;
+
+/// A promise and how it is tested. The row is the documentation, the report and the selector.
+#[derive(Debug)]
+pub struct Rule {
+    /// Stable name, for `--only` and scripts.
+    pub id: &'static str,
+    /// The requirement that it tests.
+    pub cites: &'static str,
+    /// Whether breaking it fails a certification.
+    pub level: Level,
+    /// What the device promises, in one sentence.
+    pub promise: &'static str,
+    /// What to do where it is broken.
+    pub advice: &'static str,
+    /// What of a case it needs drawn.
+    pub draws: Draws,
+    /// Which pairs of implementations it looks at.
+    pub on: On,
+    /// The test of one case.
+    pub check: fn(&Bench<'_>) -> Judgement,
+}
+
+/// How much a broken rule weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// The device may leave a guest broken.
+    Must,
+    /// Good devices do; counted with `--strict`.
+    Should,
+}
+
+impl Level {
+    /// As reports write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Must => "must",
+            Level::Should => "should",
+        }
+    }
+}
+
+/// How much of a case is drawn for a rule: each level has all of those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Draws {
+    /// Nothing: one case says it all.
+    Nothing,
+    /// A model and a configuration.
+    Setup,
+    /// Guest steps, the points of migration, the pieces that bytes travel in.
+    Script,
+    /// Damage to the state on its way.
+    Damage,
+    /// States to ask for.
+    Walk,
+}
+
+/// Which ordered pairs (source, destination) a rule looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum On {
+    /// An implementation with itself.
+    One,
+    /// An implementation with itself and with each other one.
+    Any,
+    /// Different implementations only.
+    Two,
+}
+
+/// What became of one case: nothing to say, or why it stopped.
+pub type Judgement = Result<(), Stop>;
+
+/// Why a case stopped before its end.
+#[derive(Clone, Debug)]
+pub enum Stop {
+    /// The promise is broken.
+    Broken(Finding),
+    /// The promise says nothing of this case: the device lacks what it is about.
+    NotApplicable(&'static str),
+    /// Can't be judged: timed out, or the machine failed.
+    Unsettled(String),
+}
+
+/// What was found: the difference between what must be and what is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// In one line.
+    pub summary: String,
+    /// What must be.
+    pub expected: String,
+    /// What is.
+    pub observed: String,
+}
+
+/// What became of a rule, or of one case of it. Only [`Outcome::Held`] counts as passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It held.
+    Held,
+    /// It is broken.
+    Broken(Finding),
+    /// It says nothing of this.
+    NotApplicable(&'static str),
+    /// It could not be judged.
+    Unsettled(String),
+}
+
+impl Outcome {
+    /// As reports write it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Outcome::Held => "held",
+            Outcome::Broken(_) => "broken",
+            Outcome::NotApplicable(_) => "not-applicable",
+            Outcome::Unsettled(_) => "unsettled",
+        }
+    }
+}
+
+impl From<Judgement> for Outcome {
+    fn from(judgement: Judgement) -> Outcome {
+        match judgement {
+            Ok(()) => Outcome::Held,
+            Err(Stop::Broken(finding)) => Outcome::Broken(finding),
+            Err(Stop::NotApplicable(why)) => Outcome::NotApplicable(why),
+            Err(Stop::Unsettled(why)) => Outcome::Unsettled(why),
+        }
+    }
+}
+
+impl From<Error> for Stop {
+    /// For what a rule takes for granted: a device that can't be reached settles nothing, and
+    /// any other failure of a thing that must work breaks the promise.
+    fn from(error: Error) -> Stop {
+        match error {
+            Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
+            other => broken("an operation that must succeed failed", "success", other),
+        }
+    }
+}
+
+/// A finding, for `return Err(broken(..))`.
+pub fn broken(summary: impl ToString, expected: impl ToString, observed: impl ToString) -> Stop {
+    Stop::Broken(Finding {
+        summary: summary.to_string(),
+        expected: expected.to_string(),
+        observed: observed.to_string(),
+    })
+}
+
+/// Every rule, chapter by chapter.
+pub static ALL: &[&Rule] = &[
+    // Chapter 3: parameters.
+    &s3_params::CONFIGURATION_KEPT,
+    &s3_params::OFF_IS_ABSENCE,
+    // Chapter 4: versions.
+    &s4_versions::LATEST_STARTS,
+    &s4_versions::VERSIONS_START,
+    &s4_versions::VERSION_MEANS_THE_SAME,
+    &s4_versions::UNSUPPORTED_IS_REFUSED,
+    &s4_versions::CULPRIT_IS_NAMED,
+    &s4_versions::OLD_LEVEL_IS_KEPT,
+    // Chapter 5: the check.
+    &s5_check::CHECK_IS_SOUND,
+    &s5_check::CHECK_IS_COMPLETE,
+    &s5_check::CHECK_DISTURBS_NOTHING,
+    // Chapter 6: moving.
+    &s6_move::TWIN_AFTER_LOAD,
+    &s6_move::TWIN_AFTER_SECOND,
+    &s6_move::PING_PONG,
+    &s6_move::SOURCE_GOES_ON,
+    &s6_move::SAVE_IS_REPEATABLE,
+    &s6_move::PRECOPY_IS_STOP_COPY,
+    &s6_move::CANCELLED_PRECOPY,
+    &s6_move::CHUNKING,
+    &s6_move::STOP_IS_STILL,
+    &s6_load::CUT_IS_REFUSED,
+    &s6_load::EXTENSION_IS_HARMLESS,
+    &s6_load::EXTENSION_IS_REFUSED,
+    &s6_load::FOREIGN_IS_REFUSED,
+    &s6_load::DAMAGE_IS_CONSISTENT,
+    &s6_load::DAMAGE_IS_NOTICED,
+    &s6_load::REFUSAL_DOES_NOT_RUN,
+    &s6_load::REFUSAL_LEAVES_NOTHING,
+    &s6_load::REFUSAL_CAN_BE_RETRIED,
+    &s6_load::LOAD_REPLACES_ALL,
+    &s6_load::LOAD_IS_BOUNDED,
+    // Chapter 7: states.
+    &s7_states::FRESH_RUNS,
+    &s7_states::WALKS_ARRIVE,
+    &s7_states::ILLEGAL_ARCS_ARE_HARMLESS,
+    &s7_states::ERROR_IS_NOT_REQUESTED,
+    &s7_states::LOAD_IS_JUDGED_AT_STOP,
+    &s7_states::SESSIONS_END,
+    &s7_states::END_OF_STREAM_STAYS,
+    &s7_states::RESET_IS_FRESH,
+    // Chapter 8: device programs.
+    &s8_programs::DESCRIPTION_IS_STABLE,
+    &s8_programs::ALLOWED_STARTS,
+    &s8_programs::INIT_IS_THE_DEFAULT,
+];
+
+/// The rules that a selector names: an id, a requirement such as `R-6.5`, or a chapter `R-6`.
+pub fn selected(selectors: &[String]) -> Result<Vec<&'static Rule>, String> {
+    let names = |rule: &Rule, s: &str| {
+        rule.id == s || rule.cites == s || rule.cites.strip_prefix(s).is_some_and(|r| r.starts_with('.'))
+    };
+    if let Some(stray) = selectors.iter().find(|s| !ALL.iter().any(|rule| names(rule, s))) {
+        return Err(format!("`{stray}` selects no rule; `migcert list rules` shows ids and requirements"));
+    }
+    let wanted = |rule: &&&Rule| selectors.is_empty() || selectors.iter().any(|s| names(rule, s));
+    Ok(ALL.iter().filter(wanted).copied().collect())
+}

@@ -1,0 +1,74 @@
+//! Chapter R-3: what a parameter changes, and what it leaves as it was.
+
+use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
+use crate::bench::{Bench, Load, needs};
+use migcert_core::program::Model;
+use migcert_core::version::Setup;
+
+pub(super) const CONFIGURATION_KEPT: Rule = Rule {
+    id: "configuration-kept",
+    cites: "R-3.3",
+    level: Level::Must,
+    promise: "a state is not loaded under another configuration than it was saved under",
+    advice: "put the parameter list into the state and compare it before anything is loaded",
+    draws: Draws::Script,
+    on: On::One,
+    check: configuration_kept,
+};
+
+fn configuration_kept(bench: &Bench<'_>) -> Judgement {
+    let other = bench.case.other.as_ref();
+    let other = other.filter(|other| **other != bench.case.setup);
+    let Some(other) = other else { return Err(Stop::NotApplicable("no other configuration")) };
+    let stopped = bench.stopped(bench.at()[0])?;
+    let mut device = bench.start("the other device", bench.destination, other, &stopped.outside)?;
+    match bench.load(&mut *device, &stopped.state)? {
+        Load::Refused(_) => Ok(()),
+        Load::Accepted => Err(broken(
+            "a state was loaded under another configuration",
+            format!("a state saved with `{}` is refused with `{other}`", bench.case.setup),
+            "it was accepted",
+        )),
+    }
+}
+
+pub(super) const OFF_IS_ABSENCE: Rule = Rule {
+    id: "off-is-absence",
+    cites: "R-3.4",
+    level: Level::Must,
+    promise: "with a parameter off, interface and state are to the byte those from before it existed",
+    advice: "leave out of the state everything that belongs to a parameter that is off",
+    draws: Draws::Script,
+    on: On::Two,
+    check: off_is_absence,
+};
+
+fn off_is_absence(bench: &Bench<'_>) -> Judgement {
+    let plan = bench.plan()?;
+    let (Model::Params(here), Some(Model::Params(there)), Setup::Params(full)) =
+        (bench.model()?, bench.destination.manifest.models.get(&bench.case.model), plan.destination())
+    else {
+        return Err(Stop::NotApplicable("the model has no parameters"));
+    };
+    let newer = there.params.keys().any(|name| !here.params.contains_key(name));
+    needs(newer, "the destination has no parameter that the source lacks")?;
+    let added = full.keys().filter(|name| !here.params.contains_key(*name)).map(ToString::to_string);
+    let added = added.collect::<Vec<_>>().join("`, `");
+
+    let before = bench.stopped(bench.case.script.len())?;
+    let outside = bench.outside()?;
+    let mut after = bench.start("the newer device", bench.destination, plan.destination(), &outside)?;
+    let seen = bench.play(&mut *after, 0..bench.case.script.len())?;
+    bench.same(&format!("with `{added}` off"), 0, &bench.twin()?, &seen)?;
+    let state = bench.usual().save(&mut *after, None)?;
+    if state == before.state {
+        return Ok(());
+    }
+    let differ = state.iter().zip(&before.state).position(|(a, b)| a != b);
+    let differ = differ.unwrap_or(state.len().min(before.state.len()));
+    Err(broken(
+        format!("with `{added}` off the state is not that of the release before"),
+        format!("{} bytes, all the same", before.state.len()),
+        format!("{} bytes, the first difference at byte {differ}", state.len()),
+    ))
+}

@@ -1,0 +1,84 @@
+//! Chapter R-5: the check is right, in both directions, and disturbs nothing.
+
+use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
+use crate::bench::{Bench, Load, needs};
+use migcert_core::error::Error;
+
+pub(super) const CHECK_IS_SOUND: Rule = Rule {
+    id: "check-is-sound",
+    cites: "R-5.4",
+    level: Level::Must,
+    promise: "where the check says compatible, the destination starts and loads",
+    advice: "correct the description, or make the program do what it describes",
+    draws: Draws::Script,
+    on: On::Any,
+    check: check_is_sound,
+};
+
+fn check_is_sound(bench: &Bench<'_>) -> Judgement {
+    let plan = bench.plan()?;
+    let stopped = bench.stopped(bench.at()[0])?;
+    let setup = plan.destination();
+    let started = bench.start("the destination", bench.destination, setup, &stopped.outside);
+    let mut device = started.or_else(|why| match why {
+        Error::Unavailable(why) => Err(Stop::Unsettled(why.to_string())),
+        why => Err(broken("the check said yes and the start failed", format!("`{setup}` starts"), why)),
+    })?;
+    match bench.load(&mut *device, &stopped.state)? {
+        Load::Accepted => Ok(()),
+        Load::Refused(why) => Err(broken("the check said yes and the load failed", "the state is loaded", why)),
+    }
+}
+
+pub(super) const CHECK_IS_COMPLETE: Rule = Rule {
+    id: "check-is-complete",
+    cites: "R-5.2",
+    level: Level::Should,
+    promise: "where the check says incompatible, the destination refuses, at start or at load",
+    advice: "the description promises less than the program keeps, or the program loads what it must not",
+    draws: Draws::Script,
+    on: On::Two,
+    check: check_is_complete,
+};
+
+fn check_is_complete(bench: &Bench<'_>) -> Judgement {
+    let Err(verdict) = bench.verdict()? else { return Err(Stop::NotApplicable("the pair is compatible")) };
+    let stopped = bench.stopped(bench.at()[0])?;
+    let setup = &bench.case.setup;
+    let mut device = match bench.start("the destination", bench.destination, setup, &stopped.outside) {
+        Ok(device) => device,
+        Err(Error::Refused(_)) => return Ok(()),
+        Err(why) => return Err(why.into()),
+    };
+    match bench.load(&mut *device, &stopped.state)? {
+        Load::Refused(_) => Ok(()),
+        Load::Accepted => Err(broken(
+            "the check said no and the destination loaded the state",
+            format!("a refusal, as {verdict}"),
+            "it was accepted",
+        )),
+    }
+}
+
+pub(super) const CHECK_DISTURBS_NOTHING: Rule = Rule {
+    id: "check-disturbs-nothing",
+    cites: "R-5.3",
+    level: Level::Must,
+    promise: "asking for the description leaves running instances alone",
+    advice: "describe without opening the device or its files",
+    draws: Draws::Script,
+    on: On::One,
+    check: check_disturbs_nothing,
+};
+
+fn check_disturbs_nothing(bench: &Bench<'_>) -> Judgement {
+    let twin = bench.twin()?;
+    let at = bench.at()[0];
+    let (mut device, _outside) = bench.started()?;
+    bench.play(&mut *device, 0..at)?;
+    bench.tell(|| "the description is asked for".to_owned());
+    bench.source.program.describe()?;
+    let seen = bench.play(&mut *device, at..twin.len())?;
+    bench.same("after the description was asked for", at, &twin[at..], &seen)?;
+    needs(!twin.is_empty(), "the guest does nothing")
+}

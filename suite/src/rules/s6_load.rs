@@ -1,0 +1,356 @@
+//! Chapter R-6: loads of bytes that are not what was saved, and what is left after them.
+
+use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
+use crate::bench::{Bench, Load, Stopped, needs};
+use migcert_core::device::{Device, Interface, Seen};
+
+/// States up to this many bytes are cut at every byte.
+const SMALL: usize = 48;
+
+/// A load may use so many bytes, and so many times the bytes that arrived.
+const MEMORY: (u64, u64) = (16 << 20, 16);
+
+pub(super) const CUT_IS_REFUSED: Rule = Rule {
+    id: "cut-is-refused",
+    cites: "R-6.4",
+    level: Level::Must,
+    promise: "a state that was cut short is refused, or nothing that mattered was missing",
+    advice: "end the state with a mark that carries its length, and wait for it",
+    draws: Draws::Damage,
+    on: On::One,
+    check: cut_is_refused,
+};
+
+fn cut_is_refused(bench: &Bench<'_>) -> Judgement {
+    let stopped = bench.stopped(bench.at()[0])?;
+    let len = stopped.state.len();
+    needs(len != 0, "the state is empty")?;
+    let mut cuts: Vec<usize> = if len <= SMALL { (0..len).collect() } else { vec![0, 1, len / 2, len - 1] };
+    let mut places = bench.case.pieces.iter().map(|piece| *piece as usize % len);
+    cuts.extend(places.by_ref().take(2));
+    cuts.sort_unstable();
+    cuts.dedup();
+    let mut device = bench.prepared(&stopped)?;
+    for keep in cuts {
+        bench.tell(|| format!("only {keep} of {len} bytes arrive"));
+        if bench.load(&mut *device, &stopped.state[..keep])? == Load::Accepted {
+            let what = format!("a state cut to {keep} of {len} bytes was accepted");
+            harmless(bench, &mut *device, &stopped, &what)?;
+        }
+        device.reset()?;
+    }
+    Ok(())
+}
+
+/// A changed state was accepted: then it must have changed nothing that a guest can see.
+fn harmless(bench: &Bench<'_>, device: &mut dyn Device, stopped: &Stopped, what: &str) -> Judgement {
+    let at = bench.at()[0];
+    bench.go_on(device, &stopped.memory)?;
+    let seen = bench.play(device, at..bench.case.script.len())?;
+    let twin = bench.twin()?;
+    bench.same(&format!("{what}, and the guest notices"), at, &twin[at..], &seen)
+}
+
+pub(super) const EXTENSION_IS_HARMLESS: Rule = Rule {
+    id: "extension-is-harmless",
+    cites: "R-6.4",
+    level: Level::Must,
+    promise: "bytes after the end of a state are refused, or change nothing",
+    advice: "stop reading at the end mark and refuse what follows it",
+    draws: Draws::Damage,
+    on: On::One,
+    check: extension_is_harmless,
+};
+
+/// What is appended: drawn bytes, and the state once more.
+fn extended(bench: &Bench<'_>, stopped: &Stopped) -> [Vec<u8>; 2] {
+    let extra: Vec<u8> = bench.case.pieces.iter().map(|piece| *piece as u8).chain([0]).collect();
+    [[&stopped.state[..], &extra].concat(), [&stopped.state[..], &stopped.state].concat()]
+}
+
+fn extension_is_harmless(bench: &Bench<'_>) -> Judgement {
+    let stopped = bench.stopped(bench.at()[0])?;
+    let mut device = bench.prepared(&stopped)?;
+    for state in extended(bench, &stopped) {
+        let more = state.len() - stopped.state.len();
+        bench.tell(|| format!("{more} bytes follow the end"));
+        if bench.load(&mut *device, &state)? == Load::Accepted {
+            let what = format!("a state with {more} bytes after its end was accepted");
+            harmless(bench, &mut *device, &stopped, &what)?;
+        }
+        device.reset()?;
+    }
+    Ok(())
+}
+
+pub(super) const EXTENSION_IS_REFUSED: Rule = Rule {
+    id: "extension-is-refused",
+    cites: "R-6.4",
+    level: Level::Should,
+    promise: "bytes after the end of a state are refused",
+    advice: "stop reading at the end mark and refuse what follows it: it was meant for somebody",
+    draws: Draws::Damage,
+    on: On::One,
+    check: extension_is_refused,
+};
+
+fn extension_is_refused(bench: &Bench<'_>) -> Judgement {
+    let stopped = bench.stopped(bench.at()[0])?;
+    let mut device = bench.prepared(&stopped)?;
+    for state in extended(bench, &stopped) {
+        let more = state.len() - stopped.state.len();
+        bench.tell(|| format!("{more} bytes follow the end"));
+        if bench.load(&mut *device, &state)? == Load::Accepted {
+            return Err(broken(format!("{more} bytes after the end of a state"), "refused", "accepted"));
+        }
+        device.reset()?;
+    }
+    Ok(())
+}
+
+pub(super) const FOREIGN_IS_REFUSED: Rule = Rule {
+    id: "foreign-is-refused",
+    cites: "R-6.4",
+    level: Level::Must,
+    promise: "bytes that are no state of this model are refused",
+    advice: "begin the state with a magic, the model id and the format version, and compare them",
+    draws: Draws::Damage,
+    on: On::One,
+    check: foreign_is_refused,
+};
+
+fn foreign_is_refused(bench: &Bench<'_>) -> Judgement {
+    let stopped = bench.stopped(bench.at()[0])?;
+    needs(!stopped.state.is_empty(), "the state is empty")?;
+    let mut device = bench.prepared(&stopped)?;
+    let len = stopped.state.len();
+    let noise = (0..len).map(|i| (i as u32).wrapping_mul(0x9e37_79b9).to_be_bytes()[0]).collect();
+    for (what, state) in [("zeros", vec![0; len]), ("ones", vec![0xff; len]), ("noise", noise)] {
+        bench.tell(|| format!("{len} bytes of {what} come instead"));
+        if bench.load(&mut *device, &state)? == Load::Accepted {
+            return Err(broken(format!("{len} bytes of {what} were loaded as a state"), "refused", "accepted"));
+        }
+        device.reset()?;
+    }
+    Ok(())
+}
+
+pub(super) const DAMAGE_IS_CONSISTENT: Rule = Rule {
+    id: "damage-is-consistent",
+    cites: "R-6.4",
+    level: Level::Must,
+    promise: "a damaged state is refused, or loads to a device that is whole: it runs, saves and moves on",
+    advice: "check every field against every other at load, as strictly as the registers do at write",
+    draws: Draws::Damage,
+    on: On::One,
+    check: damage_is_consistent,
+};
+
+fn damage_is_consistent(bench: &Bench<'_>) -> Judgement {
+    let at = bench.at()[0];
+    let Some((mut device, stopped)) = accepted_damage(bench)? else { return Ok(()) };
+    bench.go_on(&mut *device, &stopped.memory)?;
+    let direct: Vec<Seen> = bench.play(&mut *device, at..bench.case.script.len())?;
+    bench.plausible(&*device, at, &direct)?;
+
+    // Once more, with a second migration before the guest goes on.
+    let Some((mut device, stopped)) = accepted_damage(bench)? else {
+        return Err(broken("one damaged state, loaded twice", "one verdict", "accepted, then refused"));
+    };
+    let again = bench.usual().save(&mut *device, None)?;
+    let setup = bench.plan()?.destination().clone();
+    let mut second = bench.start("a second destination", bench.destination, &setup, &stopped.outside)?;
+    if let Load::Refused(why) = bench.load(&mut *second, &again)? {
+        return Err(broken("a damaged state was accepted, and what it saves is refused", "refused at once", why));
+    }
+    bench.go_on(&mut *second, &stopped.memory)?;
+    let seen = bench.play(&mut *second, at..bench.case.script.len())?;
+    bench.plausible(&*second, at, &seen)?;
+    bench.same("a damaged state means one thing now and another after one more migration", at, &direct, &seen)
+}
+
+fn damaged(bench: &Bench<'_>, stopped: &Stopped) -> Result<Vec<u8>, Stop> {
+    let earlier = bench.stopped(0)?.state;
+    let mut state = stopped.state.clone();
+    for damage in &bench.case.damage {
+        bench.tell(|| format!("on its way: {damage} (of {} bytes)", state.len()));
+        damage.apply(&mut state, &earlier);
+    }
+    Ok(state)
+}
+
+/// A destination that accepted a damaged state, and where it came from; `None` if it refused.
+fn accepted_damage(bench: &Bench<'_>) -> Result<Option<(Box<dyn Device>, Stopped)>, Stop> {
+    let stopped = bench.stopped(bench.at()[0])?;
+    let state = damaged(bench, &stopped)?;
+    needs(state != stopped.state, "the damage changed nothing")?;
+    let mut device = bench.prepared(&stopped)?;
+    let accepted = bench.load(&mut *device, &state)? == Load::Accepted;
+    Ok(accepted.then_some((device, stopped)))
+}
+
+pub(super) const DAMAGE_IS_NOTICED: Rule = Rule {
+    id: "damage-is-noticed",
+    cites: "R-6.4",
+    level: Level::Should,
+    promise: "a damaged state is refused, or the guest can't tell",
+    advice: "give every section a checksum",
+    draws: Draws::Damage,
+    on: On::One,
+    check: damage_is_noticed,
+};
+
+fn damage_is_noticed(bench: &Bench<'_>) -> Judgement {
+    match accepted_damage(bench)? {
+        Some((mut device, stopped)) => {
+            harmless(bench, &mut *device, &stopped, "a damaged state was accepted")
+        }
+        None => Ok(()),
+    }
+}
+
+pub(super) const REFUSAL_DOES_NOT_RUN: Rule = Rule {
+    id: "refusal-does-not-run",
+    cites: "R-6.3",
+    level: Level::Must,
+    promise: "a destination that refused a state is not running",
+    advice: "stay in RESUMING or go to ERROR when a load fails",
+    draws: Draws::Damage,
+    on: On::One,
+    check: refusal_does_not_run,
+};
+
+fn refusal_does_not_run(bench: &Bench<'_>) -> Judgement {
+    let (device, _, _) = &mut refused(bench)?;
+    let state = device.state()?;
+    if state.runs() {
+        return Err(broken("a destination runs after it refused a state", "RESUMING, STOP or ERROR", state));
+    }
+    Ok(())
+}
+
+/// A destination that refused a damaged state, the words, and what was saved.
+fn refused(bench: &Bench<'_>) -> Result<(Box<dyn Device>, String, Stopped), Stop> {
+    let stopped = bench.stopped(bench.at()[0])?;
+    let state = damaged(bench, &stopped)?;
+    let mut device = bench.prepared(&stopped)?;
+    match bench.load(&mut *device, &state)? {
+        Load::Refused(why) => Ok((device, why, stopped)),
+        Load::Accepted => Err(Stop::NotApplicable("the damaged state was accepted")),
+    }
+}
+
+pub(super) const REFUSAL_LEAVES_NOTHING: Rule = Rule {
+    id: "refusal-leaves-nothing",
+    cites: "R-6.4",
+    level: Level::Must,
+    promise: "a state that was refused is not half applied: after a reset the device is as fresh",
+    advice: "decode to the side, and swap in whole what was judged whole",
+    draws: Draws::Damage,
+    on: On::One,
+    check: refusal_leaves_nothing,
+};
+
+fn refusal_leaves_nothing(bench: &Bench<'_>) -> Judgement {
+    let (mut device, _, _stopped) = refused(bench)?;
+    device.reset()?;
+    as_fresh(bench, &mut *device, bench.at()[0], "after a refused state and a reset")
+}
+
+/// A reset device shows what a fresh one does, on a host side with the same past: so many steps
+/// of the script.
+pub(super) fn as_fresh(bench: &Bench<'_>, device: &mut dyn Device, past: usize, what: &str) -> Judgement {
+    let (mut before, outside) = bench.started()?;
+    bench.play(&mut *before, 0..past)?;
+    let mut fresh = bench.start("a fresh device", bench.source, &bench.case.setup, &outside)?;
+    let expected = bench.play(&mut *fresh, 0..bench.case.script.len())?;
+    let seen = bench.play(device, 0..bench.case.script.len())?;
+    bench.same(what, 0, &expected, &seen)
+}
+
+pub(super) const REFUSAL_CAN_BE_RETRIED: Rule = Rule {
+    id: "refusal-can-be-retried",
+    cites: "R-6.3",
+    level: Level::Must,
+    promise: "after a refused state the instance can be reset and used for a correct one",
+    advice: "let a reset end the failed session and everything that belongs to it",
+    draws: Draws::Damage,
+    on: On::One,
+    check: refusal_can_be_retried,
+};
+
+fn refusal_can_be_retried(bench: &Bench<'_>) -> Judgement {
+    let (mut device, _, stopped) = refused(bench)?;
+    device.reset()?;
+    match bench.load(&mut *device, &stopped.state)? {
+        Load::Accepted => harmless(bench, &mut *device, &stopped, "loaded after a refused state and a reset"),
+        Load::Refused(why) => {
+            Err(broken("a correct state was refused after a damaged one and a reset", "accepted", why))
+        }
+    }
+}
+
+pub(super) const LOAD_REPLACES_ALL: Rule = Rule {
+    id: "load-replaces-all",
+    cites: "R-6.4",
+    level: Level::Must,
+    promise: "a load replaces everything: an instance that was used before keeps nothing of it",
+    advice: "build the new state from nothing instead of merging it into the old one",
+    draws: Draws::Script,
+    on: On::One,
+    check: load_replaces_all,
+};
+
+fn load_replaces_all(bench: &Bench<'_>) -> Judgement {
+    let [first, _] = bench.at();
+    let stopped = bench.stopped(first)?;
+    let setup = bench.plan()?.destination().clone();
+    // What the instance was used for before happened elsewhere, on another host side.
+    let mut device = bench.start("the destination", bench.destination, &setup, &stopped.outside)?;
+    needs(
+        matches!(device.capabilities().interface, Interface::Registers(_)),
+        "an earlier use would change the host's side",
+    )?;
+    bench.play(&mut *device, 0..bench.case.script.len())?;
+    match bench.load(&mut *device, &stopped.state)? {
+        Load::Accepted => harmless(bench, &mut *device, &stopped, "loaded into an instance that was used before"),
+        Load::Refused(why) => {
+            Err(broken("a correct state was refused by an instance that was used before", "accepted", why))
+        }
+    }
+}
+
+pub(super) const LOAD_IS_BOUNDED: Rule = Rule {
+    id: "load-is-bounded",
+    cites: "R-6.7",
+    level: Level::Must,
+    promise: "a load uses memory for the bytes that arrived, whatever lengths they claim",
+    advice: "reserve nothing on the word of a length; grow with what is there",
+    draws: Draws::Damage,
+    on: On::One,
+    check: load_is_bounded,
+};
+
+fn load_is_bounded(bench: &Bench<'_>) -> Judgement {
+    let stopped = bench.stopped(bench.at()[0])?;
+    let mut state = damaged(bench, &stopped)?;
+    let mut device = bench.prepared(&stopped)?;
+    // The drawn damage, and lengths that can't be true at a drawn place.
+    let huge = bench.case.pieces.first().map_or(0, |piece| *piece as usize % state.len().max(1));
+    for byte in state.iter_mut().skip(huge).take(4) {
+        *byte = 0x7f;
+    }
+    let limit = MEMORY.0 + MEMORY.1 * state.len() as u64;
+    let mut loaded = Ok(Load::Accepted);
+    let used = allocation_counter::measure(|| loaded = bench.load(&mut *device, &state));
+    loaded?;
+    let used = used.bytes_max.max(device.footprint()?.unwrap_or(0));
+    if used <= limit {
+        return Ok(());
+    }
+    Err(broken(
+        format!("a load of {} bytes used {used} bytes of memory", state.len()),
+        format!("at most {limit} bytes"),
+        used,
+    ))
+}

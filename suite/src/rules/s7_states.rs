@@ -1,0 +1,260 @@
+//! Chapter R-7: the state machine of `linux/vfio.h`.
+
+use super::s6_load::as_fresh;
+use super::{Draws, Judgement, Level, On, Rule, broken};
+use crate::bench::{Bench, Load, needs_own_machine};
+use migcert_core::device::{Device, State, walk};
+use migcert_core::error::Error;
+
+/// A read that should give nothing is tried with so many bytes.
+const PEEK: usize = 64;
+
+pub(super) const FRESH_RUNS: Rule = Rule {
+    id: "fresh-runs",
+    cites: "R-7.1",
+    level: Level::Must,
+    promise: "a fresh or reset device is RUNNING",
+    advice: "report RUNNING from the start, before the first request for a state",
+    draws: Draws::Setup,
+    on: On::One,
+    check: fresh_runs,
+};
+
+fn fresh_runs(bench: &Bench<'_>) -> Judgement {
+    let (mut device, _outside) = bench.started()?;
+    needs_own_machine(&*device)?;
+    is_in(&mut *device, State::Running, "a fresh device")?;
+    device.reset()?;
+    is_in(&mut *device, State::Running, "a reset device")
+}
+
+fn is_in(device: &mut dyn Device, should: State, what: &str) -> Judgement {
+    match device.state()? {
+        is if is == should => Ok(()),
+        is => Err(broken(format!("{what} is in the wrong state"), should, is)),
+    }
+}
+
+pub(super) const WALKS_ARRIVE: Rule = Rule {
+    id: "walks-arrive",
+    cites: "R-7.2",
+    level: Level::Must,
+    promise: "every state that can be asked for is reached, and reported",
+    advice: "walk the arcs of linux/vfio.h for pairs that are not arcs themselves",
+    draws: Draws::Walk,
+    on: On::One,
+    check: walks_arrive,
+};
+
+fn walks_arrive(bench: &Bench<'_>) -> Judgement {
+    let (mut device, _outside) = bench.started()?;
+    needs_own_machine(&*device)?;
+    let options = device.capabilities().options;
+    let mut at = State::Running;
+    bench.play(&mut *device, 0..bench.at()[0])?;
+    for &to in &bench.case.walk {
+        let Ok(path) = walk(at, to, options) else { continue };
+        if path.contains(&State::Resuming) || (at == State::Resuming && to != at) {
+            // Entered and left with a state, by other rules: RESUMING judges what was written.
+            continue;
+        }
+        if let Err(why) = device.set_state(to) {
+            return Err(broken(format!("the device can't go from {at} to {to}"), format!("it is in {to}"), why));
+        }
+        is_in(&mut *device, to, &format!("the device that went from {at} to {to}"))?;
+        at = to;
+    }
+    device.set_state(State::Running)?;
+    let twin = bench.twin()?;
+    let from = bench.at()[0];
+    let seen = bench.play(&mut *device, from..twin.len())?;
+    bench.same("after a walk through the states", from, &twin[from..], &seen)
+}
+
+pub(super) const ILLEGAL_ARCS_ARE_HARMLESS: Rule = Rule {
+    id: "illegal-arcs-are-harmless",
+    cites: "R-7.2",
+    level: Level::Must,
+    promise: "a change of state that does not exist is refused and changes nothing",
+    advice: "look the arc up before acting on it",
+    draws: Draws::Walk,
+    on: On::One,
+    check: illegal_arcs_are_harmless,
+};
+
+fn illegal_arcs_are_harmless(bench: &Bench<'_>) -> Judgement {
+    let (mut device, _outside) = bench.started()?;
+    needs_own_machine(&*device)?;
+    let options = device.capabilities().options;
+    let from = bench.at()[0];
+    bench.play(&mut *device, 0..from)?;
+    let here = bench.case.walk.iter().copied().find(|s| s.is_in(options) && *s != State::Resuming);
+    let here = here.filter(|s| *s != State::Error).unwrap_or(State::Running);
+    device.set_state(here)?;
+    for to in State::ALL {
+        if walk(here, to, options).is_ok() {
+            continue;
+        }
+        match device.set_state(to) {
+            Ok(()) => {
+                return Err(broken(format!("the device went from {here} to {to}"), "refused", device.state()?));
+            }
+            Err(Error::Refused(_)) => is_in(&mut *device, here, &format!("asked to go to {to}, the device"))?,
+            Err(why) => return Err(why.into()),
+        }
+    }
+    device.set_state(State::Running)?;
+    let twin = bench.twin()?;
+    let seen = bench.play(&mut *device, from..twin.len())?;
+    bench.same("after refused changes of state", from, &twin[from..], &seen)
+}
+
+pub(super) const ERROR_IS_NOT_REQUESTED: Rule = Rule {
+    id: "error-is-not-requested",
+    cites: "R-7.3",
+    level: Level::Must,
+    promise: "ERROR can't be asked for, and is left only by a reset",
+    advice: "refuse ERROR as a request, and every request in ERROR",
+    draws: Draws::Damage,
+    on: On::One,
+    check: error_is_not_requested,
+};
+
+fn error_is_not_requested(bench: &Bench<'_>) -> Judgement {
+    let (mut device, _outside) = bench.started()?;
+    needs_own_machine(&*device)?;
+    if device.set_state(State::Error).is_ok() {
+        return Err(broken("ERROR was asked for and entered", "refused", device.state()?));
+    }
+    is_in(&mut *device, State::Running, "asked to go to ERROR, the device")?;
+    // A refused load may lead to ERROR; from there only a reset leads out.
+    let _ = bench.load(&mut *device, &[0xff; PEEK])?;
+    if device.state()? == State::Error {
+        for to in State::ALL {
+            if device.set_state(to).is_ok() {
+                return Err(broken(format!("the device went from ERROR to {to}"), "refused", device.state()?));
+            }
+        }
+    }
+    device.reset()?;
+    as_fresh(bench, &mut *device, 0, "after ERROR and a reset")
+}
+
+pub(super) const LOAD_IS_JUDGED_AT_STOP: Rule = Rule {
+    id: "load-is-judged-at-stop",
+    cites: "R-7.4",
+    level: Level::Must,
+    promise: "RESUMING to STOP is where a load fails at the latest",
+    advice: "finish decoding and checking before the change to STOP returns",
+    draws: Draws::Damage,
+    on: On::One,
+    check: load_is_judged_at_stop,
+};
+
+fn load_is_judged_at_stop(bench: &Bench<'_>) -> Judgement {
+    let stopped = bench.stopped(bench.at()[0])?;
+    let mut device = bench.prepared(&stopped)?;
+    if !stopped.state.is_empty() && bench.load(&mut *device, &[])? == Load::Accepted {
+        return Err(broken("a load of no bytes at all was accepted", "refused at STOP", "STOP"));
+    }
+    device.reset()?;
+    let mut state = stopped.state.clone();
+    for damage in &bench.case.damage {
+        damage.apply(&mut state, &stopped.state);
+    }
+    if bench.load(&mut *device, &state)? == Load::Accepted {
+        device.set_guest_memory(&stopped.memory)?;
+        if let Err(why) = device.set_state(State::Running) {
+            return Err(broken("a load was accepted at STOP and failed later", "refused at STOP", why));
+        }
+    }
+    Ok(())
+}
+
+pub(super) const SESSIONS_END: Rule = Rule {
+    id: "sessions-end",
+    cites: "R-7.5",
+    level: Level::Must,
+    promise: "a data session ends when its states are left: no bytes outside, and the next one begins anew",
+    advice: "drop the session's buffers and positions on every arc that leaves it, and on reset",
+    draws: Draws::Script,
+    on: On::One,
+    check: sessions_end,
+};
+
+fn sessions_end(bench: &Bench<'_>) -> Judgement {
+    let (mut device, _outside) = bench.started()?;
+    needs_own_machine(&*device)?;
+    bench.play(&mut *device, 0..bench.at()[0])?;
+    gives_nothing(&mut *device)?;
+    device.set_state(State::StopCopy)?;
+    let part = device.read_state(&mut [0; PEEK])?;
+    device.set_state(State::Stop)?;
+    gives_nothing(&mut *device)?;
+    // The next session begins at the beginning, though the one before was not read to its end.
+    let whole = bench.carrier().save(&mut *device, None)?;
+    device.set_state(State::Stop)?;
+    let mut other = bench.start("another device", bench.source, &bench.case.setup, &bench.outside()?)?;
+    match bench.load(&mut *other, &whole)? {
+        Load::Accepted => Ok(()),
+        Load::Refused(why) => Err(broken(
+            format!("a state that was saved after a session given up at {part} bytes is refused"),
+            "accepted",
+            why,
+        )),
+    }
+}
+
+fn gives_nothing(device: &mut dyn Device) -> Judgement {
+    let state = device.state()?;
+    match device.read_state(&mut [0; PEEK]) {
+        Ok(0) | Err(Error::Refused(_)) => Ok(()),
+        Ok(read) => Err(broken(format!("state can be read in {state}"), "refused", format!("{read} bytes"))),
+        Err(why) => Err(why.into()),
+    }
+}
+
+pub(super) const END_OF_STREAM_STAYS: Rule = Rule {
+    id: "end-of-stream-stays",
+    cites: "R-7.5",
+    level: Level::Must,
+    promise: "in STOP_COPY the end of the stream is the end, however often it is asked for",
+    advice: "keep answering end-of-stream after it was answered once",
+    draws: Draws::Script,
+    on: On::One,
+    check: end_of_stream_stays,
+};
+
+fn end_of_stream_stays(bench: &Bench<'_>) -> Judgement {
+    let mut stopped = bench.stopped(bench.at()[0])?;
+    for _ in 0..3 {
+        let read = stopped.device.read_state(&mut [0; PEEK])?;
+        if read != 0 {
+            return Err(broken("bytes came after the end of the stream", "end of stream", format!("{read} bytes")));
+        }
+    }
+    Ok(())
+}
+
+pub(super) const RESET_IS_FRESH: Rule = Rule {
+    id: "reset-is-fresh",
+    cites: "R-7.6",
+    level: Level::Must,
+    promise: "a reset from any state leads to RUNNING with the state of a fresh instance",
+    advice: "build the reset state where the start builds it, and end every session",
+    draws: Draws::Walk,
+    on: On::One,
+    check: reset_is_fresh,
+};
+
+fn reset_is_fresh(bench: &Bench<'_>) -> Judgement {
+    let (mut device, _outside) = bench.started()?;
+    let options = device.capabilities().options;
+    bench.play(&mut *device, 0..bench.at()[0])?;
+    let to = bench.case.walk.iter().copied().find(|s| *s != State::Error && s.is_in(options));
+    let to = to.unwrap_or(State::Running);
+    device.set_state(to)?;
+    device.reset()?;
+    is_in(&mut *device, State::Running, &format!("reset in {to}, the device"))?;
+    as_fresh(bench, &mut *device, bench.at()[0], &format!("after a reset in {to}"))
+}

@@ -1,0 +1,79 @@
+//! Chapter R-8: device programs and their descriptions.
+
+use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
+use crate::bench::{Bench, needs};
+use migcert_core::error::Error;
+use migcert_core::program::Model;
+use migcert_core::version::Setup;
+
+pub(super) const DESCRIPTION_IS_STABLE: Rule = Rule {
+    id: "description-is-stable",
+    cites: "R-8.3",
+    level: Level::Must,
+    promise: "asked again on the same host, the description is the same",
+    advice: "describe the program, not the moment: no probing, no counters, no load",
+    draws: Draws::Nothing,
+    on: On::One,
+    check: description_is_stable,
+};
+
+fn description_is_stable(bench: &Bench<'_>) -> Judgement {
+    for _ in 0..3 {
+        let again = bench.source.program.describe()?;
+        if again != bench.source.manifest {
+            return Err(broken("the description changed", format!("{:?}", bench.source.manifest), format!("{again:?}")));
+        }
+    }
+    Ok(())
+}
+
+pub(super) const ALLOWED_STARTS: Rule = Rule {
+    id: "allowed-starts",
+    cites: "R-8.3",
+    level: Level::Must,
+    promise: "every configuration that the description allows can be started",
+    advice: "take out of the description what the program refuses, or put it under `requires`",
+    draws: Draws::Setup,
+    on: On::One,
+    check: allowed_starts,
+};
+
+fn allowed_starts(bench: &Bench<'_>) -> Judgement {
+    let outside = bench.outside()?;
+    match bench.start("the device", bench.source, &bench.case.setup, &outside) {
+        Ok(_) => Ok(()),
+        Err(Error::Unavailable(why)) => Err(Stop::Unsettled(why.to_string())),
+        Err(why) => Err(broken("an allowed configuration was refused at start", "an instance that is RUNNING", why)),
+    }
+}
+
+pub(super) const INIT_IS_THE_DEFAULT: Rule = Rule {
+    id: "init-is-the-default",
+    cites: "R-8.2",
+    level: Level::Must,
+    promise: "an instance started without a parameter's option has its init value",
+    advice: "keep one table of init values for the description and for the start",
+    draws: Draws::Script,
+    on: On::One,
+    check: init_is_the_default,
+};
+
+fn init_is_the_default(bench: &Bench<'_>) -> Judgement {
+    let Model::Params(description) = bench.model()? else {
+        return Err(Stop::NotApplicable("the model has no parameters"));
+    };
+    needs(!description.params.is_empty(), "the model has no parameters")?;
+    let mut both = Vec::new();
+    for setup in [Setup::Params(description.init()), Setup::Params([].into())] {
+        let outside = bench.outside()?;
+        let mut device = bench.start("the device", bench.source, &setup, &outside)?;
+        let seen = bench.play(&mut *device, 0..bench.case.script.len())?;
+        both.push((seen, bench.usual().save(&mut *device, None)?));
+    }
+    let [(named, state), (unnamed, other)] = &both[..] else { return Ok(()) };
+    bench.same("started without options", 0, named, unnamed)?;
+    if state == other {
+        return Ok(());
+    }
+    Err(broken("without options the state is another than with the init values", "the same bytes", "others"))
+}
