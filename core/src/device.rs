@@ -366,7 +366,9 @@ impl FromStr for Step {
 
 /// Text that is no step.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no step; written are `read 0:0x10/4`, `write 0:0x10/4=0x5`, `receive 00ff`, `pass 3`, `request WORDS`")]
+#[error(
+    "`{0}` is no step; written are `read 0:0x10/4`, `write 0:0x10/4=0x5`, `receive 00ff`, `pass 3`, `request WORDS`"
+)]
 pub struct BadStep(String);
 
 /// Everything that a step let the guest, or the world outside, see, in order.

@@ -300,7 +300,10 @@ pub fn needs(has: bool, what: &'static str) -> Judgement {
 
 /// Stops where the state machine is not the device's own.
 pub fn needs_own_machine(device: &dyn Device) -> Judgement {
-    needs(device.capabilities().machine == Machine::Device, "the state machine is our host's, not the device's")
+    needs(
+        device.capabilities().machine == Machine::Device,
+        "the state machine is our host's, not the device's",
+    )
 }
 
 /// A program whose instances have a name and tell what they do.

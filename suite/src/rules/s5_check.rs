@@ -26,7 +26,9 @@ fn check_is_sound(bench: &Bench<'_>) -> Judgement {
     })?;
     match bench.load(&mut *device, &stopped.state)? {
         Load::Accepted => Ok(()),
-        Load::Refused(why) => Err(broken("the check said yes and the load failed", "the state is loaded", why)),
+        Load::Refused(why) => {
+            Err(broken("the check said yes and the load failed", "the state is loaded", why))
+        }
     }
 }
 

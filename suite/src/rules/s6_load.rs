@@ -128,7 +128,11 @@ fn foreign_is_refused(bench: &Bench<'_>) -> Judgement {
     for (what, state) in [("zeros", vec![0; len]), ("ones", vec![0xff; len]), ("noise", noise)] {
         bench.tell(|| format!("{len} bytes of {what} come instead"));
         if bench.load(&mut *device, &state)? == Load::Accepted {
-            return Err(broken(format!("{len} bytes of {what} were loaded as a state"), "refused", "accepted"));
+            return Err(broken(
+                format!("{len} bytes of {what} were loaded as a state"),
+                "refused",
+                "accepted",
+            ));
         }
         device.reset()?;
     }
@@ -161,7 +165,11 @@ fn damage_is_consistent(bench: &Bench<'_>) -> Judgement {
     let setup = bench.plan()?.destination().clone();
     let mut second = bench.start("a second destination", bench.destination, &setup, &stopped.outside)?;
     if let Load::Refused(why) = bench.load(&mut *second, &again)? {
-        return Err(broken("a damaged state was accepted, and what it saves is refused", "refused at once", why));
+        return Err(broken(
+            "a damaged state was accepted, and what it saves is refused",
+            "refused at once",
+            why,
+        ));
     }
     bench.go_on(&mut *second, &stopped.memory)?;
     let seen = bench.play(&mut *second, at..bench.case.script.len())?;
@@ -313,7 +321,9 @@ fn load_replaces_all(bench: &Bench<'_>) -> Judgement {
     )?;
     bench.play(&mut *device, 0..bench.case.script.len())?;
     match bench.load(&mut *device, &stopped.state)? {
-        Load::Accepted => harmless(bench, &mut *device, &stopped, "loaded into an instance that was used before"),
+        Load::Accepted => {
+            harmless(bench, &mut *device, &stopped, "loaded into an instance that was used before")
+        }
         Load::Refused(why) => {
             Err(broken("a correct state was refused by an instance that was used before", "accepted", why))
         }

@@ -97,7 +97,9 @@ fn hand_over(bench: &Bench<'_>, from: &mut dyn Device, to: &mut dyn Device) -> J
     to.reset()?;
     match bench.load(to, &state)? {
         Load::Accepted => bench.go_on(to, &from.guest_memory()?),
-        Load::Refused(why) => Err(broken("a state was refused by an instance that was used before", "accepted", why)),
+        Load::Refused(why) => {
+            Err(broken("a state was refused by an instance that was used before", "accepted", why))
+        }
     }
 }
 

@@ -59,7 +59,11 @@ fn walks_arrive(bench: &Bench<'_>) -> Judgement {
             continue;
         }
         if let Err(why) = device.set_state(to) {
-            return Err(broken(format!("the device can't go from {at} to {to}"), format!("it is in {to}"), why));
+            return Err(broken(
+                format!("the device can't go from {at} to {to}"),
+                format!("it is in {to}"),
+                why,
+            ));
         }
         is_in(&mut *device, to, &format!("the device that went from {at} to {to}"))?;
         at = to;
@@ -97,7 +101,11 @@ fn illegal_arcs_are_harmless(bench: &Bench<'_>) -> Judgement {
         }
         match device.set_state(to) {
             Ok(()) => {
-                return Err(broken(format!("the device went from {here} to {to}"), "refused", device.state()?));
+                return Err(broken(
+                    format!("the device went from {here} to {to}"),
+                    "refused",
+                    device.state()?,
+                ));
             }
             Err(Error::Refused(_)) => is_in(&mut *device, here, &format!("asked to go to {to}, the device"))?,
             Err(why) => return Err(why.into()),
@@ -132,7 +140,11 @@ fn error_is_not_requested(bench: &Bench<'_>) -> Judgement {
     if device.state()? == State::Error {
         for to in State::ALL {
             if device.set_state(to).is_ok() {
-                return Err(broken(format!("the device went from ERROR to {to}"), "refused", device.state()?));
+                return Err(broken(
+                    format!("the device went from ERROR to {to}"),
+                    "refused",
+                    device.state()?,
+                ));
             }
         }
     }
@@ -230,7 +242,11 @@ fn end_of_stream_stays(bench: &Bench<'_>) -> Judgement {
     for _ in 0..3 {
         let read = stopped.device.read_state(&mut [0; PEEK])?;
         if read != 0 {
-            return Err(broken("bytes came after the end of the stream", "end of stream", format!("{read} bytes")));
+            return Err(broken(
+                "bytes came after the end of the stream",
+                "end of stream",
+                format!("{read} bytes"),
+            ));
         }
     }
     Ok(())

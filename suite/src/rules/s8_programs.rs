@@ -21,7 +21,11 @@ fn description_is_stable(bench: &Bench<'_>) -> Judgement {
     for _ in 0..3 {
         let again = bench.source.program.describe()?;
         if again != bench.source.manifest {
-            return Err(broken("the description changed", format!("{:?}", bench.source.manifest), format!("{again:?}")));
+            return Err(broken(
+                "the description changed",
+                format!("{:?}", bench.source.manifest),
+                format!("{again:?}"),
+            ));
         }
     }
     Ok(())
@@ -43,7 +47,9 @@ fn allowed_starts(bench: &Bench<'_>) -> Judgement {
     match bench.start("the device", bench.source, &bench.case.setup, &outside) {
         Ok(_) => Ok(()),
         Err(Error::Unavailable(why)) => Err(Stop::Unsettled(why.to_string())),
-        Err(why) => Err(broken("an allowed configuration was refused at start", "an instance that is RUNNING", why)),
+        Err(why) => {
+            Err(broken("an allowed configuration was refused at start", "an instance that is RUNNING", why))
+        }
     }
 }
 
