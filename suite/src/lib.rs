@@ -4,4 +4,5 @@ pub mod bench;
 pub mod case;
 pub mod generate;
 pub mod guests;
+pub mod hostile;
 pub mod rules;
