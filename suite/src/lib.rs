@@ -7,4 +7,5 @@ pub mod devices;
 pub mod generate;
 pub mod guests;
 pub mod minimize;
+pub mod hostile;
 pub mod rules;

@@ -1,0 +1,73 @@
+//! Bytes that nobody vouches for, and what must become of them.
+
+use crate::generate::reseal::reseal;
+use crate::rules::{Finding, Outcome};
+use allocation_counter::measure;
+use migcert_core::envelope::BadState;
+use migcert_core::envelope::read::{Reader, Sections};
+use migcert_core::model::ModelId;
+use migcert_core::param::Value;
+use migcert_core::version::{Request, Setup};
+
+/// Any bytes are migration info, a request for a configuration or a state, or they are refused;
+/// what is understood means the same when it is written and read again.
+pub fn bytes_are_understood_or_refused(bytes: &[u8]) -> Outcome {
+    for reader in [request, state, resealed_state] {
+        if let Err(finding) = reader(bytes) {
+            return Outcome::Broken(finding);
+        }
+    }
+    Outcome::Held
+}
+
+/// What a configuration is printed as is read as the same.
+fn request(bytes: &[u8]) -> Result<(), Finding> {
+    let Ok(text) = str::from_utf8(bytes) else { return Ok(()) };
+    let Ok(request) = Request::parse([text]) else { return Ok(()) };
+    let settings = request.settings.iter().map(|(name, value)| (name.clone(), Value::Str(value.clone())));
+    let printed = Setup::Params(settings.collect()).to_string();
+    let again = Request { version: None, ..request };
+    same("a request changed when it was printed", &Ok(again), &Request::parse([printed]))
+}
+
+fn state(bytes: &[u8]) -> Result<(), Finding> {
+    let mut at_once = Ok(Sections::default());
+    let taken = measure(|| at_once = read(bytes, usize::MAX));
+    let bound = 4 * bytes.len() as u64 + 4096;
+    if taken.bytes_max > bound {
+        return Err(Finding {
+            summary: "the envelope took more memory than the bytes that came allow (R-6.7)".to_owned(),
+            expected: format!("at most {bound} bytes for {}", bytes.len()),
+            observed: format!("{} bytes", taken.bytes_max),
+        });
+    }
+    let chunk = bytes.first().map_or(1, |byte| usize::from(*byte) + 1);
+    same("the envelope sees how a state was chunked (R-6.6)", &at_once, &read(bytes, chunk))
+}
+
+/// A fuzzer doesn't guess checksums: with right ones, it gets further.
+fn resealed_state(bytes: &[u8]) -> Result<(), Finding> {
+    let mut bytes = bytes.to_owned();
+    reseal(&mut bytes);
+    state(&bytes)
+}
+
+/// As a device without a name and without parameters, so that the header is short.
+fn read(bytes: &[u8], chunk: usize) -> Result<Sections, BadState> {
+    let mut reader = Reader::new(&ModelId::from(""), &Setup::Params([].into()));
+    for bytes in bytes.chunks(chunk) {
+        reader.push(bytes)?;
+    }
+    reader.finish()
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(summary: &str, expected: &T, observed: &T) -> Result<(), Finding> {
+    if expected == observed {
+        return Ok(());
+    }
+    Err(Finding {
+        summary: summary.to_owned(),
+        expected: format!("{expected:?}"),
+        observed: format!("{observed:?}"),
+    })
+}
