@@ -6,6 +6,6 @@ pub mod certify;
 pub mod devices;
 pub mod generate;
 pub mod guests;
-pub mod minimize;
 pub mod hostile;
+pub mod minimize;
 pub mod rules;
