@@ -25,6 +25,8 @@ pub struct Subject {
     pub manifest: Manifest,
     /// SHA-256 of the file behind it, in hexadecimal digits, if there is one.
     pub sha256: Option<String>,
+    /// How many cases a rule is given if nobody says otherwise: what takes a few seconds.
+    pub cases: u32,
 }
 
 /// What one case is tried on.

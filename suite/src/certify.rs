@@ -59,32 +59,40 @@ pub struct Unit {
     pub case: Option<Case>,
 }
 
-/// Runs all of it. `done` is called after each rule on each pair.
-pub fn certify(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
-    let all = 0..job.subjects.len();
-    let pairs: Vec<_> = all.clone().flat_map(|from| all.clone().map(move |to| (from, to))).collect();
-    let mut work = Vec::new();
-    for rule in &job.rules {
-        let fits = pairs.iter().filter(|(from, to)| match rule.on {
+impl Job<'_> {
+    /// Each rule on each pair that it looks at, rule by rule.
+    pub fn work(&self) -> Vec<(&'static Rule, (usize, usize))> {
+        let all = 0..self.subjects.len();
+        let pairs: Vec<_> = all.clone().flat_map(|from| all.clone().map(move |to| (from, to))).collect();
+        let fits = |rule: &'static Rule, (from, to): (usize, usize)| match rule.on {
             On::One => from == to,
             On::Any => true,
             On::Two => from != to,
-        });
-        work.extend(fits.map(|pair| (*rule, *pair)));
+        };
+        let of = |rule: &&'static Rule| {
+            let rule = *rule;
+            let pairs = pairs.iter().copied().filter(move |pair| fits(rule, *pair));
+            pairs.map(move |pair| (rule, pair)).collect::<Vec<_>>()
+        };
+        self.rules.iter().flat_map(of).collect()
     }
+}
+
+/// Runs all of it. `done` is called after each rule on each pair.
+pub fn certify(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
+    let work = job.work();
     let next = AtomicUsize::new(0);
     let units: Vec<Mutex<Option<Unit>>> = work.iter().map(|_| Mutex::new(None)).collect();
     let known = Interfaces::default();
     std::thread::scope(|scope| {
         for _ in 0..job.jobs.clamp(1, work.len().max(1)) {
             scope.spawn(|| {
-                while let Some((rule, pair)) = work.get(next.fetch_add(1, Relaxed)) {
-                    let at = work.iter().position(|w| std::ptr::eq(w.0, *rule) && w.1 == *pair);
+                loop {
+                    let at = next.fetch_add(1, Relaxed);
+                    let (Some((rule, pair)), Some(slot)) = (work.get(at), units.get(at)) else { break };
                     let unit = one(job, rule, *pair, &known);
                     done(&unit);
-                    if let Some(slot) = at.and_then(|at| units.get(at)) {
-                        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(unit);
-                    }
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(unit);
                 }
             });
         }

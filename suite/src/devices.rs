@@ -2,7 +2,7 @@
 //!
 //! They know neither rules nor generators.
 
-use crate::devices::fault::{FAULTS, Fault, Faults};
+use crate::devices::fault::{FAULTS, Faults, Row};
 use migcert_core::program::Program;
 
 pub mod engine;
@@ -57,7 +57,7 @@ pub fn parse(text: &str) -> Result<Box<dyn Program>, String> {
     Ok((device.program)(release, faults))
 }
 
-/// Everything that `parse` takes with one fault planted: where faults show.
-pub fn faulty() -> impl Iterator<Item = (String, Fault)> {
-    FAULTS.iter().map(|row| (format!("builtin:nic+{}", row.id), row.fault))
+/// Every fault, and the IMPL that has it.
+pub fn faulty() -> impl Iterator<Item = (String, &'static Row)> {
+    FAULTS.iter().map(|row| (format!("builtin:nic+{}", row.id), row))
 }

@@ -7,5 +7,7 @@ pub mod devices;
 pub mod generate;
 pub mod guests;
 pub mod hostile;
+pub mod impls;
 pub mod minimize;
+pub mod report;
 pub mod rules;
