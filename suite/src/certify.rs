@@ -170,7 +170,7 @@ fn one(job: &Job<'_>, rule: &'static Rule, pair: (usize, usize), known: &Interfa
 
 /// Judges one case.
 pub fn judge(rule: &Rule, case: &Case, source: &Subject, destination: &Subject) -> Outcome {
-    (rule.check)(&Bench::new(case, source, destination)).into()
+    rule.judge(&Bench::new(case, source, destination))
 }
 
 /// Makes a finding small and confirms it on fresh instances; what is not there every time is no

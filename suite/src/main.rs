@@ -457,7 +457,7 @@ fn replay_one(file: &Path, output: &Output) -> anyhow::Result<Exit> {
         }
     }
     let bench = Bench::new(&case, &source, &destination).telling();
-    let outcome: Outcome = (rule.check)(&bench).into();
+    let outcome = rule.judge(&bench);
     let steps = bench.told();
     let (reproduced, exit) = match &outcome {
         Outcome::Broken(_) => (true, Exit::Found),

@@ -683,7 +683,10 @@ impl Reference for Nic {
 
     fn load(&mut self, mut sections: Sections) -> Result<(), BadState> {
         let registers = sections.take_structured(REGISTERS)?;
-        let rings: Vec<Ring> = if self.compact() {
+        let either = self.has(Fault::NewestLevelSaved).then(|| sections.take_structured(COMPACT_RINGS));
+        let rings: Vec<Ring> = if let Some(Ok(rings)) = either {
+            rings
+        } else if self.shape.compact {
             sections.take_structured(COMPACT_RINGS)?
         } else {
             let wide: Vec<WideRing> = sections.take_structured(RINGS)?;
@@ -779,12 +782,12 @@ impl Reference for Nic {
             Step::Read { region: 0, offset, .. } => seen.push(Sight::Value(self.read(*offset))),
             Step::Write { region: 0, offset, value, .. } => self.write(*offset, *value as u32),
             Step::Read { region: 1, offset, size: 4 } => {
-                let at = *offset as usize % MEMORY & !3;
+                let at = (*offset as usize % MEMORY) & !3;
                 let bytes = [0, 1, 2, 3].map(|i| self.state.memory[at + i]);
                 seen.push(Sight::Value(u64::from(u32::from_le_bytes(bytes))));
             }
             Step::Write { region: 1, offset, size: 4, value } => {
-                self.store(*offset as usize % MEMORY & !3, &(*value as u32).to_le_bytes());
+                self.store((*offset as usize % MEMORY) & !3, &(*value as u32).to_le_bytes());
             }
             Step::Receive(packet) => self.receive(packet),
             Step::Pass(units) => (0..(*units).min(64)).for_each(|_| self.work(&mut seen)),

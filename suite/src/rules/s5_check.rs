@@ -15,6 +15,7 @@ pub(super) const CHECK_IS_SOUND: Rule = Rule {
     advice: "correct the description, or make the program do what it describes",
     draws: Draws::Script,
     on: On::Any,
+    builds_on: &[],
     check: check_is_sound,
 };
 
@@ -23,11 +24,11 @@ fn check_is_sound(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
     let setup = plan.destination();
     let started = bench.start("the destination", bench.destination, setup, &stopped.outside);
-    let mut device = started.or_else(|why| match why {
-        Error::Unavailable(why) => Err(Stop::Unsettled(why.to_string())),
-        why => Err(broken("the check said yes and the start failed", format!("`{setup}` starts"), why)),
+    let mut device = started.map_err(|why| match why {
+        Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
+        why => broken("the check said yes and the start failed", format!("`{setup}` starts"), why),
     })?;
-    match bench.load(&mut *device, &stopped.state)? {
+    match bench.load_by(&bench.usual(), &mut *device, &stopped.state)? {
         Load::Accepted => Ok(()),
         Load::Refused(why) => {
             Err(broken("the check said yes and the load failed", "the state is loaded", why))
@@ -43,6 +44,7 @@ pub(super) const CHECK_IS_COMPLETE: Rule = Rule {
     advice: "the description promises less than the program keeps, or the program loads what it must not",
     draws: Draws::Script,
     on: On::Two,
+    builds_on: &[],
     check: check_is_complete,
 };
 
@@ -84,6 +86,7 @@ pub(super) const CHECK_DISTURBS_NOTHING: Rule = Rule {
     advice: "describe without opening the device or its files",
     draws: Draws::Script,
     on: On::One,
+    builds_on: &[],
     check: check_disturbs_nothing,
 };
 

@@ -1,8 +1,13 @@
 //! Chapter R-6: loads of bytes that are not what was saved, and what is left after them.
 
+use super::s5_check::CHECK_IS_SOUND;
+use super::s6_move::{CHUNKING, TWIN_AFTER_LOAD};
 use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, Stopped, needs};
 use migcert_core::device::{Device, Interface, Seen};
+
+/// What a rule about loading builds on: a plain migration works, and so it does in pieces.
+const LOADS: &[&Rule] = &[&CHECK_IS_SOUND, &TWIN_AFTER_LOAD, &CHUNKING];
 
 /// States up to this many bytes are cut at every byte.
 const SMALL: usize = 48;
@@ -18,6 +23,7 @@ pub(super) const CUT_IS_REFUSED: Rule = Rule {
     advice: "end the state with a mark that carries its length, and wait for it",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: cut_is_refused,
 };
 
@@ -59,6 +65,7 @@ pub(super) const EXTENSION_IS_HARMLESS: Rule = Rule {
     advice: "stop reading at the end mark and refuse what follows it",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: extension_is_harmless,
 };
 
@@ -91,6 +98,7 @@ pub(super) const EXTENSION_IS_REFUSED: Rule = Rule {
     advice: "stop reading at the end mark and refuse what follows it: it was meant for somebody",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: extension_is_refused,
 };
 
@@ -116,6 +124,7 @@ pub(super) const FOREIGN_IS_REFUSED: Rule = Rule {
     advice: "begin the state with a magic, the model id and the format version, and compare them",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: foreign_is_refused,
 };
 
@@ -147,6 +156,7 @@ pub(super) const DAMAGE_IS_CONSISTENT: Rule = Rule {
     advice: "check every field against every other at load, as strictly as the registers do at write",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: damage_is_consistent,
 };
 
@@ -163,7 +173,7 @@ fn damage_is_consistent(bench: &Bench<'_>) -> Judgement {
     };
     let again = bench.usual().save(&mut *device, None)?;
     let setup = bench.plan()?.destination().clone();
-    let mut second = bench.start("a second destination", bench.destination, &setup, &stopped.outside)?;
+    let mut second = bench.instance("a second destination", bench.destination, &setup, &stopped.outside)?;
     if let Load::Refused(why) = bench.load(&mut *second, &again)? {
         return Err(broken(
             "a damaged state was accepted, and what it saves is refused",
@@ -189,8 +199,11 @@ fn damaged(bench: &Bench<'_>, stopped: &Stopped) -> Result<Vec<u8>, Stop> {
     Ok(state)
 }
 
-/// A destination that accepted a damaged state, and where it came from; `None` if it refused.
-fn accepted_damage(bench: &Bench<'_>) -> Result<Option<(Box<dyn Device>, Stopped)>, Stop> {
+/// A destination that accepted a damaged state, and where that came from.
+type Accepted = (Box<dyn Device>, Stopped);
+
+/// What became of a damaged state; `None` if it was refused.
+fn accepted_damage(bench: &Bench<'_>) -> Result<Option<Accepted>, Stop> {
     let stopped = bench.stopped(bench.at()[0])?;
     let state = damaged(bench, &stopped)?;
     let mut device = bench.prepared(&stopped)?;
@@ -206,6 +219,7 @@ pub(super) const DAMAGE_IS_NOTICED: Rule = Rule {
     advice: "give every section a checksum",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: damage_is_noticed,
 };
 
@@ -226,6 +240,7 @@ pub(super) const REFUSAL_DOES_NOT_RUN: Rule = Rule {
     advice: "stay in RESUMING or go to ERROR when a load fails",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: refusal_does_not_run,
 };
 
@@ -257,6 +272,7 @@ pub(super) const REFUSAL_LEAVES_NOTHING: Rule = Rule {
     advice: "decode to the side, and swap in whole what was judged whole",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: refusal_leaves_nothing,
 };
 
@@ -271,7 +287,7 @@ fn refusal_leaves_nothing(bench: &Bench<'_>) -> Judgement {
 pub(super) fn as_fresh(bench: &Bench<'_>, device: &mut dyn Device, past: usize, what: &str) -> Judgement {
     let (mut before, outside) = bench.started()?;
     bench.play(&mut *before, 0..past)?;
-    let mut fresh = bench.start("a fresh device", bench.source, &bench.case.setup, &outside)?;
+    let mut fresh = bench.instance("a fresh device", bench.source, &bench.case.setup, &outside)?;
     let expected = bench.play(&mut *fresh, 0..bench.case.script.len())?;
     let seen = bench.play(device, 0..bench.case.script.len())?;
     bench.same(what, 0, &expected, &seen)
@@ -285,6 +301,7 @@ pub(super) const REFUSAL_CAN_BE_RETRIED: Rule = Rule {
     advice: "let a reset end the failed session and everything that belongs to it",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: refusal_can_be_retried,
 };
 
@@ -307,6 +324,7 @@ pub(super) const LOAD_REPLACES_ALL: Rule = Rule {
     advice: "build the new state from nothing instead of merging it into the old one",
     draws: Draws::Script,
     on: On::One,
+    builds_on: LOADS,
     check: load_replaces_all,
 };
 
@@ -315,7 +333,7 @@ fn load_replaces_all(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(first)?;
     let setup = bench.plan()?.destination().clone();
     // What the instance was used for before happened elsewhere, on another host side.
-    let mut device = bench.start("the destination", bench.destination, &setup, &stopped.outside)?;
+    let mut device = bench.instance("the destination", bench.destination, &setup, &stopped.outside)?;
     needs(
         matches!(device.capabilities().interface, Interface::Registers(_)),
         "an earlier use would change the host's side",
@@ -339,6 +357,7 @@ pub(super) const LOAD_IS_BOUNDED: Rule = Rule {
     advice: "reserve nothing on the word of a length; grow with what is there",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: &[],
     check: load_is_bounded,
 };
 

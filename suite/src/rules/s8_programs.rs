@@ -14,6 +14,7 @@ pub(super) const DESCRIPTION_IS_STABLE: Rule = Rule {
     advice: "describe the program, not the moment: no probing, no counters, no load",
     draws: Draws::Nothing,
     on: On::One,
+    builds_on: &[],
     check: description_is_stable,
 };
 
@@ -39,6 +40,7 @@ pub(super) const ALLOWED_STARTS: Rule = Rule {
     advice: "take out of the description what the program refuses, or put it under `requires`",
     draws: Draws::Setup,
     on: On::One,
+    builds_on: &[],
     check: allowed_starts,
 };
 
@@ -61,6 +63,7 @@ pub(super) const INIT_IS_THE_DEFAULT: Rule = Rule {
     advice: "keep one table of init values for the description and for the start",
     draws: Draws::Script,
     on: On::One,
+    builds_on: &[],
     check: init_is_the_default,
 };
 
@@ -72,7 +75,7 @@ fn init_is_the_default(bench: &Bench<'_>) -> Judgement {
     let mut both = Vec::new();
     for setup in [Setup::Params(description.init()), Setup::Params([].into())] {
         let outside = bench.outside()?;
-        let mut device = bench.start("the device", bench.source, &setup, &outside)?;
+        let mut device = bench.instance("the device", bench.source, &setup, &outside)?;
         let seen = bench.play(&mut *device, 0..bench.case.script.len())?;
         both.push((seen, bench.usual().save(&mut *device, None)?));
     }
