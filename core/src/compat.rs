@@ -171,6 +171,21 @@ pub fn check(model: &ModelId, source: &Model, setup: &Setup, destination: &Manif
     })
 }
 
+/// The parameters for which a positive answer is not certain: the source names them, and the
+/// destination doesn't list their values and may still refuse one. Not reasons.
+pub fn unproven(model: &ModelId, source: &Model, setup: &Setup, destination: &Manifest) -> Vec<ParamName> {
+    let (Model::Params(source), Setup::Params(configuration), Some(Model::Params(there))) =
+        (source, setup, destination.models.get(model))
+    else {
+        return vec![];
+    };
+    let list = source.parameter_list(configuration).into_iter();
+    let unlisted = list.filter(|(name, value)| {
+        there.params.get(name).is_some_and(|param| param.allowed.is_any() && param.ty == value.ty())
+    });
+    unlisted.map(|(name, _)| name).collect()
+}
+
 /// Checks a migration parameter list against a destination's description.
 pub fn check_list(list: &Configuration, there: &Description) -> Vec<Reason> {
     let mut reasons = Vec::new();

@@ -202,26 +202,30 @@ pub fn walk(from: State, to: State, options: Options) -> Result<Vec<State>, NoWa
         state if state.saves() => from.saves() && to.saves(),
         _ => true,
     };
-    // Breadth first: the first path that arrives is a shortest one.
-    let mut paths = vec![(from, Vec::new())];
+    // Breadth first from the end, so that every state reached knows where a shortest way goes on.
+    let mut onward = [None; State::ALL.len()];
+    let mut reached = Vec::with_capacity(State::ALL.len());
+    reached.push(to);
     let mut next = 0;
-    while let Some((at, path)) = paths.get(next).cloned() {
-        if at == to {
-            return Ok(path);
-        }
+    while let Some(&at) = reached.get(next) {
         next += 1;
-        if at != from && !may_pass(at) {
+        if at != to && !may_pass(at) {
             continue;
         }
-        for (_, then) in arcs(options).filter(|arc| arc.0 == at) {
-            if paths.iter().all(|(seen, _)| *seen != then) {
-                let mut longer = path.clone();
-                longer.push(then);
-                paths.push((then, longer));
+        for (before, _) in arcs(options).filter(|arc| arc.1 == at) {
+            if before != to && onward[before as usize].is_none() {
+                onward[before as usize] = Some(at);
+                reached.push(before);
             }
         }
     }
-    Err(refused)
+    let mut walk = Vec::new();
+    let mut at = from;
+    while at != to {
+        at = onward[at as usize].ok_or(refused)?;
+        walk.push(at);
+    }
+    Ok(walk)
 }
 
 /// A change of state that no device makes.

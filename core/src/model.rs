@@ -1,5 +1,6 @@
 //! Chapter R-2: model ids, opaque to the byte.
 
+use serde::Serialize;
 use std::fmt;
 use url::Url;
 
@@ -7,7 +8,7 @@ use url::Url;
 ///
 /// Equality is equality of bytes, so there is nothing to parse and nothing to normalise;
 /// advice on form is [`lints`](ModelId::lints), which never refuses.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ModelId(String);
 
 impl ModelId {

@@ -1,12 +1,14 @@
 //! Chapter R-3: parameters, their values, and what a value may be.
 
+use serde::{Serialize, Serializer};
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// A parameter's name: UTF-8 without `=`, `/` or white space, and not empty.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ParamName(String);
 
 impl ParamName {
@@ -24,6 +26,12 @@ impl FromStr for ParamName {
     }
 }
 
+impl Borrow<str> for ParamName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for ParamName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
@@ -32,11 +40,12 @@ impl fmt::Display for ParamName {
 
 /// Not a parameter's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a parameter name: names are not empty and have no `=`, `/` or white space")]
+#[error("`{}` is not a parameter name: names are not empty and have no `=`, `/` or white space", .0.escape_debug())]
 pub struct BadName(String);
 
 /// The type of a parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Type {
     /// `on` or `off`; `true` or `false` in JSON.
     Bool,
@@ -47,6 +56,9 @@ pub enum Type {
 }
 
 impl Type {
+    /// Every type.
+    pub const ALL: [Type; 3] = [Type::Bool, Type::Int, Type::Str];
+
     /// As migration info writes it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -83,7 +95,7 @@ impl fmt::Display for Type {
 
 /// Text that is no value of a type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not {}", match ty {
+#[error("`{}` is not {}", text.escape_debug(), match ty {
     Type::Bool => "`on` or `off`",
     Type::Int => "a signed 64-bit number",
     Type::Str => "text without newline",
@@ -94,7 +106,8 @@ pub struct BadValue {
 }
 
 /// A parameter's value.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(untagged)]
 pub enum Value {
     /// `on` or `off`.
     Bool(bool),
@@ -138,10 +151,54 @@ impl IntSet {
         self.0.get(at).is_some_and(|range| range.contains(&n))
     }
 
+    /// Whether both sets have a number in common.
+    pub fn meets(&self, other: &IntSet) -> bool {
+        let (few, many) = if self.0.len() < other.0.len() { (self, other) } else { (other, self) };
+        few.0.iter().any(|range| {
+            let at = many.0.partition_point(|other| other.end() < range.start());
+            many.0.get(at).is_some_and(|other| other.start() <= range.end())
+        })
+    }
+
     /// The ranges, in order, apart and not adjacent.
     pub fn ranges(&self) -> &[RangeInclusive<i64>] {
         &self.0
     }
+
+    /// Reads `min-max`; both ends belong to it and either may be negative: `-5--1`.
+    ///
+    /// # Errors
+    /// [`BadRange`] if the text is no range or has its larger end first.
+    pub fn range(text: &str) -> Result<RangeInclusive<i64>, BadRange> {
+        let malformed = || BadRange::Malformed(text.to_owned());
+        let number = |digits: &str| {
+            let plain = digits.strip_prefix('-').unwrap_or(digits).bytes().all(|b| b.is_ascii_digit());
+            digits.parse::<i64>().ok().filter(|_| plain).ok_or_else(malformed)
+        };
+        // The dash that separates is the first one that is not the sign of `min`.
+        let dash = text.bytes().skip(1).position(|b| b == b'-').ok_or_else(malformed)? + 1;
+        let (min, max) = (number(&text[..dash])?, number(&text[dash + 1..])?);
+        if min <= max { Ok(min..=max) } else { Err(BadRange::Inverted { min, max }) }
+    }
+}
+
+/// Text that is no range of numbers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRange {
+    /// The larger end stands first.
+    #[error("the range `{min}-{max}` is empty: write the smaller number first")]
+    Inverted {
+        /// What stands first.
+        min: i64,
+        /// What stands last.
+        max: i64,
+    },
+    /// Not two numbers with a dash between them.
+    #[error(
+        "`{}` is not a range of 64-bit numbers: write \"min-max\", or a single number without quotes",
+        .0.escape_debug()
+    )]
+    Malformed(String),
 }
 
 impl FromIterator<RangeInclusive<i64>> for IntSet {
@@ -186,20 +243,76 @@ impl Allowed {
             _ => false,
         }
     }
+
+    /// Whether both have a value in common; sets of different types have none.
+    pub fn meets(&self, other: &Allowed) -> bool {
+        match (self, other) {
+            (Allowed::Any, _) | (_, Allowed::Any) => true,
+            (Allowed::Bools(a), Allowed::Bools(b)) => !a.is_disjoint(b),
+            (Allowed::Ints(a), Allowed::Ints(b)) => a.meets(b),
+            (Allowed::Strs(a), Allowed::Strs(b)) => !a.is_disjoint(b),
+            _ => false,
+        }
+    }
+
+    /// Whether nothing is said of the values.
+    pub const fn is_any(&self) -> bool {
+        matches!(self, Allowed::Any)
+    }
+}
+
+impl fmt::Display for Allowed {
+    /// Values and ranges with a bar between them: `0|32`, `1-8`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values: Vec<String> = match self {
+            Allowed::Any => return f.write_str("anything"),
+            Allowed::Bools(set) => set.iter().map(|b| Value::Bool(*b).to_string()).collect(),
+            Allowed::Ints(set) => set.ranges().iter().map(written).collect(),
+            Allowed::Strs(set) => set.iter().cloned().collect(),
+        };
+        f.write_str(&values.join("|"))
+    }
+}
+
+impl Serialize for Allowed {
+    /// A list of values, ranges as `"min-max"`; what is [`Allowed::Any`] is left out by
+    /// whoever holds it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Allowed::Any => serializer.serialize_none(),
+            Allowed::Bools(set) => serializer.collect_seq(set),
+            Allowed::Ints(set) => serializer.collect_seq(set.ranges().iter().map(|range| {
+                let single = range.start() == range.end();
+                if single { Value::Int(*range.start()) } else { Value::Str(written(range)) }
+            })),
+            Allowed::Strs(set) => serializer.collect_seq(set),
+        }
+    }
+}
+
+/// `min-max`, or the number if there is only one.
+fn written(range: &RangeInclusive<i64>) -> String {
+    let (min, max) = (range.start(), range.end());
+    if min == max { min.to_string() } else { format!("{min}-{max}") }
 }
 
 /// What a description says of one parameter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Param {
     /// The type of all its values.
+    #[serde(rename = "type")]
     pub ty: Type,
     /// What a fresh instance gets.
+    #[serde(rename = "init_value")]
     pub init: Value,
     /// The value with which it has no effect; `None` if it can't be turned off.
+    #[serde(rename = "off_value", skip_serializing_if = "Option::is_none")]
     pub off: Option<Value>,
     /// The values that may be given.
+    #[serde(rename = "allowed_values", skip_serializing_if = "Allowed::is_any")]
     pub allowed: Allowed,
     /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
 
@@ -226,6 +339,34 @@ mod tests {
         }
         assert!(set.contains(i64::MAX));
         assert!(!set.contains(i64::MIN));
+    }
+
+    #[test]
+    fn ranges_are_read() {
+        for (text, range) in [
+            ("0-255", 0..=255),
+            ("5-5", 5..=5),
+            ("-5--1", -5..=-1),
+            ("-10-5", -10..=5),
+            ("-9223372036854775808-9223372036854775807", i64::MIN..=i64::MAX),
+        ] {
+            assert_eq!(IntSet::range(text), Ok(range));
+        }
+        assert_eq!(IntSet::range("7-5"), Err(BadRange::Inverted { min: 7, max: 5 }));
+        for bad in
+            ["", "-", "--", "5", "5-", "-5", "-5-", "1-2-3", " 1-2", "+1-2", "1-9223372036854775808", "ä-1"]
+        {
+            assert_eq!(IntSet::range(bad), Err(BadRange::Malformed(bad.to_owned())));
+        }
+    }
+
+    #[test]
+    fn sets_meet_where_they_share_a_number() {
+        let set = |ranges: &[RangeInclusive<i64>]| ranges.iter().cloned().collect::<IntSet>();
+        let few = set(&[3..=5]);
+        for (many, meet) in [(set(&[0..=2, 6..=9]), false), (set(&[0..=3, 9..=9]), true), (set(&[]), false)] {
+            assert_eq!((few.meets(&many), many.meets(&few)), (meet, meet));
+        }
     }
 
     #[test]

@@ -4,19 +4,24 @@ use crate::device::{Device, Outside};
 use crate::error::Error;
 use crate::model::ModelId;
 use crate::param::{Allowed, BadValue, Configuration, Param, ParamName, Type, Value};
-use crate::version::{Setup, Version};
+use crate::version::{BadVersion, Setup, Version};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// Migration info: everything that a device program supports.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// [`Manifest::from_json`] reads it, [`Manifest::to_json`] writes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Manifest {
     /// The models, by id.
     pub models: BTreeMap<ModelId, Model>,
 }
 
 /// What is said of one model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Model {
     /// Parameters, with versions as their aliases (r1, r3).
     Params(Description),
@@ -82,16 +87,32 @@ impl Versions {
     }
 }
 
+impl Serialize for Versions {
+    /// As r4 has it; the latest is named only where it is not the last.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let last = self.strings.last() == Some(&self.latest);
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("versions", &self.strings)?;
+        if !last {
+            members.serialize_entry("latest", &self.latest)?;
+        }
+        members.end()
+    }
+}
+
 /// The parameters of a model, what its versions mean and which values go together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Description {
     /// The parameters.
     pub params: BTreeMap<ParamName, Param>,
     /// Aliases of full configurations.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub versions: BTreeMap<Version, Configuration>,
     /// The alias of the latest configuration, if one is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<Version>,
     /// Values that are only valid together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<Requires>,
 }
 
@@ -106,6 +127,18 @@ impl Description {
         let off = |name| self.params.get(name).and_then(|param| param.off.as_ref());
         let on = configuration.iter().filter(|(name, value)| off(*name) != Some(*value));
         on.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// What an instance has when every parameter that can be off is, and the others their init
+    /// value: what a state means that was saved before the parameters existed.
+    pub fn off(&self) -> Configuration {
+        let off = |param: &Param| param.off.as_ref().unwrap_or(&param.init).clone();
+        self.params.iter().map(|(name, param)| (name.clone(), off(param))).collect()
+    }
+
+    /// The type of a parameter, if it is known.
+    pub fn ty(&self, name: &ParamName) -> Option<Type> {
+        self.params.get(name).map(|param| param.ty)
     }
 
     /// What is wrong with a full configuration.
@@ -130,9 +163,10 @@ impl Description {
 
 /// Where every parameter under `when` has one of the values, every one under `then` must have
 /// one of its values.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Requires {
     /// `if`.
+    #[serde(rename = "if")]
     pub when: BTreeMap<ParamName, Allowed>,
     /// `then`.
     pub then: BTreeMap<ParamName, Allowed>,
@@ -144,6 +178,16 @@ impl Requires {
         let is = |(name, set): (&ParamName, &Allowed)| configuration.get(name).map(|v| set.contains(v));
         self.when.iter().any(|entry| is(entry) != Some(true))
             || self.then.iter().all(|entry| is(entry) != Some(false))
+    }
+}
+
+impl fmt::Display for Requires {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = |entries: &BTreeMap<ParamName, Allowed>, none: &str| {
+            let all: Vec<_> = entries.iter().map(|(name, set)| format!("`{name}` in {set}")).collect();
+            if all.is_empty() { none.to_owned() } else { all.join(" and ") }
+        };
+        write!(f, "{} needs {}", side(&self.when, "always"), side(&self.then, "nothing"))
     }
 }
 
@@ -174,6 +218,9 @@ pub enum Culprit {
     /// No such model.
     #[error("model `{0}` is not supported")]
     Model(ModelId),
+    /// Text that can't be a version.
+    #[error(transparent)]
+    NotAVersion(BadVersion),
     /// No such parameter.
     #[error("parameter `{0}` is not known")]
     Parameter(ParamName),
@@ -186,43 +233,6 @@ pub enum Culprit {
     /// No such version.
     #[error("version `{0}` is not known")]
     Version(Version),
-}
-
-impl fmt::Display for Requires {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let side = |f: &mut fmt::Formatter<'_>, entries: &BTreeMap<ParamName, Allowed>| {
-            for (i, (name, allowed)) in entries.iter().enumerate() {
-                write!(f, "{}`{name}` in {allowed}", if i == 0 { "" } else { " and " })?;
-            }
-            Ok(())
-        };
-        side(f, &self.when)?;
-        f.write_str(" needs ")?;
-        side(f, &self.then)
-    }
-}
-
-impl fmt::Display for Allowed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut list = f.debug_set();
-        match self {
-            Allowed::Any => list.entry(&format_args!("anything")),
-            Allowed::Bools(set) => list.entries(set.iter().map(|b| Value::Bool(*b).to_string())),
-            Allowed::Ints(set) => list.entries(set.ranges().iter().map(|r| match (r.start(), r.end()) {
-                (a, b) if a == b => a.to_string(),
-                (a, b) => format!("{a}-{b}"),
-            })),
-            Allowed::Strs(set) => list.entries(set),
-        };
-        list.finish()
-    }
-}
-
-impl Description {
-    /// The type of a parameter, if it is known.
-    pub fn ty(&self, name: &ParamName) -> Option<Type> {
-        self.params.get(name).map(|param| param.ty)
-    }
 }
 
 /// A device program: describes itself and starts instances.

@@ -1,14 +1,16 @@
 //! Chapter R-4: versions, and configurations asked for in text.
 
 use crate::param::{BadName, Configuration, ParamName};
-use crate::program::{Culprit, Description, Model, Unsupported};
+use crate::program::{Culprit, Description, Model, Unsupported, Versions};
+use serde::Serialize;
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 /// A version: an alias of a full configuration, or all there is to say of one.
 /// ASCII without newline.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Version(String);
 
 impl Version {
@@ -23,6 +25,12 @@ impl FromStr for Version {
     fn from_str(s: &str) -> Result<Version, BadVersion> {
         let ok = !s.is_empty() && s.is_ascii() && !s.contains(['\n', '\r']);
         if ok { Ok(Version(s.to_owned())) } else { Err(BadVersion(s.to_owned())) }
+    }
+}
+
+impl Borrow<str> for Version {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -50,13 +58,13 @@ pub enum Setup {
 impl fmt::Display for Setup {
     /// The notation that [`Request`] reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let setting = |setting: String| setting.replace('\\', "\\\\").replace(',', "\\,");
         match self {
-            Setup::Version(version) => write!(f, "version={version}"),
+            Setup::Version(version) => f.write_str(&setting(format!("version={version}"))),
             Setup::Params(configuration) => {
                 for (i, (name, value)) in configuration.iter().enumerate() {
                     let comma = if i == 0 { "" } else { "," };
-                    let value = value.to_string().replace('\\', "\\\\").replace(',', "\\,");
-                    write!(f, "{comma}{name}={value}")?;
+                    write!(f, "{comma}{}", setting(format!("{name}={value}")))?;
                 }
                 Ok(())
             }
@@ -66,13 +74,12 @@ impl fmt::Display for Setup {
 
 /// A configuration as a user asks for it: `version=2,rx-filter-size=64`.
 ///
-/// Commas separate; `\,` is a comma and `\\` a backslash inside a value. `version` may stand
+/// Commas separate; `\,` is a comma and `\\` a backslash inside a setting. `version` may stand
 /// anywhere. What is set twice is an error, not an override.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// The version to start from; without one, every parameter starts at its init value.
-    pub version: Option<Version>,
-    /// What is set on top, as text: only a description knows the types.
+    /// What is set, as text: only a model knows the types, and whether `version` names one of its
+    /// versions or, in a model without versions, a parameter of that name.
     pub settings: BTreeMap<ParamName, String>,
 }
 
@@ -91,12 +98,7 @@ impl Request {
                 let Some((name, value)) = setting.split_once('=') else {
                     return Err(BadRequest::NoValue(setting));
                 };
-                let twice = if name == "version" {
-                    request.version.replace(value.parse()?).is_some()
-                } else {
-                    request.settings.insert(name.parse()?, value.to_owned()).is_some()
-                };
-                if twice {
+                if request.settings.insert(name.parse()?, value.to_owned()).is_some() {
                     return Err(BadRequest::Twice(name.to_owned()));
                 }
             }
@@ -104,51 +106,65 @@ impl Request {
         Ok(request)
     }
 
-    /// The full configuration that this request means for a model.
+    /// The full configuration that this request means for a model: that of the version,
+    /// or the init values without one, and the settings on top. An r4 model without a version is
+    /// its latest.
     ///
     /// # Errors
     /// Every culprit: version, parameter, value or combination.
     pub fn expand(&self, model: &Model) -> Result<Setup, Unsupported> {
         match model {
-            Model::Params(description) => self.expand_params(description).map(Setup::Params),
-            Model::Versions(known) => {
-                let unknown = self.settings.keys().cloned().map(Culprit::Parameter);
-                let mut culprits: Vec<Culprit> = unknown.collect();
-                let version = self.version.as_ref().unwrap_or(known.latest());
-                if !known.contains(version) {
-                    culprits.push(Culprit::Version(version.clone()));
-                }
-                if culprits.is_empty() {
-                    Ok(Setup::Version(version.clone()))
-                } else {
-                    Err(Unsupported(culprits))
-                }
-            }
+            Model::Params(description) => self.params(description).map(Setup::Params),
+            Model::Versions(known) => self.version(known).map(Setup::Version),
         }
     }
 
-    fn expand_params(&self, model: &Description) -> Result<Configuration, Unsupported> {
+    fn params(&self, model: &Description) -> Result<Configuration, Unsupported> {
         let mut culprits = Vec::new();
-        let mut configuration = match &self.version {
+        let is_param = model.versions.is_empty() && model.params.contains_key(VERSION);
+        let mut configuration = match self.settings.get(VERSION).filter(|_| !is_param) {
             None => model.init(),
-            Some(version) => model.versions.get(version).cloned().unwrap_or_else(|| {
-                culprits.push(Culprit::Version(version.clone()));
-                model.init()
+            Some(text) => model.versions.get(text.as_str()).cloned().unwrap_or_else(|| {
+                culprits.push(unknown_version(text));
+                Configuration::new()
             }),
         };
         for (name, text) in &self.settings {
-            let Some(param) = model.params.get(name) else {
-                culprits.push(Culprit::Parameter(name.clone()));
-                continue;
-            };
-            match param.ty.parse(text) {
-                Ok(value) => drop(configuration.insert(name.clone(), value)),
-                Err(why) => culprits.push(Culprit::Type(name.clone(), why)),
+            match model.params.get(name).map(|param| param.ty.parse(text)) {
+                _ if name.as_str() == VERSION && !is_param => {}
+                None => culprits.push(Culprit::Parameter(name.clone())),
+                Some(Ok(value)) => drop(configuration.insert(name.clone(), value)),
+                Some(Err(why)) => {
+                    configuration.remove(name);
+                    culprits.push(Culprit::Type(name.clone(), why));
+                }
             }
         }
-        culprits.extend(model.faults(&configuration));
+        // A parameter is absent only where a culprit already tells why.
+        let faults = model.faults(&configuration).into_iter();
+        culprits.extend(faults.filter(|fault| !matches!(fault, Culprit::Absent(_))));
         if culprits.is_empty() { Ok(configuration) } else { Err(Unsupported(culprits)) }
     }
+
+    fn version(&self, known: &Versions) -> Result<Version, Unsupported> {
+        let mut culprits = Vec::new();
+        let mut version = known.latest();
+        for (name, text) in &self.settings {
+            match known.strings().iter().find(|known| known.as_str() == text) {
+                _ if name.as_str() != VERSION => culprits.push(Culprit::Parameter(name.clone())),
+                Some(known) => version = known,
+                None => culprits.push(unknown_version(text)),
+            }
+        }
+        if culprits.is_empty() { Ok(version.clone()) } else { Err(Unsupported(culprits)) }
+    }
+}
+
+/// The setting that names a version.
+const VERSION: &str = "version";
+
+fn unknown_version(text: &str) -> Culprit {
+    text.parse().map_or_else(Culprit::NotAVersion, Culprit::Version)
 }
 
 /// Splits at the commas that no backslash precedes.
@@ -181,7 +197,4 @@ pub enum BadRequest {
     /// One name, two settings.
     #[error("`{0}` is set twice")]
     Twice(String),
-    /// Not a version.
-    #[error(transparent)]
-    Version(#[from] BadVersion),
 }
