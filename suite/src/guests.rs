@@ -12,6 +12,9 @@ pub trait Guest: Send {
     /// Draws the next step. A script stays valid when any of its steps is left out.
     fn draw(&mut self, u: &mut Unstructured<'_>) -> Result<Step>;
 
+    /// Steps that look at all there is to see, for the end of a script.
+    fn look_around(&self) -> Vec<Step>;
+
     /// The step in the words of a maintainer.
     fn tell(&self, step: &Step) -> String;
 

@@ -2,7 +2,10 @@
 
 pub mod bench;
 pub mod case;
+pub mod certify;
+pub mod devices;
 pub mod generate;
 pub mod guests;
 pub mod hostile;
+pub mod minimize;
 pub mod rules;

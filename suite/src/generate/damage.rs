@@ -99,11 +99,12 @@ impl Damage {
     }
 }
 
-/// Places near both ends are as likely as all those in between: headers and end marks are there.
+/// Mostly near the beginning: there are headers, lengths and registers.
 fn place(u: &mut Unstructured<'_>) -> Result<u32> {
     Ok(match u.int_in_range(0..=3u8)? {
         0 => u.int_in_range(0..=63)?,
-        1 => u.int_in_range(0..=1023)?,
+        1 => u.int_in_range(0..=255)?,
+        2 => u.int_in_range(0..=1023)?,
         _ => u.arbitrary()?,
     })
 }

@@ -2,7 +2,10 @@
 
 use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, needs};
+use migcert_core::compat;
 use migcert_core::error::Error;
+use migcert_core::program::Model;
+use migcert_core::version::Setup;
 
 pub(super) const CHECK_IS_SOUND: Rule = Rule {
     id: "check-is-sound",
@@ -46,8 +49,8 @@ pub(super) const CHECK_IS_COMPLETE: Rule = Rule {
 fn check_is_complete(bench: &Bench<'_>) -> Judgement {
     let Err(verdict) = bench.verdict()? else { return Err(Stop::NotApplicable("the pair is compatible")) };
     let stopped = bench.stopped(bench.at()[0])?;
-    let setup = &bench.case.setup;
-    let mut device = match bench.start("the destination", bench.destination, setup, &stopped.outside) {
+    let setup = nearest(bench)?;
+    let mut device = match bench.start("the destination", bench.destination, &setup, &stopped.outside) {
         Ok(device) => device,
         Err(Error::Refused(_)) => return Ok(()),
         Err(why) => return Err(why.into()),
@@ -60,6 +63,17 @@ fn check_is_complete(bench: &Bench<'_>) -> Judgement {
             "it was accepted",
         )),
     }
+}
+
+/// What the destination would be started with if the check had said yes.
+fn nearest(bench: &Bench<'_>) -> Result<Setup, Stop> {
+    let there = bench.destination.manifest.models.get(&bench.case.model);
+    Ok(match (bench.model()?, &bench.case.setup, there) {
+        (Model::Params(here), Setup::Params(full), Some(Model::Params(there))) => {
+            Setup::Params(compat::destination(&here.parameter_list(full), there))
+        }
+        (_, setup, _) => setup.clone(),
+    })
 }
 
 pub(super) const CHECK_DISTURBS_NOTHING: Rule = Rule {

@@ -184,6 +184,8 @@ fn damaged(bench: &Bench<'_>, stopped: &Stopped) -> Result<Vec<u8>, Stop> {
         bench.tell(|| format!("on its way: {damage} (of {} bytes)", state.len()));
         damage.apply(&mut state, &earlier);
     }
+    // What is whole can't be told from what was meant.
+    needs(state != stopped.state && state != earlier, "the damage left a whole state")?;
     Ok(state)
 }
 
@@ -191,7 +193,6 @@ fn damaged(bench: &Bench<'_>, stopped: &Stopped) -> Result<Vec<u8>, Stop> {
 fn accepted_damage(bench: &Bench<'_>) -> Result<Option<(Box<dyn Device>, Stopped)>, Stop> {
     let stopped = bench.stopped(bench.at()[0])?;
     let state = damaged(bench, &stopped)?;
-    needs(state != stopped.state, "the damage changed nothing")?;
     let mut device = bench.prepared(&stopped)?;
     let accepted = bench.load(&mut *device, &state)? == Load::Accepted;
     Ok(accepted.then_some((device, stopped)))

@@ -83,7 +83,8 @@ fn ping_pong(bench: &Bench<'_>) -> Judgement {
     let (mut here, outside) = bench.started()?;
     let mut there = bench.start("the other instance", bench.destination, plan.destination(), &outside)?;
     bench.play(&mut *here, 0..first)?;
-    for (from, to) in [(first, second), (second, twin.len())] {
+    // Four times: each of them loads twice.
+    for (from, to) in [(first, first), (first, second), (second, second), (second, twin.len())] {
         hand_over(bench, &mut *here, &mut *there)?;
         std::mem::swap(&mut here, &mut there);
         let seen = bench.play(&mut *here, from..to)?;
