@@ -7,8 +7,10 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
 /// What each fuzz target does with its bytes; it panics where they break a promise.
-const TARGETS: &[(&str, fn(&[u8]))] =
+const TARGETS: &[(&str, Replay)] =
     &[("bytes", |bytes| holds(&hostile::bytes_are_understood_or_refused(bytes)))];
+
+type Replay = fn(&[u8]);
 
 fn holds(outcome: &Outcome) {
     if let Outcome::Broken(finding) = outcome {
