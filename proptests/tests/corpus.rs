@@ -25,7 +25,8 @@ fn nothing_that_was_found_is_found_again() {
         let inputs = inputs(target);
         assert!(!inputs.is_empty(), "no seeds for {target}");
         for input in inputs {
-            let bytes = fs::read(&input).expect("an input");
+            // A fuzzer that runs at the same time replaces its inputs by smaller ones.
+            let Ok(bytes) = fs::read(&input) else { continue };
             if catch_unwind(|| replay(&bytes)).is_err() {
                 broken.push(input);
             }
