@@ -50,7 +50,7 @@ fn state(bytes: &[u8]) -> Result<(), Finding> {
             observed: format!("{} bytes", taken.bytes_max),
         });
     }
-    let chunk = bytes.first().map_or(1, |byte| usize::from(*byte) + 1);
+    let chunk = bytes.last().map_or(1, |byte| usize::from(*byte) + 1);
     same("the envelope sees how a state was chunked (R-6.6)", &at_once, &read(bytes, chunk))
 }
 
