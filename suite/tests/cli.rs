@@ -63,7 +63,8 @@ fn the_command_line_is_as_its_cases_say() {
 fn cases() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/cases");
     let all = fs::read_dir(dir).expect("corpus/cases").map(|entry| entry.expect("readable").path());
-    let name = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("cli-"));
+    let name =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("cli-"));
     let mut all: Vec<_> = all.filter(name).collect();
     all.sort();
     assert!(!all.is_empty());
