@@ -1,11 +1,10 @@
 //! Chapter R-5: would a source, configured so, migrate to a destination?
 
+use crate::fleet::Fleet;
 use crate::model::ModelId;
-use crate::param::{Allowed, Configuration, Param, ParamName, Type, Value};
+use crate::param::{Configuration, ParamName, Type, Value};
 use crate::program::{Description, Manifest, Model, Requires};
 use crate::version::{Setup, Version};
-use smallvec::SmallVec;
-use std::cmp::Ordering;
 use std::fmt;
 
 /// Every reason, not the first. No reason means compatible.
@@ -190,89 +189,7 @@ pub fn unproven(model: &ModelId, source: &Model, setup: &Setup, destination: &Ma
 
 /// Checks a migration parameter list against a destination's description.
 pub fn check_list(list: &Configuration, there: &Description) -> Vec<Reason> {
-    Prepared::new(there).check(list)
-}
-
-/// A description made ready to be checked against often: names in order, clauses resolved.
-pub struct Prepared<'a> {
-    params: Vec<(&'a ParamName, &'a Param)>,
-    clauses: Vec<Clause<'a>>,
-}
-
-/// A clause whose parameters are places in [`Prepared::params`].
-struct Clause<'a> {
-    text: &'a Requires,
-    when: Vec<(usize, &'a Allowed)>,
-    then: Vec<(usize, &'a Allowed)>,
-}
-
-impl<'a> Prepared<'a> {
-    /// Prepares a destination's description.
-    pub fn new(there: &'a Description) -> Prepared<'a> {
-        let params: Vec<_> = there.params.iter().collect();
-        let place = |name| params.binary_search_by_key(&name, |param| param.0).ok();
-        let entry = |(name, set)| Some((place(name)?, set));
-        // A parameter that isn't described has no value, and is not judged (`Requires::holds`).
-        let clauses = there.requires.iter().filter_map(|text| {
-            let when = text.when.iter().map(entry).collect::<Option<_>>()?;
-            Some(Clause { text, when, then: text.then.iter().filter_map(entry).collect() })
-        });
-        let clauses = clauses.collect();
-        Prepared { params, clauses }
-    }
-
-    /// Every reason against a migration parameter list: what it names, in the order of
-    /// names, then what it doesn't, then the clauses.
-    pub fn check(&self, list: &Configuration) -> Vec<Reason> {
-        let mut reasons = Vec::new();
-        let mut cannot_be_off = Vec::new();
-        let mut values = SmallVec::<[Option<&Value>; 16]>::new();
-        let mut list = list.iter().peekable();
-        for &(name, param) in &self.params {
-            let value = loop {
-                match list.peek().map(|(named, value)| (named.cmp(&name), value)) {
-                    Some((Ordering::Less, _)) => {
-                        reasons.extend(list.next().map(|(name, _)| Reason::ParameterUnknown(name.clone())));
-                    }
-                    Some((Ordering::Equal, value)) => break Some(*value),
-                    Some((Ordering::Greater, _)) | None => break None,
-                }
-            };
-            match value {
-                Some(value) => {
-                    list.next();
-                    reasons.extend(against(name, value, param));
-                }
-                // what the list leaves out is set to off, so it must have an off.
-                None if param.off.is_none() => cannot_be_off.push(Reason::CannotBeOff(name.clone())),
-                None => {}
-            }
-            values.push(value.or(param.off.as_ref()));
-        }
-        reasons.extend(list.map(|(name, _)| Reason::ParameterUnknown(name.clone())));
-        reasons.append(&mut cannot_be_off);
-        let broken = self.clauses.iter().filter(|clause| !clause.holds(&values));
-        reasons.extend(broken.map(|clause| Reason::Combination(clause.text.clone())));
-        reasons
-    }
-}
-
-impl Clause<'_> {
-    /// As [`Requires::holds`].
-    fn holds(&self, values: &[Option<&Value>]) -> bool {
-        let is = |&(at, set): &(usize, &Allowed)| values[at].map(|value| set.contains(value));
-        self.when.iter().any(|entry| is(entry) != Some(true))
-            || self.then.iter().all(|entry| is(entry) != Some(false))
-    }
-}
-
-/// What the destination's parameter has against a value of it.
-fn against(name: &ParamName, value: &Value, there: &Param) -> Option<Reason> {
-    if value.ty() != there.ty {
-        return Some(Reason::TypeDiffers { name: name.clone(), value: value.clone(), there: there.ty });
-    }
-    let refused = !there.allowed.contains(value);
-    refused.then(|| Reason::ValueNotAllowed(name.clone(), value.clone()))
+    Fleet::new([there]).list(list).answers().flat_map(|answer| answer.reasons()).collect()
 }
 
 /// The configuration that the destination is prepared with: the list, and all else off.

@@ -3,6 +3,7 @@
 //! engine but the check itself, and whoever fixes all that it names must be let through.
 
 use migcert_core::compat::{REASONS, Reason, check, check_list, destination};
+use migcert_core::fleet::Fleet;
 use migcert_core::model::ModelId;
 use migcert_core::param::{Allowed, Configuration, Param, ParamName, Type, Value};
 use migcert_core::program::{Description, Manifest, Model, Requires, Versions};
@@ -14,7 +15,7 @@ use proptest::test_runner::{Config, TestRunner};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-const CASES: u32 = 6_000;
+const CASES: u32 = 5_000;
 
 #[test]
 fn the_check_is_sound_and_complete() {
@@ -68,6 +69,46 @@ fn every_reason_is_given_and_each_is_true() {
             Ok(())
         })
         .unwrap_or_else(|why| panic!("{why}"));
+}
+
+/// What one member of a fleet says doesn't depend on the others.
+#[test]
+fn a_fleet_answers_as_each_of_its_members() {
+    let fleets = (btree_map(name(), value(), 0..=3), vec(description(), 0..=4));
+    runner()
+        .run(&fleets, |(list, members)| {
+            let fleet = Fleet::new(&members);
+            let answers: Vec<_> = fleet.list(&list).answers().map(|answer| answer.reasons()).collect();
+            let each: Vec<_> = members.iter().map(|there| check_list(&list, there)).collect();
+            prop_assert_eq!(answers, each);
+            Ok(())
+        })
+        .unwrap_or_else(|why| panic!("{why}"));
+}
+
+/// Clauses are judged by 64; the last one counts like the first.
+#[test]
+fn every_clause_is_judged_of_many() {
+    let name = |text: &str| text.parse::<ParamName>().expect("a name");
+    let ints = |range| Allowed::Ints([range].into_iter().collect());
+    let param = || Param {
+        ty: Type::Int,
+        init: Value::Int(0),
+        off: None,
+        allowed: ints(0..=1000),
+        description: None,
+    };
+    let clause =
+        |i| Requires { when: [(name("a"), ints(i..=i))].into(), then: [(name("b"), ints(0..=0))].into() };
+    let there = Description {
+        params: [(name("a"), param()), (name("b"), param())].into(),
+        requires: (0..200).map(clause).collect(),
+        ..Description::default()
+    };
+    for i in 0..200 {
+        let list = [(name("a"), Value::Int(i)), (name("b"), Value::Int(1))].into();
+        assert_eq!(check_list(&list, &there), [Reason::Combination(clause(i))]);
+    }
 }
 
 fn named(reason: &Reason) -> (&'static str, Option<ParamName>) {
