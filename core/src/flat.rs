@@ -71,7 +71,7 @@ fn texts(allowed: &Allowed) -> impl Iterator<Item = &str> {
 }
 
 /// A value, or the absence of one.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Flat {
     pub(crate) kind: Kind,
     number: i64,

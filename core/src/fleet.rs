@@ -35,6 +35,21 @@ impl<'a> Fleet<'a> {
             entries: list.iter().map(entry).collect(),
         }
     }
+
+    /// Of some migration parameter lists, those that can move among all members and back: a choice
+    /// for a new machine is the first of them.
+    ///
+    /// Every member takes such a list, and none has one of its values for its own off value: a
+    /// source there would not name it any more, and a third member could miss it.
+    pub fn movable<'c>(
+        &self,
+        lists: impl IntoIterator<Item = &'c Configuration>,
+    ) -> impl Iterator<Item = &'c Configuration> {
+        lists.into_iter().filter(|list| {
+            let list = self.list(list);
+            list.answers().all(|answer| answer.is_compatible() && answer.there.names_all(&list.entries))
+        })
+    }
 }
 
 /// A migration parameter list, ready to be checked against a fleet.
@@ -152,6 +167,14 @@ impl<'a> Member<'a> {
             }
         }
         Member { params, requires: &description.requires, slots }
+    }
+
+    /// Whether a source with these values names them all: none is off here.
+    fn names_all(&self, list: &[(i64, Flat)]) -> bool {
+        list.iter().all(|(name, value)| {
+            let place = self.slots.binary_search_by_key(name, |slot| slot.name);
+            place.is_ok_and(|place| self.slots[place].off != *value)
+        })
     }
 
     /// to the end: neither the list nor the description is left before its last row.

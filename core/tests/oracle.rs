@@ -86,6 +86,31 @@ fn a_fleet_answers_as_each_of_its_members() {
         .unwrap_or_else(|why| panic!("{why}"));
 }
 
+/// A list is movable exactly where each walk from member to member ends with the list it began with
+///
+#[test]
+fn what_is_movable_survives_every_walk() {
+    let seen = RefCell::new((0, 0));
+    let fleets = (btree_map(name(), value(), 0..=2), vec(description(), 1..=3));
+    runner()
+        .run(&fleets, |(list, members)| {
+            let movable = Fleet::new(&members).movable([&list]).next().is_some();
+            // A member that has the list as it is passes it on as it is: one step tells of all walks.
+            let step = |list: &Configuration, there: &Description| -> Option<Configuration> {
+                let full = accepted(there).into_iter().find(|full| realises(full, list, there))?;
+                let on = |(name, value): &(ParamName, Value)| there.params[name].off.as_ref() != Some(value);
+                Some(full.into_iter().filter(on).collect())
+            };
+            let survives = members.iter().all(|there| step(&list, there).as_ref() == Some(&list));
+            prop_assert_eq!(movable, survives);
+            let (yes, no) = &mut *seen.borrow_mut();
+            *if movable { yes } else { no } += 1;
+            Ok(())
+        })
+        .unwrap_or_else(|why| panic!("{why}"));
+    assert!(seen.borrow().0 > 50 && seen.borrow().1 > 50, "{seen:?}");
+}
+
 /// Clauses are judged by 64; the last one counts like the first.
 #[test]
 fn every_clause_is_judged_of_many() {
