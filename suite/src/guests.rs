@@ -6,6 +6,7 @@ use arbitrary::{Result, Unstructured};
 use migcert_core::device::{Interface, Seen, Step};
 
 pub mod registers;
+pub mod virtio_fs;
 
 /// The driver of one kind of hardware interface, and what it remembers while drawing.
 pub trait Guest: Send {

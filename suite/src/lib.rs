@@ -7,6 +7,7 @@ pub mod devices;
 pub mod generate;
 pub mod guests;
 pub mod hostile;
+pub mod hosts;
 pub mod impls;
 pub mod minimize;
 pub mod report;
