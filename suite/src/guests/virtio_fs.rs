@@ -15,7 +15,9 @@ pub use draw::{Drawn, draw};
 pub use notation::{Arg, BadLine, Gives, Line, OPS, Op, Posted, Request, Takes, Who};
 pub use tell::{plausible, tell};
 
-use migcert_core::device::Sight;
+use super::Guest;
+use arbitrary::Unstructured;
+use migcert_core::device::{Seen, Sight, Step};
 use serde::{Deserialize, Serialize};
 use wire::{Attr, Bytes, Entry, Reply};
 
@@ -24,6 +26,27 @@ pub const NAME: &str = "virtio-fs";
 
 /// The largest request, header and all, and the largest reply.
 pub const MAX: u32 = 4096;
+
+/// The guest as rules and generators know it.
+#[derive(Debug, Default)]
+pub struct VirtioFs(Drawn);
+
+impl Guest for VirtioFs {
+    fn draw(&mut self, u: &mut Unstructured<'_>) -> arbitrary::Result<Step> {
+        draw(u, &mut self.0)
+    }
+
+    fn tell(&self, step: &Step) -> String {
+        match step {
+            Step::Request(words) => tell(words),
+            other => other.to_string(),
+        }
+    }
+
+    fn plausible(&self, step: &Step, seen: &Seen) -> Result<(), String> {
+        plausible(step, seen)
+    }
+}
 
 /// What the driver knows; it lives in guest memory and moves with it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

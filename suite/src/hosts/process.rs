@@ -16,7 +16,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -36,7 +36,6 @@ pub struct Process {
     child: Child,
     pidfd: OwnedFd,
     watched: Arc<Watched>,
-    watcher: Option<JoinHandle<()>>,
     scratch: TempDir,
 }
 
@@ -52,6 +51,7 @@ struct Watched {
 struct Limit {
     end: Option<Instant>,
     passed: bool,
+    gone: bool,
 }
 
 impl Process {
@@ -75,9 +75,9 @@ impl Process {
             limit: Mutex::new(Limit::default()),
         });
         let shared = Arc::clone(&watched);
-        let watcher = thread::Builder::new().name(format!("watch {group}")).spawn(move || shared.watch(&output))?;
+        thread::Builder::new().name(format!("watch {group}")).spawn(move || shared.watch(&output))?;
         let pidfd = pidfd_open(group, PidfdFlags::empty())?;
-        Ok(Process { child, pidfd, watched, watcher: Some(watcher), scratch })
+        Ok(Process { child, pidfd, watched, scratch })
     }
 
     /// Readable once the program has ended.
@@ -145,10 +145,42 @@ impl Process {
         self.scratch.path().to_path_buf()
     }
 
+    /// The memory that it has now, and had at most since [`Process::forget_highest_memory`].
+    ///
+    /// # Errors
+    /// Those of reading about a process that is gone.
+    pub fn memory(&self) -> io::Result<Memory> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+        };
+        let bytes = |name| kib(name).map(|kib| kib << 10).ok_or_else(|| io::Error::other(format!("no {name}")));
+        Ok(Memory { now: bytes("VmRSS:")?, highest: bytes("VmHWM:")? })
+    }
+
+    /// From now on, the highest memory is that of now.
+    ///
+    /// # Errors
+    /// Those of writing to a process that is gone.
+    pub fn forget_highest_memory(&self) -> io::Result<()> {
+        const PEAK: &str = "5";
+        std::fs::write(format!("/proc/{}/clear_refs", self.id()), PEAK)
+    }
+
     /// Its number.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
+}
+
+/// Resident memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Now.
+    pub now: u64,
+    /// At most.
+    pub highest: u64,
 }
 
 impl Drop for Process {
@@ -156,9 +188,8 @@ impl Drop for Process {
         // The group outlives its leader as long as others are in it.
         let _ = kill_process_group(self.watched.group, Signal::KILL);
         let _ = self.child.wait();
-        if let Some(watcher) = self.watcher.take() {
-            let _ = watcher.join();
-        }
+        // The watcher ends by itself: one that left the group may still hold the output.
+        self.watched.limit().gone = true;
     }
 }
 
@@ -173,7 +204,8 @@ impl Watched {
         output
     }
 
-    /// Drains the output and enforces the limit, until the last writer of the output is gone.
+    /// Drains the output and enforces the limit, until the last writer of
+    /// the output is gone, or the owner.
     fn watch(&self, output: &PipeReader) {
         const TICK: Duration = Duration::from_millis(200);
         loop {
@@ -183,6 +215,9 @@ impl Watched {
                 return;
             }
             let mut limit = self.limit();
+            if limit.gone {
+                return;
+            }
             if limit.end.is_some_and(|end| end <= Instant::now()) {
                 limit.end = None;
                 limit.passed = true;

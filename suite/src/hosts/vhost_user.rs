@@ -143,7 +143,7 @@ impl Program for VhostUser {
         };
         let pristine = Arc::clone(&self.pristine);
         let owner = device::Owner { site: Arc::clone(&lease.site), outside: outside.clone(), key, uses };
-        Ok(Box::new(Instance::new(backend, owner, self.config.processes, pristine)))
+        Ok(Box::new(Instance::new(backend, owner, self.config.processes, pristine)?))
     }
 }
 

@@ -186,12 +186,12 @@ pub enum Arg {
     Mode(u32),
     /// Words, and their values put together.
     Words(String, u32),
-    /// Values by name, in the order of [`SETTABLE`].
+    /// Values by name, of what can be set.
     Sets(Vec<(&'static str, u64)>),
 }
 
 /// Attributes that can be set.
-pub const SETTABLE: &[&str] = &["mode", "uid", "gid", "size", "mtime"];
+pub(super) const SETTABLE: &[&str] = &["mode", "uid", "gid", "size", "mtime"];
 
 /// User, group and one more group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -49,6 +49,8 @@ pub(super) struct Instance {
     /// Whether a driver has been up in this backend since it was last pristine.
     touched: bool,
     logging: Logging,
+    /// How much memory the process had when the instance started.
+    memory: u64,
     guest: Guest,
 }
 
@@ -96,9 +98,11 @@ impl Instance {
         owner: Owner,
         processes: Processes,
         pristine: Arc<OnceLock<Vec<u8>>>,
-    ) -> Instance {
+    ) -> Result<Instance, Error> {
+        backend.process.forget_highest_memory()?;
+        let memory = backend.process.memory()?.now;
         let options = Options { p2p: false, pre_copy: backend.can_log() };
-        Instance {
+        Ok(Instance {
             backend: Some(backend),
             owner,
             processes,
@@ -109,8 +113,9 @@ impl Instance {
             started: false,
             touched: false,
             logging: Logging::Off,
+            memory,
             guest: Guest::default(),
-        }
+        })
     }
 
     fn backend(&mut self) -> Result<&mut Backend, Error> {
@@ -428,6 +433,11 @@ impl Device for Instance {
         }
         self.guest = guest;
         Ok(())
+    }
+
+    fn footprint(&mut self) -> Result<Option<u64>, Error> {
+        let before = self.memory;
+        Ok(Some(self.backend()?.process.memory()?.highest.saturating_sub(before)))
     }
 }
 
