@@ -10,7 +10,6 @@ use migcert_core::device::{
 };
 use migcert_core::error::{Error, Misbehaved, Refusal};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -75,8 +74,6 @@ struct Guest {
     bases: [u16; 2],
     /// What was posted and not collected, oldest first.
     posted: Vec<(Queue, u16, Pending)>,
-    /// Replies that nobody has waited for yet.
-    arrived: BTreeMap<(usize, u16), Vec<u8>>,
 }
 
 impl Default for Guest {
@@ -87,7 +84,6 @@ impl Default for Guest {
             rings: Ring::both(),
             bases: [0; 2],
             posted: vec![],
-            arrived: BTreeMap::new(),
         }
     }
 }
@@ -282,10 +278,8 @@ impl Instance {
         let number = queue as usize;
         let ring = &mut self.guest.rings[number];
         loop {
-            while let Some((slot, reply)) = ring.take(&backend.memory).map_err(wrong)? {
-                self.guest.arrived.insert((number, slot), reply);
-            }
-            if let Some(reply) = self.guest.arrived.remove(&(number, slot)) {
+            ring.take(&backend.memory).map_err(wrong)?;
+            if let Some(reply) = ring.reply(slot) {
                 return self.guest.driver.reply(pending, &reply).map_err(|what| wrong(what).into());
             }
             ring.ask(&backend.memory).map_err(io::Error::other)?;
@@ -311,6 +305,7 @@ impl Instance {
     }
 
     fn step(&mut self, line: Line) -> Result<Vec<Sight>, Error> {
+        const IN_FLIGHT: usize = 12;
         let pending: Vec<Pending> = self.guest.posted.iter().map(|posted| posted.2.clone()).collect();
         match line {
             Line::Collect => {
@@ -323,7 +318,7 @@ impl Instance {
             Line::Send(request, posted) => {
                 let mut seen = self.bring_up()?;
                 // One slot stays free for what is waited for.
-                if posted == Posted::Yes && pending.len() > 12 || self.guest.rings[1].is_full() {
+                if posted == Posted::Yes && IN_FLIGHT <= pending.len() {
                     return Ok(seen);
                 }
                 let Some(call) = self.guest.driver.call(&request, &pending) else { return Ok(seen) };

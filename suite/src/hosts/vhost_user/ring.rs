@@ -26,8 +26,17 @@ pub(super) struct Ring {
     pub(super) available: u16,
     /// How often one was taken back.
     pub(super) used: u16,
-    /// Per slot, how large the reply in flight may be.
-    slots: Vec<Option<u32>>,
+    slots: Vec<Slot>,
+}
+
+/// What is in a slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Slot {
+    Free,
+    /// A request; its reply may have so many bytes.
+    InFlight(u32),
+    /// A reply that nobody has wanted yet.
+    Replied(Vec<u8>),
 }
 
 const AVAILABLE: u64 = 0x800;
@@ -42,7 +51,7 @@ impl Ring {
             size: slots * 2,
             available: 0,
             used: 0,
-            slots: vec![None; usize::from(slots)],
+            slots: vec![Slot::Free; usize::from(slots)],
         };
         [ring(0, 0x8000, 4), ring(0x2000, 0x10000, 16)]
     }
@@ -67,16 +76,11 @@ impl Ring {
         self.size
     }
 
-    /// Whether nothing more fits.
-    pub(super) fn is_full(&self) -> bool {
-        self.slots.iter().all(Option::is_some)
-    }
-
     /// Makes a request available; says its slot, or `None` if there is no room.
     pub(super) fn post(&mut self, memory: &GuestMemoryMmap, request: &[u8], room: u32) -> Result<Option<u16>, String> {
         const NEXT: u16 = 1;
         const WRITE: u16 = 2;
-        let Some(slot) = self.slots.iter().position(Option::is_none) else { return Ok(None) };
+        let Some(slot) = self.slots.iter().position(|slot| *slot == Slot::Free) else { return Ok(None) };
         if request.len() as u64 > BUFFER || u64::from(room) > BUFFER {
             return Ok(None);
         }
@@ -96,7 +100,7 @@ impl Ring {
         };
         write().map_err(|e| e.to_string())?;
         self.available = self.available.wrapping_add(1);
-        self.slots[slot] = Some(room);
+        self.slots[slot] = Slot::InFlight(room);
         Ok(Some(head))
     }
 
@@ -113,33 +117,44 @@ impl Ring {
         memory.load(GuestAddress(self.at + USED + 2), Ordering::SeqCst).map_err(|e| e.to_string())
     }
 
-    /// Takes back the next used request, if there is one: its slot and the reply.
+    /// Takes back what the device has used.
     ///
     /// An error says what of the used ring can't be true.
-    pub(super) fn take(&mut self, memory: &GuestMemoryMmap) -> Result<Option<(u16, Vec<u8>)>, String> {
-        let index = self.used_by_device(memory)?;
-        let fresh = index.wrapping_sub(self.used);
-        if fresh == 0 {
-            return Ok(None);
-        }
-        let in_flight = self.slots.iter().flatten().count();
+    pub(super) fn take(&mut self, memory: &GuestMemoryMmap) -> Result<(), String> {
+        let fresh = self.used_by_device(memory)?.wrapping_sub(self.used);
+        let in_flight = self.slots.iter().filter(|slot| matches!(slot, Slot::InFlight(_))).count();
         if usize::from(fresh) > in_flight {
             return Err(format!("a used index that is {fresh} ahead, and {in_flight} requests are in flight"));
         }
-        let entry = GuestAddress(self.at + USED + 4 + u64::from(self.used % self.size) * 8);
-        let [id, len]: [u32; 2] = memory.read_obj(entry).map_err(|e| e.to_string())?;
-        let slot = self.slots.get_mut(id as usize / 2).filter(|_| id % 2 == 0);
-        let Some(room) = slot.and_then(Option::take) else {
-            return Err(format!("a used element {id}, which is not in flight"));
-        };
-        if len > room {
-            return Err(format!("{len} bytes used where {room} were given"));
+        for _ in 0..fresh {
+            let entry = GuestAddress(self.at + USED + 4 + u64::from(self.used % self.size) * 8);
+            let [id, len]: [u32; 2] = memory.read_obj(entry).map_err(|e| e.to_string())?;
+            let slot = self.slots.get_mut(id as usize / 2).filter(|_| id % 2 == 0);
+            let Some((slot, room)) = slot.and_then(|slot| match *slot {
+                Slot::InFlight(room) => Some((slot, room)),
+                _ => None,
+            }) else {
+                return Err(format!("a used element {id}, which is not in flight"));
+            };
+            if len > room {
+                return Err(format!("{len} bytes used where {room} were given"));
+            }
+            let mut reply = vec![0; len as usize];
+            let buffer = self.buffers + u64::from(id) * BUFFER + BUFFER;
+            memory.read_slice(&mut reply, GuestAddress(buffer)).map_err(|e| e.to_string())?;
+            *slot = Slot::Replied(reply);
+            self.used = self.used.wrapping_add(1);
         }
-        let mut reply = vec![0; len as usize];
-        let buffer = self.buffers + u64::from(id) * BUFFER + BUFFER;
-        memory.read_slice(&mut reply, GuestAddress(buffer)).map_err(|e| e.to_string())?;
-        self.used = self.used.wrapping_add(1);
-        Ok(Some((id as u16, reply)))
+        Ok(())
+    }
+
+    /// The reply to what was posted as `head`, if it is there; its slot is free then.
+    pub(super) fn reply(&mut self, head: u16) -> Option<Vec<u8>> {
+        let slot = self.slots.get_mut(usize::from(head / 2)).filter(|slot| matches!(slot, Slot::Replied(_)))?;
+        match std::mem::replace(slot, Slot::Free) {
+            Slot::Replied(reply) => Some(reply),
+            _ => None,
+        }
     }
 
     fn place(&self, descriptor: u16) -> GuestAddress {
