@@ -4,7 +4,11 @@
 //! them in the order in which they appeared: `#1`, `%1`. So do two devices that hand out other
 //! numbers show the same. What a guest can't tell from correct is left out: times, block counts,
 //! inode numbers (only that a node keeps its own is looked at), the size and order of
-//! directories. The driver has no wire and no clock; a host carries its [`Call`]s.
+//! directories.
+//!
+//! It keeps names as a kernel does: it looks up what it is about to remove or replace, and
+//! forgets by itself what has no name left and is not open. The driver has no wire and no
+//! clock; a host carries its [`Call`]s.
 
 mod draw;
 mod notation;
@@ -49,13 +53,14 @@ impl Guest for VirtioFs {
 }
 
 /// What the driver knows; it lives in guest memory and moves with it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Driver {
     unique: u64,
     /// What `FUSE_INIT` negotiated, while mounted.
     session: Option<u64>,
     nodes: Vec<Node>,
     handles: Vec<Handle>,
+    names: Vec<Named>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,6 +69,17 @@ struct Node {
     ino: u64,
     /// How often it was looked up and not forgotten; at 0 its number is the device's again.
     lookups: u64,
+    /// How many names it has, as far as is known.
+    links: u32,
+    directory: bool,
+}
+
+/// What is known under a name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Named {
+    dir: usize,
+    name: String,
+    node: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -106,6 +122,7 @@ pub struct Pending {
     asked: u32,
     nodes: Vec<usize>,
     handles: Vec<usize>,
+    names: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -114,12 +131,6 @@ enum What {
     Unmount,
     /// The request of that place in [`OPS`]; flags are those of an open.
     Op(usize, u32),
-}
-
-impl Default for Driver {
-    fn default() -> Driver {
-        Driver { unique: 0, session: None, nodes: vec![], handles: vec![] }
-    }
 }
 
 impl Driver {
@@ -146,7 +157,7 @@ impl Driver {
     }
 
     fn call_of(&self, what: What, unique: u64, bytes: Vec<u8>, room: u32) -> Call {
-        let pending = Pending { unique, what, asked: 0, nodes: vec![], handles: vec![] };
+        let pending = Pending { unique, what, asked: 0, nodes: vec![], handles: vec![], names: vec![] };
         Call { queue: Queue::Requests, bytes, room, pending }
     }
 
@@ -192,7 +203,77 @@ impl Driver {
         let flags = request.args.iter().find_map(Arg::words).unwrap_or(0);
         let what = What::Op(OPS.iter().position(|op| op == request.op)?, flags);
         let queue = if request.op.word == "forget" { Queue::Urgent } else { Queue::Requests };
-        Some(Call { queue, bytes, room, pending: Pending { unique, what, asked, nodes, handles } })
+        let names = request.args.iter().filter_map(Arg::name).collect();
+        Some(Call { queue, bytes, room, pending: Pending { unique, what, asked, nodes, handles, names } })
+    }
+
+    /// What a kernel looks up before it sends a request: the names that it will remove or
+    /// replace, unless it knows them.
+    pub fn before(&self, request: &Request) -> Vec<Request> {
+        let Some(lookup) = OPS.iter().find(|op| op.word == "lookup") else { return vec![] };
+        if !matches!(request.op.word, "unlink" | "rmdir" | "rename") {
+            return vec![];
+        }
+        let names = request.args.windows(2).filter_map(|pair| match pair {
+            [Arg::Node(dir), Arg::Name(name)] if self.named(*dir, name).is_none() => {
+                Some(Request { op: lookup, args: pair.to_vec(), who: Who::default() })
+            }
+            _ => None,
+        });
+        names.collect()
+    }
+
+    /// The next request that forgets what has no name left and is not in use.
+    pub fn after(&mut self, posted: &[Pending]) -> Option<Call> {
+        let forget = OPS.iter().find(|op| op.word == "forget")?;
+        let gone: Vec<usize> = (1..self.nodes.len())
+            .filter(|n| self.nodes[*n].lookups > 0 && self.nodes[*n].links == 0)
+            .collect();
+        gone.into_iter().find_map(|n| {
+            let args = vec![Arg::Node(n), Arg::Number(self.nodes[n].lookups)];
+            self.call(&Request { op: forget, args, who: Who::default() }, posted)
+        })
+    }
+
+    fn named(&self, dir: usize, name: &str) -> Option<usize> {
+        let known = self.names.iter().find(|known| known.dir == dir && known.name == name)?;
+        (self.nodes.get(known.node)?.lookups > 0).then_some(known.node)
+    }
+
+    fn name(&mut self, dir: usize, name: &str, node: Option<usize>) {
+        self.names.retain(|known| known.dir != dir || known.name != name);
+        self.names.extend(node.map(|node| Named { dir, name: name.to_owned(), node }));
+    }
+
+    /// A name is gone, and its node has one less.
+    fn unname(&mut self, dir: usize, name: &str) {
+        let Some(node) = self.named(dir, name) else { return };
+        self.name(dir, name, None);
+        let node = &mut self.nodes[node];
+        node.links = if node.directory { 0 } else { node.links.saturating_sub(1) };
+    }
+
+    /// What became of names by a request that was done.
+    fn rename(&mut self, op: &Op, how: u32, pending: &Pending) {
+        const EXCHANGE: u32 = 2;
+        match (op.word, pending.nodes.as_slice(), pending.names.as_slice()) {
+            ("unlink" | "rmdir", [dir], [name]) => self.unname(*dir, name),
+            ("rename", [from, to], [old, new]) => {
+                let (moved, there) = (self.named(*from, old), self.named(*to, new));
+                // Two names of one file: nothing happens.
+                if moved == there {
+                    return;
+                }
+                if how == EXCHANGE {
+                    self.name(*from, old, there);
+                } else {
+                    self.unname(*to, new);
+                    self.name(*from, old, None);
+                }
+                self.name(*to, new, moved);
+            }
+            _ => {}
+        }
     }
 
     /// What no kernel asks for: it forgets nothing that is in use, and closes nothing twice.
@@ -310,8 +391,9 @@ impl Driver {
         match negotiated {
             Ok(flags) => {
                 self.session = Some(flags);
-                self.nodes = vec![Node { id: wire::ROOT, ino: 0, lookups: 1 }];
+                self.nodes = vec![Node { id: wire::ROOT, ino: 0, lookups: 1, links: 2, directory: true }];
                 self.handles = vec![];
+                self.names = vec![];
                 Ok(vec![])
             }
             Err(errno) => Ok(vec![Sight::Words(format!("mounting gives {}", wire::errno(errno)))]),
@@ -327,13 +409,26 @@ impl Driver {
             }
             Reply::Data(bytes) => data(&bytes),
             Reply::Dir(entries) => self.listing(pending, op, entries)?,
-            Reply::Entry(entry) => self.entry(entry),
-            Reply::EntryOpen(entry, handle) => {
-                let shown = self.entry(entry);
-                let node = self.nodes.iter().position(|node| node.lookups > 0 && node.id == entry.node);
-                format!("{shown} {}", self.opened(handle, node.ok_or("no node")?, flags))
+            Reply::Entry(entry) => {
+                let (node, shown) = self.entry(entry);
+                if let (Some(dir), Some(name)) = (pending.nodes.last(), pending.names.first()) {
+                    self.name(*dir, name, Some(node));
+                }
+                shown
             }
-            Reply::Error(errno) => wire::errno(errno),
+            Reply::EntryOpen(entry, handle) => {
+                let (node, shown) = self.entry(entry);
+                if let (Some(dir), Some(name)) = (pending.nodes.last(), pending.names.first()) {
+                    self.name(*dir, name, Some(node));
+                }
+                format!("{shown} {}", self.opened(handle, node, flags))
+            }
+            Reply::Error(errno) => {
+                if let ("lookup", [dir], [name]) = (op.word, pending.nodes.as_slice(), pending.names.as_slice()) {
+                    self.name(*dir, name, None);
+                }
+                wire::errno(errno)
+            }
             Reply::Names(names) => {
                 let mut names: Vec<String> = names.iter().map(|name| notation::quoted(name)).collect();
                 names.sort();
@@ -343,6 +438,7 @@ impl Driver {
                 if let ("release" | "releasedir", [handle]) = (op.word, pending.handles.as_slice()) {
                     self.handles[*handle].open = false;
                 }
+                self.rename(op, flags, pending);
                 "done".to_owned()
             }
             Reply::Offset(at) => format!("at {at}"),
@@ -353,14 +449,15 @@ impl Driver {
     }
 
     /// A node as the guest names it: an old one if it has the id of one that it still knows.
-    fn entry(&mut self, entry: Entry) -> String {
+    fn entry(&mut self, entry: Entry) -> (usize, String) {
         let known = self.nodes.iter().position(|node| node.lookups > 0 && node.id == entry.node);
         let number = known.unwrap_or_else(|| {
-            self.nodes.push(Node { id: entry.node, ino: entry.attr.ino, lookups: 0 });
+            let directory = kind(entry.attr.mode) == Some("directory");
+            self.nodes.push(Node { id: entry.node, ino: entry.attr.ino, lookups: 0, links: 1, directory });
             self.nodes.len() - 1
         });
         self.nodes[number].lookups += 1;
-        format!("{} {}", Arg::Node(number), self.attr(number, entry.attr))
+        (number, format!("{} {}", Arg::Node(number), self.attr(number, entry.attr)))
     }
 
     fn attr(&mut self, node: usize, attr: Attr) -> String {
@@ -368,6 +465,7 @@ impl Driver {
         if node.ino == 0 {
             node.ino = attr.ino;
         }
+        node.links = attr.nlink;
         let kind = kind(attr.mode).unwrap_or("thing");
         // A directory's size and links are the host file system's business.
         let rest = match kind {
@@ -403,7 +501,14 @@ impl Driver {
         for entry in entries {
             let name = notation::quoted(&entry.name);
             words.push(match entry.entry {
-                Some(looked_up) => format!("{name} {}", self.entry(looked_up)),
+                Some(looked_up) => {
+                    let (node, shown) = self.entry(looked_up);
+                    let dir = self.handles[handle].node;
+                    if let Ok(name) = String::from_utf8(entry.name) {
+                        self.name(dir, &name, Some(node));
+                    }
+                    format!("{name} {shown}")
+                }
                 None => format!("{name} {}", kind(entry.kind << 12).unwrap_or("thing")),
             });
         }
@@ -420,6 +525,10 @@ impl Arg {
 
     fn handle(&self) -> Option<usize> {
         if let Arg::Handle(n) = self { Some(*n) } else { None }
+    }
+
+    fn name(&self) -> Option<String> {
+        if let Arg::Name(name) = self { Some(name.clone()) } else { None }
     }
 
     fn words(&self) -> Option<u32> {

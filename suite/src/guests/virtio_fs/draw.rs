@@ -72,7 +72,9 @@ impl Default for Drawn {
 
 /// Draws the next step of a guest. Zeros look up `a`.
 pub fn draw(u: &mut Unstructured<'_>, drawn: &mut Drawn) -> Result<Step> {
-    Ok(Step::Request(drawn.line(u)?))
+    let line = drawn.line(u)?;
+    drawn.forget_nameless();
+    Ok(Step::Request(line))
 }
 
 impl Drawn {
@@ -129,12 +131,36 @@ impl Drawn {
                 },
                 None => self.lookup(u)?,
             },
-            27 => format!("readlink {}", self.any(u)?),
+            27 => {
+                let links = self.known(|inode| inode.kind == Kind::Link);
+                if links.is_empty() { self.symlink(u)? } else { format!("readlink {}", name(*u.choose(&links)?)) }
+            }
             28 => format!("{} {}", u.choose(&["statfs", "syncfs"])?, self.any(u)?),
             29 => self.xattr(u)?,
             30 => self.mknod(u)?,
             _ => self.tmpfile(u)?,
         })
+    }
+
+    /// The driver forgets what has no name left and is not open.
+    fn forget_nameless(&mut self) {
+        for node in self.nodes.iter_mut().skip(1) {
+            let named = self.inodes.iter().any(|dir| dir.entries.values().any(|inode| *inode == node.inode));
+            let open = self.handles.iter().any(|handle| *handle == (node.inode, true));
+            if !named && !open {
+                node.lookups = 0;
+            }
+        }
+    }
+
+    /// The driver looks up what it is about to remove or replace.
+    fn look(&mut self, node: usize, entry: &str) {
+        let dir = self.nodes[node].inode;
+        if let Some(inode) = self.inodes[dir].entries.get(entry).copied() {
+            if !self.nodes.iter().any(|node| node.inode == inode && node.lookups > 0) {
+                self.learn(inode);
+            }
+        }
     }
 
     /// Sometimes leaves a request in flight.
@@ -244,6 +270,8 @@ impl Drawn {
         let new = if u.ratio(1, 2)? { self.entry(u, b)? } else { (*u.choose(&NAMES)?).to_owned() };
         let how = *u.choose(&["replace", "replace", "noreplace", "exchange"])?;
         let line = format!("rename {} {old} {} {new} {how}", name(from), name(to));
+        self.look(from, &old);
+        self.look(to, &new);
         let there = self.inodes[b].entries.get(&new).copied();
         let Some(inode) = self.inodes[a].entries.get(&old).copied() else { return Ok(line) };
         match (how, there) {
@@ -264,7 +292,11 @@ impl Drawn {
         let (node, dir) = self.dir(u)?;
         let entry = self.entry(u, dir)?;
         let is_dir = self.inodes[dir].entries.get(&entry).is_some_and(|inode| self.inodes[*inode].kind == Kind::Dir);
-        self.inodes[dir].entries.remove(&entry);
+        self.look(node, &entry);
+        let inode = self.inodes[dir].entries.get(&entry).copied();
+        if inode.is_none_or(|inode| self.inodes[inode].entries.is_empty()) {
+            self.inodes[dir].entries.remove(&entry);
+        }
         Ok(format!("{} {} {entry}", if is_dir { "rmdir" } else { "unlink" }, name(node)))
     }
 

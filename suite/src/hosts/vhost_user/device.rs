@@ -321,9 +321,19 @@ impl Instance {
                 if posted == Posted::Yes && IN_FLIGHT <= pending.len() {
                     return Ok(seen);
                 }
+                for before in self.guest.driver.before(&request) {
+                    if let Some(call) = self.guest.driver.call(&before, &pending) {
+                        self.exchange(call)?;
+                    }
+                }
                 let Some(call) = self.guest.driver.call(&request, &pending) else { return Ok(seen) };
                 match posted {
-                    Posted::No => seen.extend(self.exchange(call)?),
+                    Posted::No => {
+                        seen.extend(self.exchange(call)?);
+                        while let Some(forget) = self.guest.driver.after(&pending) {
+                            self.exchange(forget)?;
+                        }
+                    }
                     Posted::Yes => {
                         if let Some(slot) = self.post(&call)? {
                             self.guest.posted.push((call.queue, slot, call.pending));
