@@ -100,8 +100,8 @@ impl Backend {
     }
 
     /// Starts both queues where the driver has them.
-    pub(super) fn start(&mut self, rings: &[Ring; 2], bases: [u16; 2], logging: Logging) -> Result<(), Error> {
-        self.set_features(logging)?;
+    pub(super) fn start(&mut self, rings: &[Ring; 2], bases: [u16; 2]) -> Result<(), Error> {
+        self.set_features(Logging::Off)?;
         if !self.set_up {
             let regions: Vec<VhostUserMemoryRegionInfo> = self
                 .memory

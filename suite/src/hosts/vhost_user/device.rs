@@ -161,7 +161,7 @@ impl Instance {
         let (rings, bases) = (self.guest.rings.clone(), self.guest.bases);
         self.touched = true;
         let backend = self.backend()?;
-        backend.start(&rings, bases, logging)?;
+        backend.start(&rings, bases)?;
         if logging == Logging::On {
             backend.log(logging)?;
         }
