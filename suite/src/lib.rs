@@ -10,5 +10,6 @@ pub mod hostile;
 pub mod hosts;
 pub mod impls;
 pub mod minimize;
+pub mod profile;
 pub mod report;
 pub mod rules;

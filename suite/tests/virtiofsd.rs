@@ -1,5 +1,6 @@
 //! The real virtiofsd behind the two traits, with real FUSE traffic.
 
+use migcert::guests::virtio_fs::Opens;
 use migcert::hosts::vhost_user::{Config, Processes, VhostUser};
 use migcert_core::device::{Device, Outside, Seen, Sight, State, Step};
 use migcert_core::error::Error;
@@ -29,6 +30,7 @@ fn program(release: &str, processes: Processes, more: &[&str]) -> VhostUser {
         program: binary(release),
         args: args.iter().chain(more).map(|arg| (*arg).to_owned()).collect(),
         manifest: Manifest { models },
+        guest: Opens::Any,
         limit: Duration::from_secs(10),
         processes,
     })

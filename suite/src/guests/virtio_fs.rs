@@ -28,6 +28,31 @@ use wire::{Attr, Bytes, Entry, Reply};
 /// The name by which [`Interface::Requests`](migcert_core::device::Interface) knows this guest.
 pub const NAME: &str = "virtio-fs";
 
+/// The name of a guest that keeps no file open that has no name left, for devices that say
+/// that they can't migrate such files.
+pub const NAMED: &str = "virtio-fs-named";
+
+/// Which files a guest keeps open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Opens {
+    /// Also such without a name: unlinked, replaced or never named.
+    #[default]
+    Any,
+    /// Only such that have a name.
+    Named,
+}
+
+impl Opens {
+    /// The guest of that name, if there is one.
+    pub fn of(guest: &str) -> Option<Opens> {
+        match guest {
+            NAME => Some(Opens::Any),
+            NAMED => Some(Opens::Named),
+            _ => None,
+        }
+    }
+}
+
 /// The largest request, header and all, and the largest reply.
 pub const MAX: u32 = 4096;
 
@@ -35,9 +60,20 @@ pub const MAX: u32 = 4096;
 #[derive(Debug, Default)]
 pub struct VirtioFs(Drawn);
 
+impl VirtioFs {
+    /// A guest that has done nothing yet.
+    pub fn new(opens: Opens) -> VirtioFs {
+        VirtioFs(Drawn::new(opens))
+    }
+}
+
 impl Guest for VirtioFs {
     fn draw(&mut self, u: &mut Unstructured<'_>) -> arbitrary::Result<Step> {
         draw(u, &mut self.0)
+    }
+
+    fn look_around(&self) -> Vec<Step> {
+        self.0.look_around()
     }
 
     fn tell(&self, step: &Step) -> String {
@@ -55,6 +91,7 @@ impl Guest for VirtioFs {
 /// What the driver knows; it lives in guest memory and moves with it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Driver {
+    opens: Opens,
     unique: u64,
     /// What `FUSE_INIT` negotiated, while mounted.
     session: Option<u64>,
@@ -134,6 +171,11 @@ enum What {
 }
 
 impl Driver {
+    /// A driver that has not found its device yet.
+    pub fn new(opens: Opens) -> Driver {
+        Driver { opens, ..Driver::default() }
+    }
+
     /// The request that mounts, unless something is mounted.
     pub fn mount(&mut self) -> Option<Call> {
         if self.session.is_some() {
@@ -284,9 +326,25 @@ impl Driver {
                     || self.handles.iter().any(|handle| handle.open && handle.node == *node)
                     || posted.iter().any(|pending| pending.nodes.contains(node))
             }
+            ("tmpfile", ..) => self.opens == Opens::Named,
+            ("unlink" | "rmdir" | "rename", ..) => self.opens == Opens::Named && self.unnames_an_open_file(request),
             ("release" | "releasedir", _, [handle]) => posted.iter().any(|pending| pending.handles.contains(handle)),
             _ => false,
         }
+    }
+
+    /// Whether a file that is open loses the last name that is known of it.
+    fn unnames_an_open_file(&self, request: &Request) -> bool {
+        const EXCHANGE: u32 = 2;
+        let lost = match request.args.as_slice() {
+            [.., Arg::Words(_, EXCHANGE)] => None,
+            [Arg::Node(dir), Arg::Name(name)] => self.named(*dir, name),
+            [_, _, Arg::Node(dir), Arg::Name(name), _] => self.named(*dir, name),
+            _ => None,
+        };
+        let Some(lost) = lost else { return false };
+        let node = &self.nodes[lost];
+        (node.directory || node.links <= 1) && self.handles.iter().any(|handle| handle.open && handle.node == lost)
     }
 
     /// The body of a request, and how many bytes it asks for or gives.
@@ -375,7 +433,7 @@ impl Driver {
             What::Op(op, flags) => (&OPS[op], flags),
             What::Mount => return self.mounted(wire::negotiated(bytes, pending.unique)?),
             What::Unmount => {
-                *self = Driver { unique: self.unique, ..Driver::default() };
+                *self = Driver { unique: self.unique, ..Driver::new(self.opens) };
                 return Ok(vec![]);
             }
         };

@@ -17,7 +17,7 @@ mod device;
 mod ring;
 mod site;
 
-use crate::guests::virtio_fs;
+use crate::guests::virtio_fs::Opens;
 use crate::hosts::process::{Process, scratch};
 use backend::Backend;
 use device::Instance;
@@ -44,6 +44,8 @@ pub struct Config {
     pub args: Vec<String>,
     /// What it supports.
     pub manifest: Manifest,
+    /// What its guest does.
+    pub guest: Opens,
     /// How long any answer may take.
     pub limit: Duration,
     /// Where instances run.
@@ -142,8 +144,8 @@ impl Program for VhostUser {
             None => (self.launch(&command)?, 0),
         };
         let pristine = Arc::clone(&self.pristine);
-        let owner = device::Owner { site: Arc::clone(&lease.site), outside: outside.clone(), key, uses };
-        Ok(Box::new(Instance::new(backend, owner, self.config.processes, pristine)?))
+        let owner = device::Owner { site: Arc::clone(&lease.site), _outside: outside.clone(), key, uses };
+        Ok(Box::new(Instance::new(backend, owner, Arc::clone(&self.config), pristine)?))
     }
 }
 
@@ -167,6 +169,3 @@ fn full(manifest: &Manifest, model: &ModelId, setup: &Setup) -> Result<Configura
         (_, Setup::Version(_)) => Ok(Configuration::default()),
     }
 }
-
-/// What the guest of this host speaks.
-pub const GUEST: &str = virtio_fs::NAME;
