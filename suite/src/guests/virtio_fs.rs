@@ -492,6 +492,7 @@ impl Driver {
                 names.sort();
                 format!("names {}", names.join(" "))
             }
+            Reply::NoEntry => "no entry".to_owned(),
             Reply::Nothing => {
                 if let ("release" | "releasedir", [handle]) = (op.word, pending.handles.as_slice()) {
                     self.handles[*handle].open = false;

@@ -61,7 +61,10 @@ impl Process {
     /// Those of starting a process; they name the program.
     pub fn start<S: AsRef<OsStr>>(program: &Path, args: &[S], scratch: TempDir) -> io::Result<Process> {
         let (output, input) = io::pipe()?;
-        let mut command = Command::new(program);
+        // The scratch directory is no place to look from for what was named elsewhere.
+        let named = program.components().count() > 1;
+        let program = if named { std::path::absolute(program)? } else { program.to_path_buf() };
+        let mut command = Command::new(&program);
         command.args(args).current_dir(scratch.path()).process_group(0);
         command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
         let child = command.spawn().map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;

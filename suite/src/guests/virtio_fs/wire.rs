@@ -145,6 +145,7 @@ pub(super) enum Reply {
     EntryOpen(Entry, u64),
     Error(i32),
     Names(Vec<Vec<u8>>),
+    NoEntry,
     Nothing,
     Offset(u64),
     Open(u64),
@@ -211,6 +212,11 @@ pub(super) fn reply(op: &Op, asked: u32, unique: u64, bytes: &[u8]) -> Result<Re
                 entries.push(from.dirent(op.gives == Gives::DirPlus)?);
             }
             Reply::Dir(entries)
+        }
+        // Of a lookup, node 0 says that there is no such name, and that this may be kept.
+        Gives::Entry if op.word == "lookup" && from.0.starts_with(&[0; 8]) => {
+            from.skip(128)?;
+            Reply::NoEntry
         }
         Gives::Entry => Reply::Entry(from.entry()?),
         Gives::EntryOpen => Reply::EntryOpen(from.entry()?, from.open()?),
