@@ -18,7 +18,8 @@ fn model() -> ModelId {
 }
 
 fn binary(release: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../target/devices/virtiofsd-{release}/bin/virtiofsd"));
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join(format!("../target/devices/virtiofsd-{release}/bin/virtiofsd"));
     assert!(path.exists(), "{} is not there: run scripts/install-devices", path.display());
     path
 }
