@@ -279,8 +279,10 @@ pub struct Register {
     pub offset: u64,
     /// Bytes per access: 1, 2, 4 or 8.
     pub size: u8,
-    /// How often the register repeats, `size` bytes apart.
+    /// How often the register repeats.
     pub count: u32,
+    /// Bytes from one of them to the next.
+    pub stride: u32,
     /// Whether the guest driver may write it.
     pub writable: bool,
     /// The largest value that a sane driver writes, and that any history can make it show.

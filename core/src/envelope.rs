@@ -301,6 +301,7 @@ impl Crc {
 
     /// Updates with `bytes` and puts them at `at` of `to`, over what is there and beyond.
     fn copy(&mut self, bytes: &[u8], to: &mut Vec<u8>, mut at: usize) {
+        to.reserve((at + bytes.len()).saturating_sub(to.len()));
         for block in bytes.chunks(Crc::BLOCK) {
             self.update(block);
             let (over, beyond) = block.split_at(block.len().min(to.len() - at));

@@ -22,3 +22,6 @@ pub mod param;
 pub mod program;
 pub mod structured;
 pub mod version;
+
+/// The requirements that code, rules and reports cite, one to a line that begins with `- R-`.
+pub const REQUIREMENTS: &str = include_str!("../REQUIREMENTS.md");

@@ -79,7 +79,9 @@ impl Plan {
         });
         match started {
             Ok(destination) => Ok(Prepared { source, destination }),
-            Err(why) => Err(Failed::Stayed(Stayed { running: source, phase: Phase::Prepare, why })),
+            Err(why) => {
+                Err(Failed::Stayed(Stayed { running: source, phase: Phase::Prepare, why: Box::new(why) }))
+            }
         }
     }
 }
@@ -98,17 +100,16 @@ impl Prepared {
     ///
     /// # Errors
     /// [`Failed`] in [`Phase::Save`], with the source running again if that can be had.
-    pub fn save(
-        mut self,
-        carrier: &Carrier,
-        guest: Option<&mut dyn FnMut(&mut dyn Device) -> Result<Round, Error>>,
-    ) -> Result<Saved, Failed> {
+    pub fn save(mut self, carrier: &Carrier, guest: Option<Guest<'_>>) -> Result<Saved, Failed> {
         match carrier.save(&mut *self.source, guest) {
             Ok(state) => Ok(Saved { source: self.source, destination: self.destination, state }),
             Err(why) => Err(back_to_running(self.source, Phase::Save, why)),
         }
     }
 }
+
+/// What the guest does while the state is read in PRE_COPY, round by round.
+pub type Guest<'a> = &'a mut dyn FnMut(&mut dyn Device) -> Result<Round, Error>;
 
 /// Whether the guest goes on for another round of pre-copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,15 +157,15 @@ impl Saved {
     pub fn abandon(mut self) -> Result<Box<dyn Device>, Stranded> {
         match self.source.set_state(State::Running) {
             Ok(()) => Ok(self.source),
-            Err(then) => Err(Stranded { phase: Phase::Save, why: None, then }),
+            Err(then) => Err(Stranded { phase: Phase::Save, why: None, then: Box::new(then) }),
         }
     }
 }
 
 fn back_to_running(mut source: Box<dyn Device>, phase: Phase, why: Error) -> Failed {
     match source.set_state(State::Running) {
-        Ok(()) => Failed::Stayed(Stayed { running: source, phase, why }),
-        Err(then) => Failed::Stranded(Stranded { phase, why: Some(why), then }),
+        Ok(()) => Failed::Stayed(Stayed { running: source, phase, why: Box::new(why) }),
+        Err(then) => Failed::Stranded(Stranded { phase, why: Some(Box::new(why)), then: Box::new(then) }),
     }
 }
 
@@ -181,7 +182,7 @@ pub struct Stayed {
     /// Which phase failed.
     pub phase: Phase,
     /// Why.
-    pub why: Error,
+    pub why: Box<Error>,
 }
 
 /// Neither runs: the source can't go on either.
@@ -189,9 +190,9 @@ pub struct Stranded {
     /// Which phase failed.
     pub phase: Phase,
     /// Why it failed; `None` if it was given up.
-    pub why: Option<Error>,
+    pub why: Option<Box<Error>>,
     /// Why the source can't go on.
-    pub then: Error,
+    pub then: Box<Error>,
 }
 
 /// How a migration failed.
@@ -252,11 +253,7 @@ impl Carrier {
     ///
     /// # Errors
     /// The device's own, and [`Misbehaved::StateWithoutEnd`].
-    pub fn save(
-        &self,
-        device: &mut dyn Device,
-        guest: Option<&mut dyn FnMut(&mut dyn Device) -> Result<Round, Error>>,
-    ) -> Result<Vec<u8>, Error> {
+    pub fn save(&self, device: &mut dyn Device, guest: Option<Guest<'_>>) -> Result<Vec<u8>, Error> {
         let mut state = Vec::new();
         if let Some(guest) = guest {
             device.set_state(State::PreCopy)?;

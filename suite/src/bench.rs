@@ -7,12 +7,13 @@ use crate::rules::{Judgement, Stop, broken};
 use migcert_core::compat::Verdict;
 use migcert_core::device::{Capabilities, Device, Interface, Machine, Outside, Seen, State, Step};
 use migcert_core::error::{Error, Misbehaved};
-use migcert_core::migrate::{Carrier, Failed, Plan, Round, Saved};
+use migcert_core::migrate::{self, Carrier, Failed, Plan, Saved};
 use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Model, Program};
 use migcert_core::version::Setup;
+use std::cell::Cell;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An implementation under test: a device program and what it says of itself.
@@ -25,6 +26,8 @@ pub struct Subject {
     pub manifest: Manifest,
     /// SHA-256 of the file behind it, in hexadecimal digits, if there is one.
     pub sha256: Option<String>,
+    /// How many cases a rule is given if nobody says otherwise: what takes a few seconds.
+    pub cases: u32,
 }
 
 /// What one case is tried on.
@@ -125,10 +128,30 @@ impl<'a> Bench<'a> {
     }
 
     /// A fresh source of the case's configuration.
+    ///
+    /// # Errors
+    /// [`Stop::NotApplicable`] if it can't be started: that is for rules about starting to judge.
     pub fn started(&self) -> Result<(Box<dyn Device>, Outside), Stop> {
         let outside = self.outside()?;
-        let device = self.start("the source", self.source, &self.case.setup, &outside)?;
+        let device = self.instance("the source", self.source, &self.case.setup, &outside)?;
         Ok((device, outside))
+    }
+
+    /// An instance, where starting it is not what is judged.
+    ///
+    /// # Errors
+    /// [`Stop::NotApplicable`] if it can't be started.
+    pub fn instance(
+        &self,
+        who: &'static str,
+        subject: &Subject,
+        setup: &Setup,
+        outside: &Outside,
+    ) -> Result<Box<dyn Device>, Stop> {
+        self.start(who, subject, setup, outside).map_err(|why| match why {
+            Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
+            _ => Stop::NotApplicable("the configuration can't be started"),
+        })
     }
 
     /// Where the device moves the first and the second time, as indices into the script.
@@ -148,7 +171,7 @@ impl<'a> Bench<'a> {
     /// What a device that never migrates shows for the whole script.
     pub fn twin(&self) -> Result<Vec<Seen>, Stop> {
         let outside = self.outside()?;
-        let mut twin = self.start("the twin", self.source, &self.case.setup, &outside)?;
+        let mut twin = self.instance("the twin", self.source, &self.case.setup, &outside)?;
         self.play(&mut *twin, 0..self.case.script.len())
     }
 
@@ -179,7 +202,7 @@ impl<'a> Bench<'a> {
     /// A destination for what was stopped, fresh and RUNNING.
     pub fn prepared(&self, stopped: &Stopped) -> Result<Box<dyn Device>, Stop> {
         let plan = self.plan()?;
-        Ok(self.start("the destination", self.destination, plan.destination(), &stopped.outside)?)
+        self.instance("the destination", self.destination, plan.destination(), &stopped.outside)
     }
 
     /// Moves a running source to a fresh instance of `to`, all phases of it.
@@ -189,9 +212,9 @@ impl<'a> Bench<'a> {
         plan: Plan,
         to: &Subject,
         outside: &Outside,
-        guest: Option<&mut dyn FnMut(&mut dyn Device) -> Result<Round, Error>>,
+        guest: Option<migrate::Guest<'_>>,
     ) -> Result<Box<dyn Device>, Stop> {
-        let carrier = self.carrier();
+        let carrier = self.usual();
         let moved = plan
             .prepare(source, &self.named("the destination", to), outside)
             .and_then(|prepared| prepared.save(&carrier, guest))
@@ -202,7 +225,7 @@ impl<'a> Bench<'a> {
     /// Prepares and saves, and leaves the rest to the rule.
     pub fn save_for(&self, source: Box<dyn Device>, plan: Plan, outside: &Outside) -> Result<Saved, Stop> {
         let prepared = plan.prepare(source, &self.named("the destination", self.destination), outside);
-        prepared.and_then(|prepared| prepared.save(&self.carrier(), None)).map_err(failed)
+        prepared.and_then(|prepared| prepared.save(&self.usual(), None)).map_err(failed)
     }
 
     /// Bytes travel in the pieces of the case.
@@ -215,12 +238,18 @@ impl<'a> Bench<'a> {
         Carrier::default()
     }
 
-    /// Loads bytes into a device that runs; afterwards it is in STOP, or it refused.
+    /// Loads bytes, in the pieces of the case, into a device that runs; afterwards it is in STOP,
+    /// or it refused.
     ///
     /// # Errors
     /// [`Stop::Broken`] if it neither accepted nor refused but broke.
     pub fn load(&self, device: &mut dyn Device, state: &[u8]) -> Result<Load, Stop> {
-        match self.carrier().load(device, state) {
+        self.load_by(&self.carrier(), device, state)
+    }
+
+    /// The same, in the pieces of a carrier.
+    pub fn load_by(&self, carrier: &Carrier, device: &mut dyn Device, state: &[u8]) -> Result<Load, Stop> {
+        match carrier.load(device, state) {
             Ok(()) => Ok(Load::Accepted),
             Err(Error::BadState(why)) => Ok(Load::Refused(why.to_string())),
             Err(Error::Refused(why)) => Ok(Load::Refused(why.to_string())),
@@ -285,7 +314,7 @@ impl Subject {
 /// A failed migration, where it had to work.
 pub fn failed(why: Failed) -> Stop {
     match &why {
-        Failed::Stayed(stayed) => match &stayed.why {
+        Failed::Stayed(stayed) => match &*stayed.why {
             Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
             _ => broken("a migration that the check allows failed", "it completes", why),
         },
@@ -300,7 +329,10 @@ pub fn needs(has: bool, what: &'static str) -> Judgement {
 
 /// Stops where the state machine is not the device's own.
 pub fn needs_own_machine(device: &dyn Device) -> Judgement {
-    needs(device.capabilities().machine == Machine::Device, "the state machine is our host's, not the device's")
+    needs(
+        device.capabilities().machine == Machine::Device,
+        "the state machine is our host's, not the device's",
+    )
 }
 
 /// A program whose instances have a name and tell what they do.
@@ -331,9 +363,27 @@ impl Program for Named<'_> {
     }
 }
 
+thread_local! {
+    /// Whether the device has the word, so that a panic is its own.
+    static AT_DEVICE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Keeps panics of devices, which become findings, from being printed as well.
+pub fn keep_device_panics_quiet() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |why| {
+        if !AT_DEVICE.get() {
+            usual(why);
+        }
+    }));
+}
+
 /// A panic in process is the device's, not ours.
 fn guarded<T>(act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
+    let before = AT_DEVICE.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(act));
+    AT_DEVICE.set(before);
+    done.unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().cloned();
         let words = words.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
         Err(Misbehaved::Panicked(words.unwrap_or_else(|| "without a message".to_owned())).into())

@@ -157,9 +157,11 @@ impl Case {
             damage: each("damage", &file.damage)?,
             walk: each("walk", &file.walk)?,
         };
-        let finding = file
-            .found
-            .map(|FindingFile { summary, expected, observed }| Finding { summary, expected, observed });
+        let finding = file.found.map(|FindingFile { summary, expected, observed }| Finding {
+            summary,
+            expected,
+            observed,
+        });
         Ok((case, Found { finding, sha256: file.sha256 }))
     }
 }

@@ -2,6 +2,14 @@
 
 pub mod bench;
 pub mod case;
+pub mod certify;
+pub mod devices;
 pub mod generate;
 pub mod guests;
+pub mod hostile;
+pub mod hosts;
+pub mod impls;
+pub mod minimize;
+pub mod profile;
+pub mod report;
 pub mod rules;

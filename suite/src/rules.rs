@@ -4,6 +4,7 @@
 //! over which wire, they can't know.
 
 use crate::bench::Bench;
+use crate::case::Case;
 use migcert_core::error::Error;
 
 mod s3_params;
@@ -31,8 +32,31 @@ pub struct Rule {
     pub draws: Draws,
     /// Which pairs of implementations it looks at.
     pub on: On,
+    /// Where one of these is broken by the same case, this one is not to blame.
+    pub builds_on: &'static [&'static Rule],
     /// The test of one case.
     pub check: fn(&Bench<'_>) -> Judgement,
+}
+
+impl Rule {
+    /// Judges a case on a bench. What breaks a rule that this one builds on says nothing of this.
+    pub fn judge(&self, bench: &Bench<'_>) -> Outcome {
+        let outcome = Outcome::from((self.check)(bench));
+        if !matches!(outcome, Outcome::Broken(_)) {
+            return outcome;
+        }
+        let [first, second] = bench.case.at;
+        for base in self.builds_on {
+            for at in [[first; 2], [second; 2]] {
+                let case = Case { at, ..bench.case.clone() };
+                let plain = Bench::new(&case, bench.source, bench.destination);
+                if matches!((base.check)(&plain), Err(Stop::Broken(_))) {
+                    return Outcome::NotApplicable("a rule that it builds on is broken already");
+                }
+            }
+        }
+        outcome
+    }
 }
 
 /// How much a broken rule weighs.

@@ -102,6 +102,12 @@ pub struct Outgoing {
     sent: usize,
 }
 
+impl From<Vec<u8>> for Outgoing {
+    fn from(bytes: Vec<u8>) -> Outgoing {
+        Outgoing { bytes, sent: 0 }
+    }
+}
+
 impl Outgoing {
     /// Drains as much as fits and returns how much that was; 0 when nothing is there.
     pub fn read(&mut self, into: &mut [u8]) -> usize {

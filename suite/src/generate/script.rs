@@ -7,12 +7,12 @@ use crate::guests::{self, Guest};
 use crate::rules::{Draws, Rule};
 use arbitrary::{Result, Unstructured};
 use migcert_core::compat;
-use migcert_core::device::{Interface, State};
+use migcert_core::device::{Interface, State, Step};
 use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Model};
 use migcert_core::version::Setup;
 
-/// A script is at most so long.
+/// A script is at most so long, before the guest looks around.
 const STEPS: usize = 40;
 /// At most so many things happen to a state on its way.
 const DAMAGES: usize = 4;
@@ -73,6 +73,9 @@ pub fn case(u: &mut Unstructured<'_>, rule: &Rule, between: &Between<'_>) -> Res
     if Draws::Damage <= rule.draws {
         case.damage = vec![Damage::draw(u)?];
         case.damage.extend(list(u, DAMAGES - 1, |u| Damage::draw(u))?);
+        if u.ratio(1, 3)? {
+            case.damage.push(Damage::Reseal);
+        }
     }
     if Draws::Walk <= rule.draws {
         case.walk = list(u, WALK, |u| u.choose(&State::ALL).copied())?;
@@ -97,9 +100,16 @@ fn movable_setup(
     Ok(drawn)
 }
 
-/// Draws what the guest does.
-pub fn script(u: &mut Unstructured<'_>, guest: &mut dyn Guest) -> Result<Vec<migcert_core::device::Step>> {
-    list(u, STEPS, |u| guest.draw(u))
+/// Draws what the guest does; mostly, it looks around at the end.
+pub fn script(u: &mut Unstructured<'_>, guest: &mut dyn Guest) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    while steps.len() < STEPS && u.int_in_range(0..=15u8)? != 0 {
+        steps.push(guest.draw(u)?);
+    }
+    if u.int_in_range(0..=3u8)? != 0 {
+        steps.extend(guest.look_around());
+    }
+    Ok(steps)
 }
 
 fn pieces(u: &mut Unstructured<'_>) -> Result<Vec<u32>> {

@@ -10,23 +10,29 @@ use std::sync::Arc;
 /// A packet has at most so many bytes.
 const PACKET: usize = 24;
 
+/// Windows are looked at in so many places, spread evenly.
+const LOOK: u32 = 16;
+
 /// See the module.
 pub struct Registers {
     all: Arc<[Register]>,
+    /// The register that the last step used: what belongs together lies together.
+    last: usize,
 }
 
 impl Registers {
     /// The guest of these registers.
     pub fn new(all: Arc<[Register]>) -> Registers {
-        Registers { all }
+        Registers { all, last: 0 }
     }
 
+    /// The register at an offset, and which of them it is if it repeats.
     fn at(&self, region: u32, offset: u64) -> Option<(&Register, u64)> {
         self.all.iter().find_map(|register| {
-            let size = u64::from(register.size);
             let into = offset.checked_sub(register.offset)?;
-            (register.region == region && into < size * u64::from(register.count))
-                .then_some((register, into / size))
+            let (index, rest) = (into / u64::from(register.stride), into % u64::from(register.stride));
+            let here = register.region == region && index < u64::from(register.count) && rest == 0;
+            here.then_some((register, index))
         })
     }
 
@@ -50,13 +56,17 @@ impl Guest for Registers {
             packet.extend(list(u, PACKET - 1, |u| u.arbitrary::<u8>())?);
             return Ok(Step::Receive(packet));
         }
-        let register = u.choose(&self.all)?;
+        self.last = match u.int_in_range(0..=3u8)? {
+            0 => (self.last + 1) % self.all.len(),
+            _ => u.choose_index(self.all.len())?,
+        };
+        let register = &self.all[self.last];
         let index = match u.int_in_range(0..=1u8)? {
             0 => u.int_in_range(0..=register.count.min(4) - 1)?,
             _ => u.int_in_range(0..=register.count - 1)?,
         };
         let (region, size) = (register.region, register.size);
-        let offset = register.offset + u64::from(index) * u64::from(size);
+        let offset = register.offset + u64::from(index) * u64::from(register.stride);
         if verb < 4 || !register.writable {
             return Ok(Step::Read { region, offset, size });
         }
@@ -67,6 +77,19 @@ impl Guest for Registers {
             _ => u.int_in_range(0..=register.max)?,
         };
         Ok(Step::Write { region, offset, size, value })
+    }
+
+    fn look_around(&self) -> Vec<Step> {
+        let look = |register: &Register| {
+            let (region, size, step) = (register.region, register.size, register.count.div_ceil(LOOK).max(1));
+            let places = (0..register.count).step_by(step as usize).map(u64::from);
+            let (first, stride) = (register.offset, u64::from(register.stride));
+            places.map(move |index| Step::Read { region, offset: first + index * stride, size }).collect()
+        };
+        let mut steps = vec![Step::Pass(2)];
+        steps.extend(self.all.iter().flat_map(look as fn(&Register) -> Vec<Step>));
+        steps.push(Step::Pass(8));
+        steps
     }
 
     fn tell(&self, step: &Step) -> String {

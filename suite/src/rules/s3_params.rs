@@ -13,6 +13,7 @@ pub(super) const CONFIGURATION_KEPT: Rule = Rule {
     advice: "put the parameter list into the state and compare it before anything is loaded",
     draws: Draws::Script,
     on: On::One,
+    builds_on: &[],
     check: configuration_kept,
 };
 
@@ -21,7 +22,7 @@ fn configuration_kept(bench: &Bench<'_>) -> Judgement {
     let other = other.filter(|other| **other != bench.case.setup);
     let Some(other) = other else { return Err(Stop::NotApplicable("no other configuration")) };
     let stopped = bench.stopped(bench.at()[0])?;
-    let mut device = bench.start("the other device", bench.destination, other, &stopped.outside)?;
+    let mut device = bench.instance("the other device", bench.destination, other, &stopped.outside)?;
     match bench.load(&mut *device, &stopped.state)? {
         Load::Refused(_) => Ok(()),
         Load::Accepted => Err(broken(
@@ -40,6 +41,7 @@ pub(super) const OFF_IS_ABSENCE: Rule = Rule {
     advice: "leave out of the state everything that belongs to a parameter that is off",
     draws: Draws::Script,
     on: On::Two,
+    builds_on: &[],
     check: off_is_absence,
 };
 
@@ -57,7 +59,7 @@ fn off_is_absence(bench: &Bench<'_>) -> Judgement {
 
     let before = bench.stopped(bench.case.script.len())?;
     let outside = bench.outside()?;
-    let mut after = bench.start("the newer device", bench.destination, plan.destination(), &outside)?;
+    let mut after = bench.instance("the newer device", bench.destination, plan.destination(), &outside)?;
     let seen = bench.play(&mut *after, 0..bench.case.script.len())?;
     bench.same(&format!("with `{added}` off"), 0, &bench.twin()?, &seen)?;
     let state = bench.usual().save(&mut *after, None)?;

@@ -2,7 +2,10 @@
 
 use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, needs};
+use migcert_core::compat;
 use migcert_core::error::Error;
+use migcert_core::program::Model;
+use migcert_core::version::Setup;
 
 pub(super) const CHECK_IS_SOUND: Rule = Rule {
     id: "check-is-sound",
@@ -12,6 +15,7 @@ pub(super) const CHECK_IS_SOUND: Rule = Rule {
     advice: "correct the description, or make the program do what it describes",
     draws: Draws::Script,
     on: On::Any,
+    builds_on: &[],
     check: check_is_sound,
 };
 
@@ -20,13 +24,15 @@ fn check_is_sound(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
     let setup = plan.destination();
     let started = bench.start("the destination", bench.destination, setup, &stopped.outside);
-    let mut device = started.or_else(|why| match why {
-        Error::Unavailable(why) => Err(Stop::Unsettled(why.to_string())),
-        why => Err(broken("the check said yes and the start failed", format!("`{setup}` starts"), why)),
+    let mut device = started.map_err(|why| match why {
+        Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
+        why => broken("the check said yes and the start failed", format!("`{setup}` starts"), why),
     })?;
-    match bench.load(&mut *device, &stopped.state)? {
+    match bench.load_by(&bench.usual(), &mut *device, &stopped.state)? {
         Load::Accepted => Ok(()),
-        Load::Refused(why) => Err(broken("the check said yes and the load failed", "the state is loaded", why)),
+        Load::Refused(why) => {
+            Err(broken("the check said yes and the load failed", "the state is loaded", why))
+        }
     }
 }
 
@@ -38,14 +44,15 @@ pub(super) const CHECK_IS_COMPLETE: Rule = Rule {
     advice: "the description promises less than the program keeps, or the program loads what it must not",
     draws: Draws::Script,
     on: On::Two,
+    builds_on: &[],
     check: check_is_complete,
 };
 
 fn check_is_complete(bench: &Bench<'_>) -> Judgement {
     let Err(verdict) = bench.verdict()? else { return Err(Stop::NotApplicable("the pair is compatible")) };
     let stopped = bench.stopped(bench.at()[0])?;
-    let setup = &bench.case.setup;
-    let mut device = match bench.start("the destination", bench.destination, setup, &stopped.outside) {
+    let setup = nearest(bench)?;
+    let mut device = match bench.start("the destination", bench.destination, &setup, &stopped.outside) {
         Ok(device) => device,
         Err(Error::Refused(_)) => return Ok(()),
         Err(why) => return Err(why.into()),
@@ -60,6 +67,17 @@ fn check_is_complete(bench: &Bench<'_>) -> Judgement {
     }
 }
 
+/// What the destination would be started with if the check had said yes.
+fn nearest(bench: &Bench<'_>) -> Result<Setup, Stop> {
+    let there = bench.destination.manifest.models.get(&bench.case.model);
+    Ok(match (bench.model()?, &bench.case.setup, there) {
+        (Model::Params(here), Setup::Params(full), Some(Model::Params(there))) => {
+            Setup::Params(compat::destination(&here.parameter_list(full), there))
+        }
+        (_, setup, _) => setup.clone(),
+    })
+}
+
 pub(super) const CHECK_DISTURBS_NOTHING: Rule = Rule {
     id: "check-disturbs-nothing",
     cites: "R-5.3",
@@ -68,6 +86,7 @@ pub(super) const CHECK_DISTURBS_NOTHING: Rule = Rule {
     advice: "describe without opening the device or its files",
     draws: Draws::Script,
     on: On::One,
+    builds_on: &[],
     check: check_disturbs_nothing,
 };
 

@@ -1,8 +1,14 @@
 //! Chapter R-6: loads of bytes that are not what was saved, and what is left after them.
 
+use super::s5_check::CHECK_IS_SOUND;
+use super::s6_move::{CHUNKING, TWIN_AFTER_LOAD};
 use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, Stopped, needs};
+use crate::generate::damage::Damage;
 use migcert_core::device::{Device, Interface, Seen};
+
+/// What a rule about loading builds on: a plain migration works, and so it does in pieces.
+const LOADS: &[&Rule] = &[&CHECK_IS_SOUND, &TWIN_AFTER_LOAD, &CHUNKING];
 
 /// States up to this many bytes are cut at every byte.
 const SMALL: usize = 48;
@@ -18,6 +24,7 @@ pub(super) const CUT_IS_REFUSED: Rule = Rule {
     advice: "end the state with a mark that carries its length, and wait for it",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: cut_is_refused,
 };
 
@@ -35,20 +42,33 @@ fn cut_is_refused(bench: &Bench<'_>) -> Judgement {
         bench.tell(|| format!("only {keep} of {len} bytes arrive"));
         if bench.load(&mut *device, &stopped.state[..keep])? == Load::Accepted {
             let what = format!("a state cut to {keep} of {len} bytes was accepted");
-            harmless(bench, &mut *device, &stopped, &what)?;
+            harmless(bench, &what, |state| state.truncate(keep))?;
         }
         device.reset()?;
     }
     Ok(())
 }
 
-/// A changed state was accepted: then it must have changed nothing that a guest can see.
-fn harmless(bench: &Bench<'_>, device: &mut dyn Device, stopped: &Stopped, what: &str) -> Judgement {
+/// A changed state was accepted: then it must have changed nothing that a guest can see, on a
+/// machine of its own.
+fn harmless(bench: &Bench<'_>, what: &str, change: impl FnOnce(&mut Vec<u8>)) -> Judgement {
+    let at = bench.at()[0];
+    let mut stopped = bench.stopped(at)?;
+    let mut device = bench.prepared(&stopped)?;
+    change(&mut stopped.state);
+    match bench.load(&mut *device, &stopped.state)? {
+        Load::Accepted => continues(bench, &mut *device, &stopped, &format!("{what}, and the guest notices")),
+        Load::Refused(why) => Err(broken(format!("{what}, and refused the second time"), "one verdict", why)),
+    }
+}
+
+/// After a load the guest goes on as on the twin. The host's side is used up by it.
+fn continues(bench: &Bench<'_>, device: &mut dyn Device, stopped: &Stopped, what: &str) -> Judgement {
     let at = bench.at()[0];
     bench.go_on(device, &stopped.memory)?;
     let seen = bench.play(device, at..bench.case.script.len())?;
     let twin = bench.twin()?;
-    bench.same(&format!("{what}, and the guest notices"), at, &twin[at..], &seen)
+    bench.same(what, at, &twin[at..], &seen)
 }
 
 pub(super) const EXTENSION_IS_HARMLESS: Rule = Rule {
@@ -59,24 +79,24 @@ pub(super) const EXTENSION_IS_HARMLESS: Rule = Rule {
     advice: "stop reading at the end mark and refuse what follows it",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: extension_is_harmless,
 };
 
-/// What is appended: drawn bytes, and the state once more.
-fn extended(bench: &Bench<'_>, stopped: &Stopped) -> [Vec<u8>; 2] {
-    let extra: Vec<u8> = bench.case.pieces.iter().map(|piece| *piece as u8).chain([0]).collect();
-    [[&stopped.state[..], &extra].concat(), [&stopped.state[..], &stopped.state].concat()]
+/// What is appended to a state: drawn bytes, or the state once more.
+fn extensions(bench: &Bench<'_>, state: &[u8]) -> [Vec<u8>; 2] {
+    let drawn = bench.case.pieces.iter().map(|piece| *piece as u8).chain([0]).collect();
+    [drawn, state.to_vec()]
 }
 
 fn extension_is_harmless(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
     let mut device = bench.prepared(&stopped)?;
-    for state in extended(bench, &stopped) {
-        let more = state.len() - stopped.state.len();
-        bench.tell(|| format!("{more} bytes follow the end"));
-        if bench.load(&mut *device, &state)? == Load::Accepted {
-            let what = format!("a state with {more} bytes after its end was accepted");
-            harmless(bench, &mut *device, &stopped, &what)?;
+    for more in extensions(bench, &stopped.state) {
+        bench.tell(|| format!("{} bytes follow the end", more.len()));
+        if bench.load(&mut *device, &[&stopped.state[..], &more].concat())? == Load::Accepted {
+            let what = format!("a state with {} bytes after its end was accepted", more.len());
+            harmless(bench, &what, |state| state.extend(&more))?;
         }
         device.reset()?;
     }
@@ -91,17 +111,18 @@ pub(super) const EXTENSION_IS_REFUSED: Rule = Rule {
     advice: "stop reading at the end mark and refuse what follows it: it was meant for somebody",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: extension_is_refused,
 };
 
 fn extension_is_refused(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
     let mut device = bench.prepared(&stopped)?;
-    for state in extended(bench, &stopped) {
-        let more = state.len() - stopped.state.len();
-        bench.tell(|| format!("{more} bytes follow the end"));
-        if bench.load(&mut *device, &state)? == Load::Accepted {
-            return Err(broken(format!("{more} bytes after the end of a state"), "refused", "accepted"));
+    for more in extensions(bench, &stopped.state) {
+        bench.tell(|| format!("{} bytes follow the end", more.len()));
+        if bench.load(&mut *device, &[&stopped.state[..], &more].concat())? == Load::Accepted {
+            let what = format!("{} bytes after the end of a state", more.len());
+            return Err(broken(what, "refused", "accepted"));
         }
         device.reset()?;
     }
@@ -112,23 +133,25 @@ pub(super) const FOREIGN_IS_REFUSED: Rule = Rule {
     id: "foreign-is-refused",
     cites: "R-6.4",
     level: Level::Must,
-    promise: "bytes that are no state of this model are refused",
+    promise: "bytes that are no state of this model are refused, or the guest can't tell",
     advice: "begin the state with a magic, the model id and the format version, and compare them",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: foreign_is_refused,
 };
 
 fn foreign_is_refused(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
-    needs(!stopped.state.is_empty(), "the state is empty")?;
-    let mut device = bench.prepared(&stopped)?;
     let len = stopped.state.len();
+    needs(len != 0, "the state is empty")?;
+    let mut device = bench.prepared(&stopped)?;
     let noise = (0..len).map(|i| (i as u32).wrapping_mul(0x9e37_79b9).to_be_bytes()[0]).collect();
-    for (what, state) in [("zeros", vec![0; len]), ("ones", vec![0xff; len]), ("noise", noise)] {
+    for (what, foreign) in [("zeros", vec![0; len]), ("ones", vec![0xff; len]), ("noise", noise)] {
         bench.tell(|| format!("{len} bytes of {what} come instead"));
-        if bench.load(&mut *device, &state)? == Load::Accepted {
-            return Err(broken(format!("{len} bytes of {what} were loaded as a state"), "refused", "accepted"));
+        if bench.load(&mut *device, &foreign)? == Load::Accepted {
+            let what = format!("{len} bytes of {what} were loaded as a state");
+            harmless(bench, &what, |state| *state = foreign)?;
         }
         device.reset()?;
     }
@@ -143,6 +166,7 @@ pub(super) const DAMAGE_IS_CONSISTENT: Rule = Rule {
     advice: "check every field against every other at load, as strictly as the registers do at write",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: damage_is_consistent,
 };
 
@@ -159,9 +183,13 @@ fn damage_is_consistent(bench: &Bench<'_>) -> Judgement {
     };
     let again = bench.usual().save(&mut *device, None)?;
     let setup = bench.plan()?.destination().clone();
-    let mut second = bench.start("a second destination", bench.destination, &setup, &stopped.outside)?;
+    let mut second = bench.instance("a second destination", bench.destination, &setup, &stopped.outside)?;
     if let Load::Refused(why) = bench.load(&mut *second, &again)? {
-        return Err(broken("a damaged state was accepted, and what it saves is refused", "refused at once", why));
+        return Err(broken(
+            "a damaged state was accepted, and what it saves is refused",
+            "refused at once",
+            why,
+        ));
     }
     bench.go_on(&mut *second, &stopped.memory)?;
     let seen = bench.play(&mut *second, at..bench.case.script.len())?;
@@ -176,14 +204,18 @@ fn damaged(bench: &Bench<'_>, stopped: &Stopped) -> Result<Vec<u8>, Stop> {
         bench.tell(|| format!("on its way: {damage} (of {} bytes)", state.len()));
         damage.apply(&mut state, &earlier);
     }
+    // What is whole can't be told from what was meant.
+    needs(state != stopped.state && state != earlier, "the damage left a whole state")?;
     Ok(state)
 }
 
-/// A destination that accepted a damaged state, and where it came from; `None` if it refused.
-fn accepted_damage(bench: &Bench<'_>) -> Result<Option<(Box<dyn Device>, Stopped)>, Stop> {
+/// A destination that accepted a damaged state, and where that came from.
+type Accepted = (Box<dyn Device>, Stopped);
+
+/// What became of a damaged state; `None` if it was refused.
+fn accepted_damage(bench: &Bench<'_>) -> Result<Option<Accepted>, Stop> {
     let stopped = bench.stopped(bench.at()[0])?;
     let state = damaged(bench, &stopped)?;
-    needs(state != stopped.state, "the damage changed nothing")?;
     let mut device = bench.prepared(&stopped)?;
     let accepted = bench.load(&mut *device, &state)? == Load::Accepted;
     Ok(accepted.then_some((device, stopped)))
@@ -197,13 +229,16 @@ pub(super) const DAMAGE_IS_NOTICED: Rule = Rule {
     advice: "give every section a checksum",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: damage_is_noticed,
 };
 
 fn damage_is_noticed(bench: &Bench<'_>) -> Judgement {
+    let accident = !bench.case.damage.contains(&Damage::Reseal);
+    needs(accident, "no checksum notices damage that is sealed again")?;
     match accepted_damage(bench)? {
         Some((mut device, stopped)) => {
-            harmless(bench, &mut *device, &stopped, "a damaged state was accepted")
+            continues(bench, &mut *device, &stopped, "a damaged state was accepted, and the guest notices")
         }
         None => Ok(()),
     }
@@ -217,6 +252,7 @@ pub(super) const REFUSAL_DOES_NOT_RUN: Rule = Rule {
     advice: "stay in RESUMING or go to ERROR when a load fails",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: refusal_does_not_run,
 };
 
@@ -248,6 +284,7 @@ pub(super) const REFUSAL_LEAVES_NOTHING: Rule = Rule {
     advice: "decode to the side, and swap in whole what was judged whole",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: refusal_leaves_nothing,
 };
 
@@ -262,7 +299,7 @@ fn refusal_leaves_nothing(bench: &Bench<'_>) -> Judgement {
 pub(super) fn as_fresh(bench: &Bench<'_>, device: &mut dyn Device, past: usize, what: &str) -> Judgement {
     let (mut before, outside) = bench.started()?;
     bench.play(&mut *before, 0..past)?;
-    let mut fresh = bench.start("a fresh device", bench.source, &bench.case.setup, &outside)?;
+    let mut fresh = bench.instance("a fresh device", bench.source, &bench.case.setup, &outside)?;
     let expected = bench.play(&mut *fresh, 0..bench.case.script.len())?;
     let seen = bench.play(device, 0..bench.case.script.len())?;
     bench.same(what, 0, &expected, &seen)
@@ -276,6 +313,7 @@ pub(super) const REFUSAL_CAN_BE_RETRIED: Rule = Rule {
     advice: "let a reset end the failed session and everything that belongs to it",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: LOADS,
     check: refusal_can_be_retried,
 };
 
@@ -283,7 +321,9 @@ fn refusal_can_be_retried(bench: &Bench<'_>) -> Judgement {
     let (mut device, _, stopped) = refused(bench)?;
     device.reset()?;
     match bench.load(&mut *device, &stopped.state)? {
-        Load::Accepted => harmless(bench, &mut *device, &stopped, "loaded after a refused state and a reset"),
+        Load::Accepted => {
+            continues(bench, &mut *device, &stopped, "loaded after a refused state and a reset")
+        }
         Load::Refused(why) => {
             Err(broken("a correct state was refused after a damaged one and a reset", "accepted", why))
         }
@@ -298,6 +338,7 @@ pub(super) const LOAD_REPLACES_ALL: Rule = Rule {
     advice: "build the new state from nothing instead of merging it into the old one",
     draws: Draws::Script,
     on: On::One,
+    builds_on: LOADS,
     check: load_replaces_all,
 };
 
@@ -306,14 +347,16 @@ fn load_replaces_all(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(first)?;
     let setup = bench.plan()?.destination().clone();
     // What the instance was used for before happened elsewhere, on another host side.
-    let mut device = bench.start("the destination", bench.destination, &setup, &stopped.outside)?;
+    let mut device = bench.instance("the destination", bench.destination, &setup, &stopped.outside)?;
     needs(
         matches!(device.capabilities().interface, Interface::Registers(_)),
         "an earlier use would change the host's side",
     )?;
     bench.play(&mut *device, 0..bench.case.script.len())?;
     match bench.load(&mut *device, &stopped.state)? {
-        Load::Accepted => harmless(bench, &mut *device, &stopped, "loaded into an instance that was used before"),
+        Load::Accepted => {
+            continues(bench, &mut *device, &stopped, "loaded into an instance that was used before")
+        }
         Load::Refused(why) => {
             Err(broken("a correct state was refused by an instance that was used before", "accepted", why))
         }
@@ -328,6 +371,7 @@ pub(super) const LOAD_IS_BOUNDED: Rule = Rule {
     advice: "reserve nothing on the word of a length; grow with what is there",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: &[],
     check: load_is_bounded,
 };
 

@@ -1,10 +1,14 @@
 //! Chapter R-6: moving, judged by the twin that never moved.
 
+use super::s5_check::CHECK_IS_SOUND;
 use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, needs};
 use migcert_core::device::{Device, Interface, Seen, State, Step};
 use migcert_core::error::Error;
 use migcert_core::migrate::{Plan, Round};
+
+/// What a rule about moving builds on: the check is right, and a plain migration works.
+pub(super) const MOVES: &[&Rule] = &[&CHECK_IS_SOUND, &TWIN_AFTER_LOAD];
 
 /// Scripts up to this length are tried with every point of migration.
 const SHORT: usize = 5;
@@ -17,6 +21,7 @@ pub(super) const TWIN_AFTER_LOAD: Rule = Rule {
     advice: "look for state that is not saved, or not put back into every place that uses it",
     draws: Draws::Script,
     on: On::Any,
+    builds_on: &[&CHECK_IS_SOUND],
     check: twin_after_load,
 };
 
@@ -43,6 +48,7 @@ pub(super) const TWIN_AFTER_SECOND: Rule = Rule {
     advice: "look for what a load sets up differently from a start, such as capabilities or counters",
     draws: Draws::Script,
     on: On::Any,
+    builds_on: MOVES,
     check: twin_after_second,
 };
 
@@ -72,6 +78,7 @@ pub(super) const PING_PONG: Rule = Rule {
     advice: "clear what belongs to a session when the session ends",
     draws: Draws::Script,
     on: On::One,
+    builds_on: MOVES,
     check: ping_pong,
 };
 
@@ -81,9 +88,10 @@ fn ping_pong(bench: &Bench<'_>) -> Judgement {
     let twin = bench.twin()?;
     let [first, second] = bench.at();
     let (mut here, outside) = bench.started()?;
-    let mut there = bench.start("the other instance", bench.destination, plan.destination(), &outside)?;
+    let mut there = bench.instance("the other instance", bench.destination, plan.destination(), &outside)?;
     bench.play(&mut *here, 0..first)?;
-    for (from, to) in [(first, second), (second, twin.len())] {
+    // Four times: each of them loads twice.
+    for (from, to) in [(first, first), (first, second), (second, second), (second, twin.len())] {
         hand_over(bench, &mut *here, &mut *there)?;
         std::mem::swap(&mut here, &mut there);
         let seen = bench.play(&mut *here, from..to)?;
@@ -93,11 +101,13 @@ fn ping_pong(bench: &Bench<'_>) -> Judgement {
 }
 
 fn hand_over(bench: &Bench<'_>, from: &mut dyn Device, to: &mut dyn Device) -> Judgement {
-    let state = bench.carrier().save(from, None)?;
+    let state = bench.usual().save(from, None)?;
     to.reset()?;
-    match bench.load(to, &state)? {
+    match bench.load_by(&bench.usual(), to, &state)? {
         Load::Accepted => bench.go_on(to, &from.guest_memory()?),
-        Load::Refused(why) => Err(broken("a state was refused by an instance that was used before", "accepted", why)),
+        Load::Refused(why) => {
+            Err(broken("a state was refused by an instance that was used before", "accepted", why))
+        }
     }
 }
 
@@ -109,6 +119,7 @@ pub(super) const SOURCE_GOES_ON: Rule = Rule {
     advice: "save without changing anything, and start again what stopping stopped",
     draws: Draws::Script,
     on: On::One,
+    builds_on: &[],
     check: source_goes_on,
 };
 
@@ -134,6 +145,7 @@ pub(super) const SAVE_IS_REPEATABLE: Rule = Rule {
     advice: "write in a fixed order, and nothing that is not state: no addresses, no clock, no padding",
     draws: Draws::Script,
     on: On::One,
+    builds_on: &[],
     check: save_is_repeatable,
 };
 
@@ -161,6 +173,7 @@ pub(super) const PRECOPY_IS_STOP_COPY: Rule = Rule {
     advice: "mark every write as dirty, the device's own ones too, until STOP_COPY has read it",
     draws: Draws::Script,
     on: On::Any,
+    builds_on: MOVES,
     check: precopy_is_stop_copy,
 };
 
@@ -193,6 +206,7 @@ pub(super) const CANCELLED_PRECOPY: Rule = Rule {
     advice: "end the session when PRE_COPY is left towards RUNNING",
     draws: Draws::Script,
     on: On::One,
+    builds_on: MOVES,
     check: cancelled_precopy,
 };
 
@@ -204,7 +218,7 @@ fn cancelled_precopy(bench: &Bench<'_>) -> Judgement {
     let [first, second] = bench.at();
     bench.play(&mut *source, 0..first)?;
     source.set_state(State::PreCopy)?;
-    bench.carrier().read_on(&mut *source, &mut Vec::new())?;
+    bench.usual().read_on(&mut *source, &mut Vec::new())?;
     source.set_state(State::Running)?;
     let seen = bench.play(&mut *source, first..second)?;
     bench.same("after a pre-copy that was given up", first, &twin[first..], &seen)?;
@@ -223,6 +237,7 @@ pub(super) const CHUNKING: Rule = Rule {
     advice: "buffer what arrives until a whole section is there, and give what is left of one next time",
     draws: Draws::Script,
     on: On::One,
+    builds_on: MOVES,
     check: chunking,
 };
 
@@ -236,7 +251,7 @@ fn chunking(bench: &Bench<'_>) -> Judgement {
         bench.play(&mut *source, 0..at)?;
         let state = reader.save(&mut *source, None)?;
         let setup = bench.plan()?.destination().clone();
-        let mut device = bench.start("the destination", bench.destination, &setup, &outside)?;
+        let mut device = bench.instance("the destination", bench.destination, &setup, &outside)?;
         writer.load(&mut *device, &state).map_err(|why| match why {
             Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
             why => broken("a state was refused because of the pieces it came in", "accepted", why),
@@ -256,6 +271,7 @@ pub(super) const STOP_IS_STILL: Rule = Rule {
     advice: "stop timers, workers and polling before STOP is reported",
     draws: Draws::Script,
     on: On::One,
+    builds_on: &[&SOURCE_GOES_ON],
     check: stop_is_still,
 };
 

@@ -1,6 +1,7 @@
 //! Chapter R-7: the state machine of `linux/vfio.h`.
 
 use super::s6_load::as_fresh;
+use super::s6_move::{MOVES, SOURCE_GOES_ON};
 use super::{Draws, Judgement, Level, On, Rule, broken};
 use crate::bench::{Bench, Load, needs_own_machine};
 use migcert_core::device::{Device, State, walk};
@@ -17,6 +18,7 @@ pub(super) const FRESH_RUNS: Rule = Rule {
     advice: "report RUNNING from the start, before the first request for a state",
     draws: Draws::Setup,
     on: On::One,
+    builds_on: &[],
     check: fresh_runs,
 };
 
@@ -43,6 +45,7 @@ pub(super) const WALKS_ARRIVE: Rule = Rule {
     advice: "walk the arcs of linux/vfio.h for pairs that are not arcs themselves",
     draws: Draws::Walk,
     on: On::One,
+    builds_on: &[],
     check: walks_arrive,
 };
 
@@ -59,7 +62,11 @@ fn walks_arrive(bench: &Bench<'_>) -> Judgement {
             continue;
         }
         if let Err(why) = device.set_state(to) {
-            return Err(broken(format!("the device can't go from {at} to {to}"), format!("it is in {to}"), why));
+            return Err(broken(
+                format!("the device can't go from {at} to {to}"),
+                format!("it is in {to}"),
+                why,
+            ));
         }
         is_in(&mut *device, to, &format!("the device that went from {at} to {to}"))?;
         at = to;
@@ -79,6 +86,7 @@ pub(super) const ILLEGAL_ARCS_ARE_HARMLESS: Rule = Rule {
     advice: "look the arc up before acting on it",
     draws: Draws::Walk,
     on: On::One,
+    builds_on: &[&WALKS_ARRIVE, &SOURCE_GOES_ON],
     check: illegal_arcs_are_harmless,
 };
 
@@ -97,7 +105,11 @@ fn illegal_arcs_are_harmless(bench: &Bench<'_>) -> Judgement {
         }
         match device.set_state(to) {
             Ok(()) => {
-                return Err(broken(format!("the device went from {here} to {to}"), "refused", device.state()?));
+                return Err(broken(
+                    format!("the device went from {here} to {to}"),
+                    "refused",
+                    device.state()?,
+                ));
             }
             Err(Error::Refused(_)) => is_in(&mut *device, here, &format!("asked to go to {to}, the device"))?,
             Err(why) => return Err(why.into()),
@@ -117,6 +129,7 @@ pub(super) const ERROR_IS_NOT_REQUESTED: Rule = Rule {
     advice: "refuse ERROR as a request, and every request in ERROR",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: &[],
     check: error_is_not_requested,
 };
 
@@ -132,7 +145,11 @@ fn error_is_not_requested(bench: &Bench<'_>) -> Judgement {
     if device.state()? == State::Error {
         for to in State::ALL {
             if device.set_state(to).is_ok() {
-                return Err(broken(format!("the device went from ERROR to {to}"), "refused", device.state()?));
+                return Err(broken(
+                    format!("the device went from ERROR to {to}"),
+                    "refused",
+                    device.state()?,
+                ));
             }
         }
     }
@@ -148,6 +165,7 @@ pub(super) const LOAD_IS_JUDGED_AT_STOP: Rule = Rule {
     advice: "finish decoding and checking before the change to STOP returns",
     draws: Draws::Damage,
     on: On::One,
+    builds_on: MOVES,
     check: load_is_judged_at_stop,
 };
 
@@ -179,6 +197,7 @@ pub(super) const SESSIONS_END: Rule = Rule {
     advice: "drop the session's buffers and positions on every arc that leaves it, and on reset",
     draws: Draws::Script,
     on: On::One,
+    builds_on: MOVES,
     check: sessions_end,
 };
 
@@ -194,7 +213,7 @@ fn sessions_end(bench: &Bench<'_>) -> Judgement {
     // The next session begins at the beginning, though the one before was not read to its end.
     let whole = bench.carrier().save(&mut *device, None)?;
     device.set_state(State::Stop)?;
-    let mut other = bench.start("another device", bench.source, &bench.case.setup, &bench.outside()?)?;
+    let mut other = bench.instance("another device", bench.source, &bench.case.setup, &bench.outside()?)?;
     match bench.load(&mut *other, &whole)? {
         Load::Accepted => Ok(()),
         Load::Refused(why) => Err(broken(
@@ -222,6 +241,7 @@ pub(super) const END_OF_STREAM_STAYS: Rule = Rule {
     advice: "keep answering end-of-stream after it was answered once",
     draws: Draws::Script,
     on: On::One,
+    builds_on: &[],
     check: end_of_stream_stays,
 };
 
@@ -230,7 +250,11 @@ fn end_of_stream_stays(bench: &Bench<'_>) -> Judgement {
     for _ in 0..3 {
         let read = stopped.device.read_state(&mut [0; PEEK])?;
         if read != 0 {
-            return Err(broken("bytes came after the end of the stream", "end of stream", format!("{read} bytes")));
+            return Err(broken(
+                "bytes came after the end of the stream",
+                "end of stream",
+                format!("{read} bytes"),
+            ));
         }
     }
     Ok(())
@@ -244,6 +268,7 @@ pub(super) const RESET_IS_FRESH: Rule = Rule {
     advice: "build the reset state where the start builds it, and end every session",
     draws: Draws::Walk,
     on: On::One,
+    builds_on: &[],
     check: reset_is_fresh,
 };
 

@@ -14,6 +14,7 @@ pub(super) const DESCRIPTION_IS_STABLE: Rule = Rule {
     advice: "describe the program, not the moment: no probing, no counters, no load",
     draws: Draws::Nothing,
     on: On::One,
+    builds_on: &[],
     check: description_is_stable,
 };
 
@@ -21,7 +22,11 @@ fn description_is_stable(bench: &Bench<'_>) -> Judgement {
     for _ in 0..3 {
         let again = bench.source.program.describe()?;
         if again != bench.source.manifest {
-            return Err(broken("the description changed", format!("{:?}", bench.source.manifest), format!("{again:?}")));
+            return Err(broken(
+                "the description changed",
+                format!("{:?}", bench.source.manifest),
+                format!("{again:?}"),
+            ));
         }
     }
     Ok(())
@@ -35,6 +40,7 @@ pub(super) const ALLOWED_STARTS: Rule = Rule {
     advice: "take out of the description what the program refuses, or put it under `requires`",
     draws: Draws::Setup,
     on: On::One,
+    builds_on: &[],
     check: allowed_starts,
 };
 
@@ -43,7 +49,9 @@ fn allowed_starts(bench: &Bench<'_>) -> Judgement {
     match bench.start("the device", bench.source, &bench.case.setup, &outside) {
         Ok(_) => Ok(()),
         Err(Error::Unavailable(why)) => Err(Stop::Unsettled(why.to_string())),
-        Err(why) => Err(broken("an allowed configuration was refused at start", "an instance that is RUNNING", why)),
+        Err(why) => {
+            Err(broken("an allowed configuration was refused at start", "an instance that is RUNNING", why))
+        }
     }
 }
 
@@ -55,6 +63,7 @@ pub(super) const INIT_IS_THE_DEFAULT: Rule = Rule {
     advice: "keep one table of init values for the description and for the start",
     draws: Draws::Script,
     on: On::One,
+    builds_on: &[],
     check: init_is_the_default,
 };
 
@@ -63,16 +72,17 @@ fn init_is_the_default(bench: &Bench<'_>) -> Judgement {
         return Err(Stop::NotApplicable("the model has no parameters"));
     };
     needs(!description.params.is_empty(), "the model has no parameters")?;
-    let mut both = Vec::new();
-    for setup in [Setup::Params(description.init()), Setup::Params([].into())] {
+    let start = |setup: Setup| -> Result<_, Stop> {
         let outside = bench.outside()?;
-        let mut device = bench.start("the device", bench.source, &setup, &outside)?;
+        let mut device = bench.instance("the device", bench.source, &setup, &outside)?;
         let seen = bench.play(&mut *device, 0..bench.case.script.len())?;
-        both.push((seen, bench.usual().save(&mut *device, None)?));
-    }
-    let [(named, state), (unnamed, other)] = &both[..] else { return Ok(()) };
-    bench.same("started without options", 0, named, unnamed)?;
-    if state == other {
+        Ok((seen, bench.usual().save(&mut *device, None)?))
+    };
+    let named = start(Setup::Params(description.init()))?;
+    let unnamed = start(Setup::Params([].into()))?;
+    bench.same("started without options", 0, &named.0, &unnamed.0)?;
+    // Not every device saves the same bytes twice; then only what the guest saw can tell.
+    if named.1 == unnamed.1 || named.1 != start(Setup::Params(description.init()))?.1 {
         return Ok(());
     }
     Err(broken("without options the state is another than with the init values", "the same bytes", "others"))

@@ -1,0 +1,262 @@
+//! A certification: every selected rule on every pair, the same for the same seed.
+
+use crate::bench::{Bench, Subject};
+use crate::case::Case;
+use crate::generate::script::{self, Between};
+use crate::minimize::minimize;
+use crate::rules::{Draws, Finding, Level, On, Outcome, Rule};
+use arbitrary::Unstructured;
+use migcert_core::device::Interface;
+use migcert_core::model::ModelId;
+use migcert_core::version::Setup;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// Bytes that one case is drawn from.
+const DNA: usize = 1024;
+/// A finding is confirmed by so many further runs on fresh instances.
+const CONFIRM: usize = 3;
+
+/// What is to be done.
+pub struct Job<'a> {
+    /// The implementations; every ordered pair of them is tried, and each with itself.
+    pub subjects: &'a [Subject],
+    /// The rules.
+    pub rules: Vec<&'static Rule>,
+    /// What cases are drawn from.
+    pub seed: u64,
+    /// Cases drawn for each rule on each pair.
+    pub cases: u32,
+    /// Smaller cases tried for each finding.
+    pub shrinks: u32,
+    /// Threads.
+    pub jobs: usize,
+    /// No case is begun after this.
+    pub until: Option<Instant>,
+    /// Opens an implementation anew, to confirm a finding on instances that nothing was tried on.
+    pub reopen: &'a (dyn Fn(&str) -> Result<Subject, String> + Sync),
+}
+
+/// What came of one rule on one pair.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// Indices of source and destination.
+    pub pair: (usize, usize),
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Cases that were judged: held or broken.
+    pub judged: u32,
+    /// Cases that were begun.
+    pub begun: u32,
+    /// The case that breaks it, made small.
+    pub case: Option<Case>,
+}
+
+impl Job<'_> {
+    /// Each rule on each pair that it looks at, rule by rule.
+    pub fn work(&self) -> Vec<(&'static Rule, (usize, usize))> {
+        let all = 0..self.subjects.len();
+        let pairs: Vec<_> = all.clone().flat_map(|from| all.clone().map(move |to| (from, to))).collect();
+        let fits = |rule: &'static Rule, (from, to): (usize, usize)| match rule.on {
+            On::One => from == to,
+            On::Any => true,
+            On::Two => from != to,
+        };
+        let of = |rule: &&'static Rule| {
+            let rule = *rule;
+            let pairs = pairs.iter().copied().filter(move |pair| fits(rule, *pair));
+            pairs.map(move |pair| (rule, pair)).collect::<Vec<_>>()
+        };
+        self.rules.iter().flat_map(of).collect()
+    }
+}
+
+/// Runs all of it. `done` is called after each rule on each pair.
+pub fn certify(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
+    let work = job.work();
+    let next = AtomicUsize::new(0);
+    let units: Vec<Mutex<Option<Unit>>> = work.iter().map(|_| Mutex::new(None)).collect();
+    let known = Interfaces::default();
+    std::thread::scope(|scope| {
+        for _ in 0..job.jobs.clamp(1, work.len().max(1)) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Relaxed);
+                    let (Some((rule, pair)), Some(slot)) = (work.get(at), units.get(at)) else { break };
+                    let unit = one(job, rule, *pair, &known);
+                    done(&unit);
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(unit);
+                }
+            });
+        }
+    });
+    let taken = units.into_iter().filter_map(|u| u.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let mut taken: Vec<Unit> = taken.collect();
+    // A rule without a pair to look at is said, not left out.
+    for (at, rule) in job.rules.iter().enumerate() {
+        if !work.iter().any(|(other, _)| other.id == rule.id) {
+            let why = Outcome::NotApplicable("it looks at two implementations: add one with --to");
+            let end = taken.iter().position(|unit| job.rules[at + 1..].iter().any(|r| r.id == unit.rule.id));
+            let unit = Unit { rule, pair: (0, 0), outcome: why, judged: 0, begun: 0, case: None };
+            taken.insert(end.unwrap_or(taken.len()), unit);
+        }
+    }
+    taken
+}
+
+/// What guests can do with the instances of a subject; started once for each setup.
+#[derive(Default)]
+struct Interfaces(Mutex<BTreeMap<(usize, ModelId, Setup), Option<Interface>>>);
+
+impl Interfaces {
+    fn of(&self, job: &Job<'_>, subject: usize, model: &ModelId, setup: &Setup) -> Option<Interface> {
+        let key = (subject, model.clone(), setup.clone());
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        known.unwrap_or_else(|| {
+            let found = job.subjects[subject].interface(model, setup);
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, found.clone());
+            found
+        })
+    }
+}
+
+fn one(job: &Job<'_>, rule: &'static Rule, pair: (usize, usize), known: &Interfaces) -> Unit {
+    let (source, destination) = (&job.subjects[pair.0], &job.subjects[pair.1]);
+    let interface = |model: &ModelId, setup: &Setup| known.of(job, pair.0, model, setup);
+    let between = Between {
+        source: (&source.name, &source.manifest),
+        destination: (&destination.name, &destination.manifest),
+        interface: &interface,
+    };
+    let mut unit = Unit {
+        rule,
+        pair,
+        outcome: Outcome::NotApplicable("no case was drawn"),
+        judged: 0,
+        begun: 0,
+        case: None,
+    };
+    let cases = if rule.draws == Draws::Nothing { 1 } else { job.cases };
+    for index in 0..cases {
+        if job.until.is_some_and(|until| until <= Instant::now()) {
+            if unit.judged == 0 {
+                unit.outcome = Outcome::Unsettled("the time was up".to_owned());
+            }
+            break;
+        }
+        let dna = dna(job.seed, rule, between.source.0, between.destination.0, index);
+        let Ok(Some(case)) = script::case(&mut Unstructured::new(&dna), rule, &between) else { continue };
+        unit.begun += 1;
+        match judge(rule, &case, source, destination) {
+            Outcome::Broken(finding) => {
+                unit.judged += 1;
+                unit.outcome = settle(job, rule, case, finding, (source, destination), &mut unit.case);
+                break;
+            }
+            Outcome::Held => {
+                unit.judged += 1;
+                if !matches!(unit.outcome, Outcome::Unsettled(_)) {
+                    unit.outcome = Outcome::Held;
+                }
+            }
+            unsettled @ Outcome::Unsettled(_) => unit.outcome = unsettled,
+            not @ Outcome::NotApplicable(_) if unit.judged == 0 => {
+                if !matches!(unit.outcome, Outcome::Unsettled(_)) {
+                    unit.outcome = not;
+                }
+            }
+            Outcome::NotApplicable(_) => {}
+        }
+    }
+    unit
+}
+
+/// Judges one case.
+pub fn judge(rule: &Rule, case: &Case, source: &Subject, destination: &Subject) -> Outcome {
+    rule.judge(&Bench::new(case, source, destination))
+}
+
+/// Makes a finding small and confirms it on fresh instances; what is not there every time is no
+/// finding.
+fn settle(
+    job: &Job<'_>,
+    rule: &'static Rule,
+    case: Case,
+    first: Finding,
+    (source, destination): (&Subject, &Subject),
+    small: &mut Option<Case>,
+) -> Outcome {
+    let mut breaks = |case: &Case| matches!(judge(rule, case, source, destination), Outcome::Broken(_));
+    let case = minimize(case, job.shrinks, &mut breaks);
+    let mut finding = first;
+    for _ in 0..CONFIRM {
+        let fresh = (job.reopen)(&source.name).and_then(|s| Ok((s, (job.reopen)(&destination.name)?)));
+        let (source, destination) = match fresh {
+            Ok(fresh) => fresh,
+            Err(why) => return Outcome::Unsettled(format!("a finding could not be confirmed: {why}")),
+        };
+        match judge(rule, &case, &source, &destination) {
+            Outcome::Broken(again) => finding = again,
+            other => {
+                let why = format!("{}, and {} on fresh instances", finding.summary, other.name());
+                return Outcome::Unsettled(why);
+            }
+        }
+    }
+    *small = Some(case);
+    Outcome::Broken(finding)
+}
+
+/// The bytes that a case is drawn from: the first case of a rule is the smallest there is.
+fn dna(seed: u64, rule: &Rule, source: &str, destination: &str, index: u32) -> Vec<u8> {
+    let mut dna = vec![0; DNA];
+    if index != 0 {
+        let text = format!("{seed} {} {source} {destination} {index}", rule.id);
+        ChaCha8Rng::from_seed(Sha256::digest(text).into()).fill_bytes(&mut dna);
+    }
+    dna
+}
+
+/// What a certification comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything that could be judged held.
+    Pass,
+    /// A promise is broken.
+    Fail,
+    /// Too little could be judged to say.
+    Incomplete,
+}
+
+impl Verdict {
+    /// As reports write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Fail => "fail",
+            Verdict::Incomplete => "incomplete",
+        }
+    }
+}
+
+/// What the units come to. `strict` counts rules of the level should.
+///
+/// Nothing passes by default: something must have been judged, at least a third of what was
+/// begun, and nothing may be left unsettled.
+pub fn verdict(units: &[Unit], strict: bool) -> Verdict {
+    let counts = |unit: &&Unit| strict || unit.rule.level == Level::Must;
+    if units.iter().filter(counts).any(|unit| matches!(unit.outcome, Outcome::Broken(_))) {
+        return Verdict::Fail;
+    }
+    let judged: u32 = units.iter().map(|unit| unit.judged).sum();
+    let begun: u32 = units.iter().map(|unit| unit.begun).sum();
+    let unsettled = units.iter().filter(counts).any(|unit| matches!(unit.outcome, Outcome::Unsettled(_)));
+    if judged == 0 || judged < begun / 3 || unsettled { Verdict::Incomplete } else { Verdict::Pass }
+}

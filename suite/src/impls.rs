@@ -1,0 +1,174 @@
+//! IMPL: how a user names an implementation, wherever a command takes one.
+//!
+//! | IMPL | is |
+//! |---|---|
+//! | `builtin:NAME[@RELEASE][+FAULT]...` | a reference device |
+//! | a `.json` file | migration info only: it can be described and checked, not run |
+//! | a `.toml` file | a profile of a device program; `FILE.toml@RELEASE` takes another release |
+
+use crate::bench::Subject;
+use crate::devices;
+use crate::hosts::vhost_user::Processes;
+use crate::profile::{BadProfile, Profile};
+use migcert_core::error::Error;
+use migcert_core::lint::Lint;
+use migcert_core::manifest::BadManifest;
+use migcert_core::program::{Manifest, Program};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// What may be asked of an implementation that was opened.
+pub enum Opened {
+    /// It can be started.
+    Program(Subject),
+    /// It is a description, no more.
+    Description(Manifest, Vec<Lint>),
+}
+
+impl Opened {
+    /// What it supports.
+    pub fn manifest(&self) -> &Manifest {
+        match self {
+            Opened::Program(subject) => &subject.manifest,
+            Opened::Description(manifest, _) => manifest,
+        }
+    }
+
+    /// Advice on the description, which never refuses.
+    pub fn lints(&self) -> Vec<Lint> {
+        match self {
+            Opened::Program(subject) => subject.manifest.lints(),
+            Opened::Description(_, lints) => lints.clone(),
+        }
+    }
+}
+
+/// Opens an implementation and asks for its description.
+///
+/// # Errors
+/// [`CannotOpen`], which says whether the user's input or the world is to blame.
+pub fn open(name: &str) -> Result<Opened, CannotOpen> {
+    if let Some(text) = name.strip_prefix("builtin:") {
+        let program = devices::parse(text).map_err(CannotOpen::Name)?;
+        return described(name, program, None).map(Opened::Program);
+    }
+    if let Some((file, release)) = profile(name) {
+        let found = Profile::read(Path::new(file)).and_then(|p| p.find(release, None, Processes::Reused));
+        let found = found.map_err(CannotOpen::Profile)?;
+        let sha256 = sha256(&found.binary)?;
+        return described(name, Box::new(found.program), Some(sha256)).map(Opened::Program);
+    }
+    let path = Path::new(name);
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("json") => {
+            let bytes = read(path, migcert_core::manifest::MAX_BYTES as u64 + 1)?;
+            let read = Manifest::from_json_linted(&bytes);
+            let (manifest, lints) =
+                read.map_err(|why| CannotOpen::Description { path: path.to_owned(), why })?;
+            Ok(Opened::Description(manifest, lints))
+        }
+        _ if name.is_empty() => Err(CannotOpen::Name("an implementation's name is empty".to_owned())),
+        _ => Err(CannotOpen::Name(format!(
+            "`{name}` is none that can be opened: give `builtin:NAME`, a `.json` of migration info or a `.toml` profile"
+        ))),
+    }
+}
+
+/// File and release of a profile.
+fn profile(name: &str) -> Option<(&str, Option<&str>)> {
+    match name.split_once(".toml@") {
+        Some((file, release)) => Some((&name[..file.len() + ".toml".len()], Some(release))),
+        None => name.ends_with(".toml").then_some((name, None)),
+    }
+}
+
+/// Opens an implementation that can be started.
+///
+/// # Errors
+/// Also for one that is only a description.
+pub fn subject(name: &str) -> Result<Subject, CannotOpen> {
+    match open(name)? {
+        Opened::Program(subject) => Ok(subject),
+        Opened::Description(..) => Err(CannotOpen::Name(format!(
+            "`{name}` is migration info and can't be run; `migcert check` and `migcert describe` take it"
+        ))),
+    }
+}
+
+fn described(name: &str, program: Box<dyn Program>, sha256: Option<String>) -> Result<Subject, CannotOpen> {
+    let manifest = program.describe().map_err(|why| CannotOpen::Silent { name: name.to_owned(), why })?;
+    Ok(Subject { name: name.to_owned(), program, manifest, sha256, cases: 1000 })
+}
+
+/// Reads a file of a bounded size: one byte more than that is enough to refuse it.
+///
+/// # Errors
+/// [`CannotOpen::File`].
+pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, CannotOpen> {
+    let mut bytes = Vec::new();
+    let opened = File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
+    opened.map(|_| bytes).map_err(|why| CannotOpen::File { path: path.to_owned(), why })
+}
+
+/// SHA-256 of a file, in hexadecimal digits.
+///
+/// # Errors
+/// [`CannotOpen::File`].
+pub fn sha256(path: &Path) -> Result<String, CannotOpen> {
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 1 << 16];
+    let hashed = File::open(path).and_then(|mut file| {
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(()),
+                n => hash.update(&piece[..n]),
+            }
+        }
+    });
+    hashed.map_err(|why| CannotOpen::File { path: path.to_owned(), why })?;
+    Ok(hex::encode(hash.finalize()))
+}
+
+/// Why an implementation can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotOpen {
+    /// Its migration info can't be understood.
+    #[error("{}: {why}", path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, and why.
+        why: BadManifest,
+    },
+    /// A file can't be read.
+    #[error("{}: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: io::Error,
+    },
+    /// No such implementation.
+    #[error("{0}")]
+    Name(String),
+    /// Its profile can't be used.
+    #[error(transparent)]
+    Profile(BadProfile),
+    /// It doesn't say what it supports.
+    #[error("`{name}` can't be asked what it supports: {why}")]
+    Silent {
+        /// The implementation.
+        name: String,
+        /// Why.
+        why: Error,
+    },
+}
+
+impl CannotOpen {
+    /// Whether the user can mend it by asking for something else: exit status 2, not 101.
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, CannotOpen::Silent { .. })
+    }
+}

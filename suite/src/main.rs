@@ -1,0 +1,99 @@
+//! The command `migcert`.
+//!
+//! Results go to standard output, progress and errors to standard error. Exit status: 0 nothing
+//! found, 100 found, 2 usage or input that can't be understood, 4 too little executed to judge,
+//! 101 could not complete.
+
+use clap::{Parser, Subcommand};
+use commands::certify::{CertifyArgs, certify};
+use commands::check::{CheckArgs, check};
+use commands::describe::describe;
+use commands::list::{OptionalStates, What, explain, list};
+use commands::replay::replay;
+use commands::{Exit, Output};
+use migcert::impls::CannotOpen;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+mod commands;
+
+/// Proves, or disproves, that device migrations fail early instead of leaving devices broken.
+#[derive(Parser)]
+#[command(version, after_help = EXIT_STATUS)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0    nothing found: compatible, passed, no longer reproduces
+  100  found: incompatible, broken, reproduced
+  2    usage, or input that can't be understood
+  4    nothing was executed, or too little to judge
+  101  could not complete";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows what an implementation supports: models, parameters, versions, lints
+    Describe {
+        /// builtin:NAME[@RELEASE][+FAULT], a .json of migration info, or a .toml profile
+        #[arg(value_name = "IMPL")]
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Would SRC, configured so, migrate to DST? Gives every reason if not
+    Check(CheckArgs),
+    /// Tests what an implementation promises, and each pair of several
+    Certify(CertifyArgs),
+    /// Plays a case again and tells it in words
+    Replay {
+        /// Case files
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Shows what there is
+    List {
+        /// What to list
+        what: What,
+        /// For walks: the optional states of the device
+        #[arg(long, value_delimiter = ',', value_name = "OPTIONS")]
+        options: Vec<OptionalStates>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Explains a rule, a reason or a requirement
+    Explain {
+        /// Such as chunking, cannot-be-off or R-6.5
+        id: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    migcert::bench::keep_device_panics_quiet();
+    let ended = match cli.command {
+        Command::Describe { name, output } => describe(&name, &output),
+        Command::Check(args) => check(&args),
+        Command::Certify(args) => certify(&args),
+        Command::Replay { files, output } => replay(&files, &output),
+        Command::List { what, options, output } => list(what, &options, &output),
+        Command::Explain { id, output } => explain(&id, &output),
+    };
+    let exit = ended.unwrap_or_else(|why| {
+        anstream::eprintln!("error: {why:#}");
+        let opened = why.chain().find_map(|why| why.downcast_ref::<CannotOpen>());
+        let io = why.chain().any(|why| why.is::<std::io::Error>()) && opened.is_none();
+        match opened {
+            Some(why) if !why.is_usage() => Exit::CouldNot,
+            _ if io => Exit::CouldNot,
+            _ => Exit::Usage,
+        }
+    });
+    ExitCode::from(exit as u8)
+}

@@ -1,0 +1,284 @@
+//! What commands print: one tree of results, as text and as JSON (`migcert/NAME/1`).
+
+use crate::bench::Subject;
+use crate::certify::{Unit, Verdict};
+use crate::rules::{Finding, Level, Outcome};
+use migcert_core::compat::{self, Reason};
+use migcert_core::param::{Configuration, Value};
+use migcert_core::version::Setup;
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// A configuration as JSON: values by name, or the version string.
+pub fn setup(setup: &Setup) -> Json {
+    match setup {
+        Setup::Params(configuration) => values(configuration),
+        Setup::Version(version) => json!({ "version": version.as_str() }),
+    }
+}
+
+/// Values by name.
+pub fn values(configuration: &Configuration) -> Json {
+    let each = configuration.iter().map(|(name, v)| (name.to_string(), value(v)));
+    Json::Object(each.collect())
+}
+
+fn value(value: &Value) -> Json {
+    match value {
+        Value::Bool(b) => json!(b),
+        Value::Int(n) => json!(n),
+        Value::Str(s) => json!(s),
+    }
+}
+
+/// A reason as JSON.
+pub fn reason(reason: &Reason) -> Json {
+    let mut json = json!({ "id": reason.info().id, "requirement": reason.requirement() });
+    if let Some(name) = reason.parameter() {
+        json["parameter"] = json!(name.as_str());
+    }
+    if let Some(v) = reason.value() {
+        json["value"] = value(v);
+    }
+    json["message"] = json!(reason.to_string());
+    json
+}
+
+/// The result of a certification.
+pub struct Certificate<'a> {
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// What cases were drawn from.
+    pub seed: u64,
+    /// The implementations.
+    pub subjects: &'a [Subject],
+    /// What came of each rule on each pair.
+    pub units: &'a [Unit],
+    /// Where the case of a finding was written, by index of its unit.
+    pub files: BTreeMap<usize, String>,
+}
+
+impl Certificate<'_> {
+    /// Cases that were judged, and all that were begun.
+    pub fn counts(&self) -> (u64, u64) {
+        let sum = |count: fn(&Unit) -> u32| self.units.iter().map(|unit| u64::from(count(unit))).sum();
+        (sum(|unit| unit.judged), sum(|unit| unit.begun))
+    }
+
+    /// As JSON: `migcert/certify/1`.
+    pub fn json(&self) -> Json {
+        let (executed, total) = self.counts();
+        let subject = |subject: &Subject| {
+            let mut json = json!({ "impl": subject.name });
+            if let Some(sha256) = &subject.sha256 {
+                json["sha256"] = json!(sha256);
+            }
+            json
+        };
+        json!({
+            "schema": "migcert/certify/1",
+            "migcert": env!("CARGO_PKG_VERSION"),
+            "verdict": self.verdict.name(),
+            "seed": self.seed,
+            "executed": executed,
+            "total": total,
+            "subjects": self.subjects.iter().map(subject).collect::<Vec<_>>(),
+            "rules": self.rules().iter().map(|units| self.rule(units)).collect::<Vec<_>>(),
+            "pairs": self.pairs(),
+        })
+    }
+
+    /// The units of each rule, in the order of the rules.
+    fn rules(&self) -> Vec<Vec<(usize, &Unit)>> {
+        let mut rules: Vec<Vec<(usize, &Unit)>> = Vec::new();
+        for (i, unit) in self.units.iter().enumerate() {
+            match rules.last_mut() {
+                Some(last) if last[0].1.rule.id == unit.rule.id => last.push((i, unit)),
+                _ => rules.push(vec![(i, unit)]),
+            }
+        }
+        rules
+    }
+
+    fn rule(&self, units: &[(usize, &Unit)]) -> Json {
+        let rule = units[0].1.rule;
+        let findings = units.iter().filter_map(|(i, unit)| {
+            let Outcome::Broken(Finding { summary, expected, observed }) = &unit.outcome else { return None };
+            let mut json = json!({ "summary": summary, "expected": expected, "observed": observed });
+            json["source"] = json!(self.subjects[unit.pair.0].name);
+            json["destination"] = json!(self.subjects[unit.pair.1].name);
+            if let Some(file) = self.files.get(i) {
+                json["case"] = json!(file);
+            }
+            Some(json)
+        });
+        let mut json = json!({
+            "id": rule.id,
+            "requirement": rule.cites,
+            "level": rule.level.name(),
+            "outcome": worst(units).name(),
+            "cases": units.iter().map(|(_, unit)| u64::from(unit.judged)).sum::<u64>(),
+            "findings": findings.collect::<Vec<_>>(),
+        });
+        if let Outcome::NotApplicable(why) = worst(units) {
+            json["why"] = json!(why);
+        }
+        if let Outcome::Unsettled(why) = worst(units) {
+            json["why"] = json!(why);
+        }
+        json
+    }
+
+    /// For every ordered pair: what the check says of the latest configuration, and the outcomes.
+    fn pairs(&self) -> Vec<Json> {
+        let pairs: std::collections::BTreeSet<_> = self.units.iter().map(|unit| unit.pair).collect();
+        let pair = |(from, to): (usize, usize)| {
+            let (source, destination) = (&self.subjects[from], &self.subjects[to]);
+            let models = source.manifest.models.iter().map(|(id, model)| {
+                let latest = model.latest();
+                let verdict = compat::check(id, model, &latest, &destination.manifest);
+                json!({
+                    "model": id.as_str(),
+                    "configuration": setup(&latest),
+                    "compatible": verdict.is_compatible(),
+                    "reasons": verdict.0.iter().map(reason).collect::<Vec<_>>(),
+                })
+            });
+            let units = self.units.iter().filter(|unit| unit.pair == (from, to));
+            let mut outcomes = BTreeMap::new();
+            units.for_each(|unit| *outcomes.entry(unit.outcome.name()).or_insert(0u32) += 1);
+            json!({
+                "source": source.name,
+                "destination": destination.name,
+                "latest": models.collect::<Vec<_>>(),
+                "rules": outcomes,
+            })
+        };
+        pairs.into_iter().map(pair).collect()
+    }
+
+    /// As text, for people.
+    pub fn text(&self, strict: bool) -> String {
+        let mut out = String::new();
+        let several = 1 < self.subjects.len();
+        for subject in self.subjects {
+            let hash = subject.sha256.as_ref().map_or_else(String::new, |hash| format!("  sha256 {hash}"));
+            let _ = writeln!(out, "subject  {}{hash}", subject.name);
+        }
+        let _ =
+            writeln!(out, "\n{:<7} {:<27} {:<6} {:<14} {:>8}", "cites", "rule", "level", "outcome", "cases");
+        for units in self.rules() {
+            let rule = units[0].1.rule;
+            let cases: u32 = units.iter().map(|(_, unit)| unit.judged).sum();
+            let outcome = worst(&units);
+            let why = match outcome {
+                Outcome::NotApplicable(why) => format!("  ({why})"),
+                Outcome::Unsettled(why) => format!("  ({why})"),
+                _ => String::new(),
+            };
+            let level = rule.level.name();
+            let name = outcome.name();
+            let line = format!("{:<7} {:<27} {level:<6} {name:<14} {cases:>8}{why}", rule.cites, rule.id);
+            let _ = writeln!(out, "{}", line.trim_end());
+        }
+        if several {
+            out.push('\n');
+            self.pair_table(&mut out);
+        }
+        for (i, unit) in self.units.iter().enumerate() {
+            self.finding(&mut out, i, unit, several);
+        }
+        let (executed, total) = self.counts();
+        let count = |name| self.rules().iter().filter(|units| worst(units).name() == name).count();
+        let _ = writeln!(
+            out,
+            "\n{}: executed {executed} of {total} cases; rules: {} held, {} broken, {} not applicable, {} unsettled; seed {:#x}",
+            self.verdict.name(),
+            count("held"),
+            count("broken"),
+            count("not-applicable"),
+            count("unsettled"),
+            self.seed,
+        );
+        let should =
+            |unit: &Unit| unit.rule.level == Level::Should && matches!(unit.outcome, Outcome::Broken(_));
+        if !strict && self.verdict != Verdict::Fail && self.units.iter().any(should) {
+            let _ = writeln!(out, "broken rules of the level should don't fail it; with --strict they do");
+        }
+        out
+    }
+
+    fn pair_table(&self, out: &mut String) {
+        for pair in self.pairs() {
+            let (source, destination) = (&pair["source"], &pair["destination"]);
+            let arrow = format!(
+                "{} -> {}",
+                source.as_str().unwrap_or_default(),
+                destination.as_str().unwrap_or_default()
+            );
+            let latest = pair["latest"].as_array().cloned().unwrap_or_default();
+            let refused =
+                latest.iter().flat_map(|model| model["reasons"].as_array().cloned().unwrap_or_default());
+            let why: Vec<String> =
+                refused.map(|why| why["message"].as_str().unwrap_or_default().to_owned()).collect();
+            let says = if why.is_empty() {
+                "latest configuration migrates".to_owned()
+            } else {
+                format!("latest configuration is refused early: {}", why.join("; "))
+            };
+            let count = |name: &str| pair["rules"][name].as_u64().unwrap_or(0);
+            let _ = writeln!(
+                out,
+                "{arrow}: {says}; {} rules held, {} broken, {} not applicable, {} unsettled",
+                count("held"),
+                count("broken"),
+                count("not-applicable"),
+                count("unsettled"),
+            );
+        }
+    }
+
+    fn finding(&self, out: &mut String, i: usize, unit: &Unit, several: bool) {
+        let Outcome::Broken(Finding { summary, expected, observed }) = &unit.outcome else { return };
+        let rule = unit.rule;
+        let _ = writeln!(out, "\nbroken  {} ({}, {})", rule.id, rule.cites, rule.level.name());
+        if several {
+            let (from, to) = (&self.subjects[unit.pair.0].name, &self.subjects[unit.pair.1].name);
+            let _ = writeln!(out, "  pair       {from} -> {to}");
+        }
+        let _ = writeln!(out, "  promise    {}", rule.promise);
+        let _ = writeln!(out, "  found      {summary}");
+        let _ = writeln!(out, "  expected   {}", clipped(expected));
+        let _ = writeln!(out, "  observed   {}", clipped(observed));
+        let _ = writeln!(out, "  advice     {}", rule.advice);
+        let _ = writeln!(out, "  explain    migcert explain {}", rule.id);
+        if let Some(file) = self.files.get(&i) {
+            let _ = writeln!(out, "  reproduce  migcert replay {file}");
+        }
+    }
+}
+
+/// Long values are cut in text; JSON and cases have all of them.
+fn clipped(text: &str) -> String {
+    const MOST: usize = 300;
+    match text.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}… ({} bytes)", &text[..at], text.len()),
+        None => text.to_owned(),
+    }
+}
+
+/// Broken outweighs unsettled, unsettled outweighs held, held outweighs not applicable.
+fn worst<'a>(units: &[(usize, &'a Unit)]) -> &'a Outcome {
+    let weight = |outcome: &Outcome| match outcome {
+        Outcome::Broken(_) => 0,
+        Outcome::Unsettled(_) => 1,
+        Outcome::Held => 2,
+        Outcome::NotApplicable(_) => 3,
+    };
+    units
+        .iter()
+        .map(|(_, unit)| &unit.outcome)
+        .min_by_key(|outcome| weight(outcome))
+        .unwrap_or(&Outcome::Held)
+}
