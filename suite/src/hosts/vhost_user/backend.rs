@@ -128,9 +128,11 @@ impl Backend {
         }
         // A kick before a queue is enabled is lost on older backends, so an answer is awaited.
         self.ask("GET_FEATURES", |frontend| frontend.get_features())?;
-        for kick in &self.kick {
-            // The device has missed what was made available while it was stopped.
-            kick.write(1)?;
+        for (i, (ring, base)) in rings.iter().zip(bases).enumerate() {
+            if ring.available != base {
+                // The device has missed the kick of what it has not taken yet.
+                self.kick(i)?;
+            }
         }
         Ok(())
     }
