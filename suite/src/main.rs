@@ -506,7 +506,7 @@ fn list(what: What, options: &[OptionalStates], output: &Output) -> anyhow::Resu
         What::Reasons => REASONS.iter().map(|row| json!({ "id": row.id, "requirement": row.cites, "means": row.means })).collect(),
         What::Devices => devices::ALL
             .iter()
-            .map(|device| json!({ "impl": format!("builtin:{}", device.name), "releases": device.releases, "what": device.what }))
+            .map(|device| json!({ "impl": format!("builtin:{}", device.name), "releases": device.releases(), "what": device.what }))
             .collect(),
         What::Faults => devices::faulty().map(|(name, row)| {
             json!({ "id": row.id, "requirement": row.breaks, "impl": name, "what": row.what })
