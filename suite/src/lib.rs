@@ -9,5 +9,6 @@ pub mod guests;
 pub mod hostile;
 pub mod impls;
 pub mod minimize;
+pub mod oracle;
 pub mod report;
 pub mod rules;
