@@ -11,8 +11,9 @@ use migcert_core::migrate::{self, Carrier, Failed, Plan, Saved};
 use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Model, Program};
 use migcert_core::version::Setup;
+use std::cell::Cell;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An implementation under test: a device program and what it says of itself.
@@ -362,9 +363,27 @@ impl Program for Named<'_> {
     }
 }
 
+thread_local! {
+    /// Whether the device has the word, so that a panic is its own.
+    static AT_DEVICE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Keeps panics of devices, which become findings, from being printed as well.
+pub fn keep_device_panics_quiet() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |why| {
+        if !AT_DEVICE.get() {
+            usual(why);
+        }
+    }));
+}
+
 /// A panic in process is the device's, not ours.
 fn guarded<T>(act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
+    let before = AT_DEVICE.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(act));
+    AT_DEVICE.set(before);
+    done.unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().cloned();
         let words = words.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
         Err(Misbehaved::Panicked(words.unwrap_or_else(|| "without a message".to_owned())).into())

@@ -98,7 +98,17 @@ pub fn certify(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
         }
     });
     let taken = units.into_iter().filter_map(|u| u.into_inner().unwrap_or_else(PoisonError::into_inner));
-    taken.collect()
+    let mut taken: Vec<Unit> = taken.collect();
+    // A rule without a pair to look at is said, not left out.
+    for (at, rule) in job.rules.iter().enumerate() {
+        if !work.iter().any(|(other, _)| other.id == rule.id) {
+            let why = Outcome::NotApplicable("it looks at two implementations: add one with --to");
+            let end = taken.iter().position(|unit| job.rules[at + 1..].iter().any(|r| r.id == unit.rule.id));
+            let unit = Unit { rule, pair: (0, 0), outcome: why, judged: 0, begun: 0, case: None };
+            taken.insert(end.unwrap_or(taken.len()), unit);
+        }
+    }
+    taken
 }
 
 /// What guests can do with the instances of a subject; started once for each setup.

@@ -29,12 +29,15 @@ pub enum Made {
 }
 
 impl Device {
-    /// How many releases there are; 0 if it is made from migration info.
+    /// How it is named as IMPL.
+    pub fn usage(&self) -> String {
+        let info = if let Made::Info(_) = self.made { "=JSON" } else { "" };
+        format!("builtin:{}{info}", self.name)
+    }
+
+    /// How many releases there are; migration info is one.
     pub fn releases(&self) -> u32 {
-        match self.made {
-            Made::Releases(releases, _) => releases,
-            Made::Info(_) => 0,
-        }
+        if let Made::Releases(releases, _) = self.made { releases } else { 1 }
     }
 }
 

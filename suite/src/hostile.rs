@@ -7,12 +7,13 @@ use migcert_core::envelope::BadState;
 use migcert_core::envelope::read::{Reader, Sections};
 use migcert_core::model::ModelId;
 use migcert_core::param::Value;
+use migcert_core::program::Manifest;
 use migcert_core::version::{Request, Setup};
 
 /// Any bytes are migration info, a request for a configuration or a state, or they are refused;
 /// what is understood means the same when it is written and read again.
 pub fn bytes_are_understood_or_refused(bytes: &[u8]) -> Outcome {
-    for reader in [request, state, resealed_state] {
+    for reader in [manifest, request, state, resealed_state] {
         if let Err(finding) = reader(bytes) {
             return Outcome::Broken(finding);
         }
@@ -20,13 +21,22 @@ pub fn bytes_are_understood_or_refused(bytes: &[u8]) -> Outcome {
     Outcome::Held
 }
 
-/// What a configuration is printed as is read as the same.
+fn manifest(bytes: &[u8]) -> Result<(), Finding> {
+    let Ok(manifest) = Manifest::from_json(bytes) else { return Ok(()) };
+    for model in manifest.models.values() {
+        same("the latest configuration can't be had (R-4.4)", &vec![], &model.faults(&model.latest()))?;
+    }
+    let again = Manifest::from_json(manifest.to_json().as_bytes());
+    same("migration info changed when it was written (R-8.3)", &Ok(manifest), &again)
+}
+
+/// A configuration is read from what it is printed as.
 fn request(bytes: &[u8]) -> Result<(), Finding> {
     let Ok(text) = str::from_utf8(bytes) else { return Ok(()) };
     let Ok(request) = Request::parse([text]) else { return Ok(()) };
     let settings = request.settings.clone().into_iter().map(|(name, value)| (name, Value::Str(value)));
     let printed = Setup::Params(settings.collect()).to_string();
-    same("a request changed when it was printed", &Ok(request), &Request::parse([printed]))
+    same("a request changed when it was printed (R-4.1)", &Ok(request), &Request::parse([printed]))
 }
 
 fn state(bytes: &[u8]) -> Result<(), Finding> {
@@ -40,7 +50,7 @@ fn state(bytes: &[u8]) -> Result<(), Finding> {
             observed: format!("{} bytes", taken.bytes_max),
         });
     }
-    let chunk = bytes.first().map_or(1, |byte| usize::from(*byte) + 1);
+    let chunk = bytes.last().map_or(1, |byte| usize::from(*byte) + 1);
     same("the envelope sees how a state was chunked (R-6.6)", &at_once, &read(bytes, chunk))
 }
 

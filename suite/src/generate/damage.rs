@@ -1,5 +1,6 @@
 //! Damage to the bytes of a state on their way.
 
+use super::reseal::reseal;
 use arbitrary::{Result, Unstructured};
 use std::fmt;
 use std::str::FromStr;
@@ -43,6 +44,9 @@ pub enum Damage {
     },
     /// Other bytes come instead.
     Foreign(Vec<u8>),
+    /// Checksums, numbers and totals are set right again, where the state is in our envelope: so
+    /// damage reaches what is behind it.
+    Reseal,
 }
 
 impl Damage {
@@ -69,6 +73,7 @@ impl Damage {
             Damage::Cut(keep) => state.truncate(within(*keep, len)),
             Damage::Extend(bytes) => state.extend(bytes),
             Damage::Foreign(bytes) => state.clone_from(bytes),
+            Damage::Reseal => drop(reseal(state)),
             Damage::Flip { at, bit } => {
                 if let Some(byte) = state.get_mut(within(*at, len)) {
                     *byte ^= 1 << (bit % 8);
@@ -133,6 +138,7 @@ impl fmt::Display for Damage {
             Damage::Repeat { at, len } => write!(f, "repeat {at} {len}"),
             Damage::Swap { at, len } => write!(f, "swap {at} {len}"),
             Damage::Foreign(bytes) => write!(f, "foreign {}", hex::encode(bytes)),
+            Damage::Reseal => f.write_str("reseal"),
         }
     }
 }
@@ -153,6 +159,7 @@ impl FromStr for Damage {
             ["repeat", at, len] => Damage::Repeat { at: number(at)?, len: number(len)? },
             ["swap", at, len] => Damage::Swap { at: number(at)?, len: number(len)? },
             ["foreign", hex] => Damage::Foreign(bytes(hex)?),
+            ["reseal"] => Damage::Reseal,
             _ => return Err(bad()),
         })
     }

@@ -73,6 +73,9 @@ pub fn case(u: &mut Unstructured<'_>, rule: &Rule, between: &Between<'_>) -> Res
     if Draws::Damage <= rule.draws {
         case.damage = vec![Damage::draw(u)?];
         case.damage.extend(list(u, DAMAGES - 1, |u| Damage::draw(u))?);
+        if u.ratio(1, 3)? {
+            case.damage.push(Damage::Reseal);
+        }
     }
     if Draws::Walk <= rule.draws {
         case.walk = list(u, WALK, |u| u.choose(&State::ALL).copied())?;

@@ -4,6 +4,7 @@ use super::s5_check::CHECK_IS_SOUND;
 use super::s6_move::{CHUNKING, TWIN_AFTER_LOAD};
 use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, Stopped, needs};
+use crate::generate::damage::Damage;
 use migcert_core::device::{Device, Interface, Seen};
 
 /// What a rule about loading builds on: a plain migration works, and so it does in pieces.
@@ -224,6 +225,8 @@ pub(super) const DAMAGE_IS_NOTICED: Rule = Rule {
 };
 
 fn damage_is_noticed(bench: &Bench<'_>) -> Judgement {
+    let accident = !bench.case.damage.contains(&Damage::Reseal);
+    needs(accident, "no checksum notices damage that is sealed again")?;
     match accepted_damage(bench)? {
         Some((mut device, stopped)) => {
             harmless(bench, &mut *device, &stopped, "a damaged state was accepted")

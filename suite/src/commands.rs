@@ -1,0 +1,51 @@
+//! The commands, one file for each, and what they share.
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use serde_json::Value as Json;
+use std::io::Write;
+
+pub(crate) mod certify;
+pub(crate) mod check;
+pub(crate) mod describe;
+pub(crate) mod list;
+pub(crate) mod replay;
+
+#[derive(Args)]
+pub(crate) struct Output {
+    /// How results are printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+/// What the process ends with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Nothing = 0,
+    Usage = 2,
+    TooLittle = 4,
+    Found = 100,
+    CouldNot = 101,
+}
+
+/// Prints a result; a reader that went away is no error of ours.
+pub(crate) fn print(
+    output: &Output,
+    text: impl FnOnce() -> String,
+    json: impl FnOnce() -> Json,
+) -> anyhow::Result<()> {
+    let words = match output.format {
+        Format::Text => text(),
+        Format::Json => format!("{:#}\n", json()),
+    };
+    match anstream::stdout().write_all(words.as_bytes()) {
+        Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => Err(why).context("can't print"),
+        _ => Ok(()),
+    }
+}

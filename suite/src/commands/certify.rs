@@ -1,0 +1,157 @@
+//! `migcert certify`.
+
+use super::{Exit, Output, print};
+use anyhow::{Context, anyhow};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use migcert::bench::Subject;
+use migcert::case::Found;
+use migcert::certify::{self, Job, Verdict};
+use migcert::impls;
+use migcert::report::Certificate;
+use migcert::rules::{self, Outcome};
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+#[derive(Args)]
+pub(crate) struct CertifyArgs {
+    /// The implementation
+    #[arg(value_name = "IMPL")]
+    name: String,
+    /// Another one; every ordered pair is tested
+    #[arg(long, value_name = "IMPL")]
+    to: Vec<String>,
+    /// Only these rules: ids, requirements or chapters (chunking, R-6.5, R-6)
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    only: Vec<String>,
+    /// What cases are drawn from, decimal or 0x; drawn if it is not given
+    #[arg(long, value_parser = seed)]
+    seed: Option<u64>,
+    /// Cases for each rule on each pair
+    #[arg(long)]
+    cases: Option<u32>,
+    /// Begin no case after this time, such as 90s, 10m or 2h
+    #[arg(long, value_parser = duration)]
+    max_time: Option<Duration>,
+    /// Threads
+    #[arg(short, value_name = "N")]
+    jobs: Option<usize>,
+    /// Rules of the level should count too
+    #[arg(long)]
+    strict: bool,
+    /// Where the report and the cases of findings go
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
+    let rules = rules::selected(&args.only).map_err(|why| anyhow!(why))?;
+    let names = std::iter::once(&args.name).chain(&args.to);
+    let subjects: Vec<Subject> = names.map(|name| impls::subject(name)).collect::<Result<_, _>>()?;
+    let seed = args.seed.unwrap_or_else(drawn_seed);
+    anstream::eprintln!("seed {seed:#x}");
+    let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    let reopen = |name: &str| impls::subject(name).map_err(|why| why.to_string());
+    let job = Job {
+        subjects: &subjects,
+        rules,
+        seed,
+        cases: args.cases.unwrap_or(subjects.iter().map(|s| s.cases).min().unwrap_or(1)),
+        shrinks: 2000,
+        jobs,
+        until: args.max_time.map(|time| Instant::now() + time),
+        reopen: &reopen,
+    };
+    let bar = progress(job.work().len() as u64);
+    let units = certify::certify(&job, &|unit| {
+        bar.set_message(unit.rule.id);
+        bar.inc(1);
+    });
+    bar.finish_and_clear();
+    let verdict = certify::verdict(&units, args.strict);
+    let mut certificate =
+        Certificate { verdict, seed, subjects: &subjects, units: &units, files: BTreeMap::new() };
+    write_cases(&mut certificate, args.report.as_deref())?;
+    if let Some(dir) = &args.report {
+        write(&dir.join("report.json"), &format!("{:#}\n", certificate.json()))?;
+        write(&dir.join("report.txt"), &certificate.text(args.strict))?;
+    }
+    print(&args.output, || certificate.text(args.strict), || certificate.json())?;
+    anstream::eprintln!("seed {seed:#x}");
+    Ok(match verdict {
+        Verdict::Pass => Exit::Nothing,
+        Verdict::Fail => Exit::Found,
+        Verdict::Incomplete => Exit::TooLittle,
+    })
+}
+
+fn drawn_seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(1, |now| now.as_nanos() as u64 & 0xffff_ffff)
+}
+
+fn progress(len: u64) -> ProgressBar {
+    let quiet = !std::io::stderr().is_terminal() || std::env::var_os("CI").is_some();
+    if quiet {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{elapsed} {bar:30} {pos}/{len} {msg}");
+    ProgressBar::new(len).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Writes the case of each finding; without a place for the report, into `migcert-findings`.
+fn write_cases(certificate: &mut Certificate<'_>, report: Option<&Path>) -> anyhow::Result<()> {
+    let dir = report.map_or_else(|| PathBuf::from("migcert-findings"), |report| report.join("cases"));
+    for (i, unit) in certificate.units.iter().enumerate() {
+        let (Outcome::Broken(finding), Some(case)) = (&unit.outcome, &unit.case) else { continue };
+        let pair = [unit.pair.0, unit.pair.1].map(|i| &certificate.subjects[i]);
+        let hashes = pair.into_iter().filter_map(|s| Some((s.name.clone(), s.sha256.clone()?)));
+        let found = Found { finding: Some(finding.clone()), sha256: hashes.collect() };
+        let names = if unit.pair.0 == unit.pair.1 { &pair[..1] } else { &pair[..] };
+        let names: Vec<String> = names.iter().map(|subject| file_name(&subject.name)).collect();
+        let path = dir.join(format!("{}-{}.toml", unit.rule.id, names.join("-to-")));
+        write(&path, &case.to_toml(&found))?;
+        certificate.files.insert(i, path.display().to_string());
+    }
+    Ok(())
+}
+
+/// What of a name can stand in a file's name.
+fn file_name(name: &str) -> String {
+    let name = name.rsplit('/').next().unwrap_or(name).trim_start_matches("builtin:");
+    let plain = |c: char| if c.is_ascii_alphanumeric() || ".@+-".contains(c) { c } else { '_' };
+    name.chars().take(60).map(plain).collect()
+}
+
+/// Writes a file whole or not at all.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let context = || format!("can't write {}", path.display());
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).with_context(context)?;
+    }
+    let half = path.with_extension("part");
+    std::fs::write(&half, text).and_then(|()| std::fs::rename(&half, path)).with_context(context)
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    let hex = text.strip_prefix("0x");
+    let read = hex.map_or_else(|| text.parse().ok(), |hex| u64::from_str_radix(hex, 16).ok());
+    read.ok_or_else(|| "a seed is a number below 2^64, decimal or 0x".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let bad = || "a time is a number and s, m or h, such as 90s".to_owned();
+    let unit = text.chars().last().ok_or_else(bad)?;
+    let (number, factor) = match unit {
+        's' => (&text[..text.len() - 1], 1),
+        'm' => (&text[..text.len() - 1], 60),
+        'h' => (&text[..text.len() - 1], 3600),
+        _ => (text, 1),
+    };
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(bad)
+}

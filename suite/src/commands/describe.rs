@@ -1,0 +1,60 @@
+//! `migcert describe`.
+
+use super::{Exit, Output, print};
+use migcert::{impls, report};
+use migcert_core::param::Param;
+use migcert_core::program::Model;
+use migcert_core::version::Setup;
+use serde_json::{Value as Json, json};
+
+pub(crate) fn describe(name: &str, output: &Output) -> anyhow::Result<Exit> {
+    let opened = impls::open(name)?;
+    let manifest = opened.manifest();
+    let lints: Vec<String> = opened.lints().iter().map(ToString::to_string).collect();
+    let text = || {
+        let mut out = String::new();
+        for (id, model) in &manifest.models {
+            out += &format!("model    {id}\n");
+            out += &model_text(model);
+            out += &format!("latest   {}\n", model.latest());
+        }
+        lints.iter().for_each(|lint| out += &format!("lint     {lint}\n"));
+        out
+    };
+    let json = || {
+        let latest =
+            manifest.models.iter().map(|(id, model)| (id.to_string(), report::setup(&model.latest())));
+        let info: Json = serde_json::from_str(&manifest.to_json()).unwrap_or_default();
+        json!({
+            "schema": "migcert/describe/1",
+            "migration_info": info,
+            "latest": latest.collect::<serde_json::Map<_, _>>(),
+            "lints": lints,
+        })
+    };
+    print(output, text, json)?;
+    Ok(Exit::Nothing)
+}
+
+fn model_text(model: &Model) -> String {
+    let description = match model {
+        Model::Versions(versions) => {
+            return versions.strings().iter().map(|version| format!("version  {version}\n")).collect();
+        }
+        Model::Params(description) => description,
+    };
+    let mut out = String::new();
+    for (name, param) in &description.params {
+        let off = param.off.as_ref().map_or_else(|| "can't be off".to_owned(), |off| format!("off {off}"));
+        let what = param.description.as_ref().map_or_else(String::new, |what| format!("  {what}"));
+        let Param { ty, init, allowed, .. } = param;
+        out += &format!("param    {name} {ty}, init {init}, {off}, allowed {allowed}{what}\n");
+    }
+    for (version, full) in &description.versions {
+        out += &format!("version  {version} is {}\n", Setup::Params(full.clone()));
+    }
+    for clause in &description.requires {
+        out += &format!("requires {clause}\n");
+    }
+    out
+}

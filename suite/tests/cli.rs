@@ -1,0 +1,90 @@
+//! The command line, as `corpus/cases/cli-*.toml` has it: files, arguments, output, exit status.
+//!
+//! `UPDATE_GOLDEN=1` writes what is printed now into the cases; read the difference.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    /// What is promised.
+    what: String,
+    args: Vec<String>,
+    status: i32,
+    /// All of it.
+    #[serde(default)]
+    stdout: String,
+    /// A part of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    stderr: String,
+    /// Files that lie there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    files: BTreeMap<String, String>,
+}
+
+#[test]
+fn the_command_line_is_as_its_cases_say() {
+    let mut seen = BTreeMap::new();
+    for path in cases() {
+        let text = fs::read_to_string(&path).expect("readable");
+        let mut case: Case = toml::from_str(&text).unwrap_or_else(|why| panic!("{path:?}: {why}"));
+        let dir = tempfile::tempdir().expect("a directory");
+        for (name, content) in &case.files {
+            fs::write(dir.path().join(name), content).expect("written");
+        }
+        let run = Command::new(env!("CARGO_BIN_EXE_migcert"))
+            .args(&case.args)
+            .current_dir(dir.path())
+            .env("NO_COLOR", "1")
+            .env("CI", "1")
+            .output()
+            .expect("migcert runs");
+        let (stdout, stderr) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        let status = run.status.code().expect("no signal");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            (case.stdout, case.status) = (stdout.into_owned(), status);
+            fs::write(&path, toml::to_string(&case).expect("toml")).expect("written");
+            continue;
+        }
+        assert_eq!(stdout, case.stdout, "{}: {}", path.display(), case.what);
+        assert_eq!(status, case.status, "{}: {stderr}", path.display());
+        assert!(stderr.contains(&case.stderr), "{}: {stderr}", path.display());
+        *seen.entry(status).or_insert(0) += 1;
+    }
+    for status in [0, 2, 4, 100] {
+        assert!(seen.contains_key(&status), "no case ends with {status}");
+    }
+}
+
+fn cases() -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/cases");
+    let all = fs::read_dir(dir).expect("corpus/cases").map(|entry| entry.expect("readable").path());
+    let name =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("cli-"));
+    let mut all: Vec<_> = all.filter(name).collect();
+    all.sort();
+    assert!(!all.is_empty());
+    all
+}
+
+#[test]
+fn a_report_is_the_same_whatever_j_is() {
+    let run = |jobs: &str| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let run = Command::new(env!("CARGO_BIN_EXE_migcert"))
+            .args(["certify", "builtin:nic+mask-forgotten", "--to", "builtin:nic@2", "--seed", "7"])
+            .args(["--cases", "60", "--format", "json", "-j", jobs])
+            .current_dir(dir.path())
+            .output()
+            .expect("migcert runs");
+        assert_eq!(run.status.code(), Some(100));
+        String::from_utf8(run.stdout).expect("text")
+    };
+    let one = run("1");
+    assert_eq!(one, run("3"));
+    assert_eq!(one, run("1"));
+}
