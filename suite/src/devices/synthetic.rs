@@ -317,7 +317,7 @@ impl Synthetic {
                     std::mem::take(&mut base.cause)
                 }
                 reg::MEMORY.. => {
-                    let at = (offset - reg::MEMORY) as usize % MEMORY & !3;
+                    let at = ((offset - reg::MEMORY) as usize % MEMORY) & !3;
                     u32::from_le_bytes([0, 1, 2, 3].map(|i| self.state.memory[at + i]))
                 }
                 _ => 0,
@@ -343,7 +343,7 @@ impl Synthetic {
             match offset {
                 reg::MASK => self.state.base.mask = value & CAUSES,
                 reg::MEMORY.. => {
-                    self.store((offset - reg::MEMORY) as usize % MEMORY & !3, &value.to_le_bytes());
+                    self.store(((offset - reg::MEMORY) as usize % MEMORY) & !3, &value.to_le_bytes());
                 }
                 _ => {}
             }

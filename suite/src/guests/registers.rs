@@ -13,6 +13,9 @@ const PACKET: usize = 24;
 /// Windows are looked at in so many places, spread evenly.
 const LOOK: u32 = 16;
 
+/// So many packets arrive at the end of a script.
+const ARRIVALS: u8 = 4;
+
 /// See the module.
 pub struct Registers {
     all: Arc<[Register]>,
@@ -79,16 +82,20 @@ impl Guest for Registers {
         Ok(Step::Write { region, offset, size, value })
     }
 
+    /// Looks twice: what a device does with what arrives tells more than its registers do.
     fn look_around(&self) -> Vec<Step> {
-        let look = |register: &Register| {
-            let (region, size, step) = (register.region, register.size, register.count.div_ceil(LOOK).max(1));
-            let places = (0..register.count).step_by(step as usize).map(u64::from);
+        let look = |register: &Register, places: u32| {
+            let (region, size, step) = (register.region, register.size, register.count.div_ceil(places));
             let (first, stride) = (register.offset, u64::from(register.stride));
-            places.map(move |index| Step::Read { region, offset: first + index * stride, size }).collect()
+            let places = (0..register.count).step_by(step.max(1) as usize).map(u64::from);
+            places.map(move |index| Step::Read { region, offset: first + index * stride, size })
         };
         let mut steps = vec![Step::Pass(2)];
-        steps.extend(self.all.iter().flat_map(look as fn(&Register) -> Vec<Step>));
+        steps.extend(self.all.iter().flat_map(|register| look(register, LOOK)));
         steps.push(Step::Pass(8));
+        steps.extend((1..=ARRIVALS).map(|first| Step::Receive(vec![first])));
+        steps.push(Step::Pass(2));
+        steps.extend(self.all.iter().flat_map(|register| look(register, 1)));
         steps
     }
 
