@@ -32,7 +32,9 @@ pub fn of(interface: &Interface) -> Box<dyn Guest> {
     match interface {
         Interface::Registers(registers) => Box::new(registers::Registers::new(registers.clone())),
         Interface::Windows(windows) => Box::new(windows::Windows::new(windows.clone())),
-        Interface::Requests(virtio_fs::NAME) => Box::new(virtio_fs::VirtioFs::default()),
-        Interface::Requests(_) => Box::new(registers::Registers::new([].into())),
+        Interface::Requests(name) => match virtio_fs::Opens::of(name) {
+            Some(opens) => Box::new(virtio_fs::VirtioFs::new(opens)),
+            None => Box::new(registers::Registers::new([].into())),
+        },
     }
 }

@@ -28,6 +28,31 @@ use wire::{Attr, Bytes, Entry, Reply};
 /// The name by which [`Interface::Requests`](migcert_core::device::Interface) knows this guest.
 pub const NAME: &str = "virtio-fs";
 
+/// The name of a guest that keeps no file open that has no name left, for devices that say
+/// that they can't migrate such files.
+pub const NAMED: &str = "virtio-fs-named";
+
+/// Which files a guest keeps open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Opens {
+    /// Also such without a name: unlinked, replaced or never named.
+    #[default]
+    Any,
+    /// Only such that have a name.
+    Named,
+}
+
+impl Opens {
+    /// The guest of that name, if there is one.
+    pub fn of(guest: &str) -> Option<Opens> {
+        match guest {
+            NAME => Some(Opens::Any),
+            NAMED => Some(Opens::Named),
+            _ => None,
+        }
+    }
+}
+
 /// The largest request, header and all, and the largest reply.
 pub const MAX: u32 = 4096;
 
@@ -35,9 +60,20 @@ pub const MAX: u32 = 4096;
 #[derive(Debug, Default)]
 pub struct VirtioFs(Drawn);
 
+impl VirtioFs {
+    /// A guest that has done nothing yet.
+    pub fn new(opens: Opens) -> VirtioFs {
+        VirtioFs(Drawn::new(opens))
+    }
+}
+
 impl Guest for VirtioFs {
     fn draw(&mut self, u: &mut Unstructured<'_>) -> arbitrary::Result<Step> {
         draw(u, &mut self.0)
+    }
+
+    fn look_around(&self) -> Vec<Step> {
+        self.0.look_around()
     }
 
     fn tell(&self, step: &Step) -> String {
@@ -55,6 +91,7 @@ impl Guest for VirtioFs {
 /// What the driver knows; it lives in guest memory and moves with it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Driver {
+    opens: Opens,
     unique: u64,
     /// What `FUSE_INIT` negotiated, while mounted.
     session: Option<u64>,
@@ -134,6 +171,11 @@ enum What {
 }
 
 impl Driver {
+    /// A driver that has not found its device yet.
+    pub fn new(opens: Opens) -> Driver {
+        Driver { opens, ..Driver::default() }
+    }
+
     /// The request that mounts, unless something is mounted.
     pub fn mount(&mut self) -> Option<Call> {
         if self.session.is_some() {
@@ -186,7 +228,8 @@ impl Driver {
             (_, _, Some(handle)) => self.handles[*handle].node,
             _ => return None,
         };
-        let begun = Bytes::request(request.op.code, unique, self.nodes[node].id, request.who.uid, request.who.gid);
+        let begun =
+            Bytes::request(request.op.code, unique, self.nodes[node].id, request.who.uid, request.who.gid);
         let (body, asked) = self.body(request, session, begun)?;
         let extended = match request.who.also {
             Some(group) if session & wire::CREATE_SUPP_GROUP != 0 && CREATING.contains(&request.op.word) => {
@@ -284,9 +327,30 @@ impl Driver {
                     || self.handles.iter().any(|handle| handle.open && handle.node == *node)
                     || posted.iter().any(|pending| pending.nodes.contains(node))
             }
-            ("release" | "releasedir", _, [handle]) => posted.iter().any(|pending| pending.handles.contains(handle)),
+            ("tmpfile", ..) => self.opens == Opens::Named,
+            ("unlink" | "rmdir" | "rename", ..) => {
+                self.opens == Opens::Named && self.unnames_an_open_file(request)
+            }
+            ("release" | "releasedir", _, [handle]) => {
+                posted.iter().any(|pending| pending.handles.contains(handle))
+            }
             _ => false,
         }
+    }
+
+    /// Whether a file that is open loses the last name that is known of it.
+    fn unnames_an_open_file(&self, request: &Request) -> bool {
+        const EXCHANGE: u32 = 2;
+        let lost = match request.args.as_slice() {
+            [.., Arg::Words(_, EXCHANGE)] => None,
+            [Arg::Node(dir), Arg::Name(name)] => self.named(*dir, name),
+            [_, _, Arg::Node(dir), Arg::Name(name), _] => self.named(*dir, name),
+            _ => None,
+        };
+        let Some(lost) = lost else { return false };
+        let node = &self.nodes[lost];
+        (node.directory || node.links <= 1)
+            && self.handles.iter().any(|handle| handle.open && handle.node == lost)
     }
 
     /// The body of a request, and how many bytes it asks for or gives.
@@ -375,7 +439,7 @@ impl Driver {
             What::Op(op, flags) => (&OPS[op], flags),
             What::Mount => return self.mounted(wire::negotiated(bytes, pending.unique)?),
             What::Unmount => {
-                *self = Driver { unique: self.unique, ..Driver::default() };
+                *self = Driver { unique: self.unique, ..Driver::new(self.opens) };
                 return Ok(vec![]);
             }
         };
@@ -424,7 +488,9 @@ impl Driver {
                 format!("{shown} {}", self.opened(handle, node, flags))
             }
             Reply::Error(errno) => {
-                if let ("lookup", [dir], [name]) = (op.word, pending.nodes.as_slice(), pending.names.as_slice()) {
+                if let ("lookup", [dir], [name]) =
+                    (op.word, pending.nodes.as_slice(), pending.names.as_slice())
+                {
                     self.name(*dir, name, None);
                 }
                 wire::errno(errno)
@@ -434,6 +500,7 @@ impl Driver {
                 names.sort();
                 format!("names {}", names.join(" "))
             }
+            Reply::NoEntry => "no entry".to_owned(),
             Reply::Nothing => {
                 if let ("release" | "releasedir", [handle]) = (op.word, pending.handles.as_slice()) {
                     self.handles[*handle].open = false;
@@ -486,7 +553,12 @@ impl Driver {
     }
 
     /// Entries by name; the host's order is its own business.
-    fn listing(&mut self, pending: &Pending, op: &Op, mut entries: Vec<wire::Dirent>) -> Result<String, String> {
+    fn listing(
+        &mut self,
+        pending: &Pending,
+        op: &Op,
+        mut entries: Vec<wire::Dirent>,
+    ) -> Result<String, String> {
         let handle = *pending.handles.first().ok_or("no handle")?;
         match entries.last() {
             Some(last) => self.handles[handle].cookie = last.cookie,
@@ -576,7 +648,8 @@ fn setattr(to: Bytes, sets: &[(&'static str, u64)], handle: Option<u64>) -> Byte
     const FH: u32 = 64;
     let value = |name: &str| sets.iter().rfind(|set| set.0 == name).map(|set| set.1);
     let valid = |name: &str, bit: u32| if value(name).is_some() { bit } else { 0 };
-    let bits = valid("mode", 1) | valid("uid", 2) | valid("gid", 4) | valid("size", 8) | valid("mtime", MTIME);
+    let bits =
+        valid("mode", 1) | valid("uid", 2) | valid("gid", 4) | valid("size", 8) | valid("mtime", MTIME);
     let get = |name: &str| value(name).unwrap_or(0);
     to.u32(bits | if handle.is_some() { FH } else { 0 })
         .u32(0)

@@ -54,7 +54,9 @@ impl Guest for Windows {
     }
 
     fn look_around(&self) -> Vec<Step> {
-        self.registers.look_around()
+        let mut steps = self.registers.look_around();
+        steps.retain(|step| !matches!(step, Step::Receive(_)));
+        steps
     }
 
     fn tell(&self, step: &Step) -> String {

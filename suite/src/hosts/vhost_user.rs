@@ -17,7 +17,7 @@ mod device;
 mod ring;
 mod site;
 
-use crate::guests::virtio_fs;
+use crate::guests::virtio_fs::Opens;
 use crate::hosts::process::{Process, scratch};
 use backend::Backend;
 use device::Instance;
@@ -44,6 +44,8 @@ pub struct Config {
     pub args: Vec<String>,
     /// What it supports.
     pub manifest: Manifest,
+    /// What its guest does.
+    pub guest: Opens,
     /// How long any answer may take.
     pub limit: Duration,
     /// Where instances run.
@@ -82,7 +84,8 @@ impl VhostUser {
         let scratch = scratch()?;
         let socket = scratch.path().join("socket");
         let place = |arg: &String| {
-            arg.replace("{socket}", &socket.to_string_lossy()).replace("{scratch}", &scratch.path().to_string_lossy())
+            arg.replace("{socket}", &socket.to_string_lossy())
+                .replace("{scratch}", &scratch.path().to_string_lossy())
         };
         let args: Vec<String> = command.iter().map(place).collect();
         let process = Process::start(&self.config.program, &args, scratch)?;
@@ -125,14 +128,22 @@ impl Program for VhostUser {
         };
         let configuration = full(&self.config.manifest, model, setup)?;
         let shared = lease.site.shared();
-        let command: Vec<String> = self.config.args.iter().map(|arg| {
-            let arg = arg.replace("{shared}", &shared.to_string_lossy());
-            let named = configuration.iter();
-            named.fold(arg, |arg, (name, value)| arg.replace(&format!("{{param:{name}}}"), &value.to_string()))
-        }).collect();
+        let command: Vec<String> = self
+            .config
+            .args
+            .iter()
+            .map(|arg| {
+                let arg = arg.replace("{shared}", &shared.to_string_lossy());
+                let named = configuration.iter();
+                named.fold(arg, |arg, (name, value)| {
+                    arg.replace(&format!("{{param:{name}}}"), &value.to_string())
+                })
+            })
+            .collect();
         // Another release on the same directory is another command.
-        let key: Vec<String> =
-            std::iter::once(self.config.program.display().to_string()).chain(command.iter().cloned()).collect();
+        let key: Vec<String> = std::iter::once(self.config.program.display().to_string())
+            .chain(command.iter().cloned())
+            .collect();
         let idle = match self.config.processes {
             Processes::Fresh => None,
             Processes::Reused => lease.site.take(&key),
@@ -142,8 +153,8 @@ impl Program for VhostUser {
             None => (self.launch(&command)?, 0),
         };
         let pristine = Arc::clone(&self.pristine);
-        let owner = device::Owner { site: Arc::clone(&lease.site), outside: outside.clone(), key, uses };
-        Ok(Box::new(Instance::new(backend, owner, self.config.processes, pristine)?))
+        let owner = device::Owner { site: Arc::clone(&lease.site), _outside: outside.clone(), key, uses };
+        Ok(Box::new(Instance::new(backend, owner, Arc::clone(&self.config), pristine)?))
     }
 }
 
@@ -167,6 +178,3 @@ fn full(manifest: &Manifest, model: &ModelId, setup: &Setup) -> Result<Configura
         (_, Setup::Version(_)) => Ok(Configuration::default()),
     }
 }
-
-/// What the guest of this host speaks.
-pub const GUEST: &str = virtio_fs::NAME;

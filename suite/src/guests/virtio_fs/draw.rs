@@ -4,6 +4,7 @@
 //! open files that were renamed, unlinked and truncated. Where it is wrong, a step finds
 //! nothing or gets an error, and the script is as valid as before.
 
+use super::Opens;
 use crate::generate::list;
 use arbitrary::{Result, Unstructured};
 use migcert_core::device::Step;
@@ -17,6 +18,7 @@ pub struct Drawn {
     /// Inode, and whether it is open; there is no handle 0.
     handles: Vec<(usize, bool)>,
     posted: bool,
+    opens: Opens,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -53,12 +55,20 @@ const NAMES: [&str; 4] = ["n0", "n1", "n2", "a-name-that-is-longer-than-the-othe
 
 impl Default for Drawn {
     fn default() -> Drawn {
+        Drawn::new(Opens::Any)
+    }
+}
+
+impl Drawn {
+    /// A guest that knows only the root.
+    pub fn new(opens: Opens) -> Drawn {
         let root = Inode { kind: Kind::Dir, ..Inode::default() };
         let mut drawn = Drawn {
             inodes: vec![root],
             nodes: vec![Node { inode: 0, lookups: 1 }],
             handles: vec![(0, false)],
             posted: false,
+            opens,
         };
         for (dir, name, inode, kind) in FIRST {
             if drawn.inodes.len() <= *inode {
@@ -138,8 +148,30 @@ impl Drawn {
             28 => format!("{} {}", u.choose(&["statfs", "syncfs"])?, self.any(u)?),
             29 => self.xattr(u)?,
             30 => self.mknod(u)?,
+            _ if self.opens == Opens::Named => self.mkdir(u)?,
             _ => self.tmpfile(u)?,
         })
+    }
+
+    /// Looks at what is known, and at what is open.
+    pub(super) fn look_around(&self) -> Vec<Step> {
+        const LOOKS: usize = 12;
+        let mut lines = vec!["collect".to_owned(), "lookup root a".to_owned()];
+        let open = self.handles.iter().enumerate().filter(|(_, handle)| handle.1);
+        lines.extend(open.take(LOOKS).map(|(h, (inode, _))| match self.inodes[*inode].kind {
+            Kind::Dir => format!("rewinddir %{h} 4080"),
+            _ => format!("read %{h} 0 4080"),
+        }));
+        lines.extend(
+            self.known(|_| true).into_iter().take(LOOKS).map(|node| format!("getattr {}", name(node))),
+        );
+        lines.into_iter().map(Step::Request).collect()
+    }
+
+    /// Whether an inode is open and has one name: some guests don't take that away.
+    fn must_stay(&self, inode: usize) -> bool {
+        let names = self.inodes.iter().flat_map(|dir| dir.entries.values()).filter(|named| **named == inode);
+        self.opens == Opens::Named && self.handles.contains(&(inode, true)) && names.count() <= 1
     }
 
     /// The driver forgets what has no name left and is not open.
@@ -173,7 +205,8 @@ impl Drawn {
     }
 
     fn known(&self, wanted: impl Fn(&Inode) -> bool) -> Vec<usize> {
-        let there = |(n, node): (usize, &Node)| (node.lookups > 0 && wanted(&self.inodes[node.inode])).then_some(n);
+        let there =
+            |(n, node): (usize, &Node)| (node.lookups > 0 && wanted(&self.inodes[node.inode])).then_some(n);
         self.nodes.iter().enumerate().filter_map(there).collect()
     }
 
@@ -188,7 +221,9 @@ impl Drawn {
     }
 
     fn handle(&self, u: &mut Unstructured<'_>, kind: Kind) -> Result<Option<usize>> {
-        let open = |(n, (inode, open)): (usize, &(usize, bool))| (*open && self.inodes[*inode].kind == kind).then_some(n);
+        let open = |(n, (inode, open)): (usize, &(usize, bool))| {
+            (*open && self.inodes[*inode].kind == kind).then_some(n)
+        };
         let open: Vec<usize> = self.handles.iter().enumerate().filter_map(open).collect();
         if open.is_empty() { Ok(None) } else { u.choose(&open).map(|n| Some(*n)) }
     }
@@ -276,6 +311,7 @@ impl Drawn {
         let Some(inode) = self.inodes[a].entries.get(&old).copied() else { return Ok(line) };
         match (how, there) {
             ("noreplace", Some(_)) | ("exchange", None) => {}
+            ("replace", Some(lost)) if self.must_stay(lost) => {}
             ("exchange", Some(other)) => {
                 self.inodes[a].entries.insert(old, other);
                 self.inodes[b].entries.insert(new, inode);
@@ -291,10 +327,11 @@ impl Drawn {
     fn unlink(&mut self, u: &mut Unstructured<'_>) -> Result<String> {
         let (node, dir) = self.dir(u)?;
         let entry = self.entry(u, dir)?;
-        let is_dir = self.inodes[dir].entries.get(&entry).is_some_and(|inode| self.inodes[*inode].kind == Kind::Dir);
+        let is_dir =
+            self.inodes[dir].entries.get(&entry).is_some_and(|inode| self.inodes[*inode].kind == Kind::Dir);
         self.look(node, &entry);
         let inode = self.inodes[dir].entries.get(&entry).copied();
-        if inode.is_none_or(|inode| self.inodes[inode].entries.is_empty()) {
+        if inode.is_none_or(|inode| self.inodes[inode].entries.is_empty() && !self.must_stay(inode)) {
             self.inodes[dir].entries.remove(&entry);
         }
         Ok(format!("{} {} {entry}", if is_dir { "rmdir" } else { "unlink" }, name(node)))

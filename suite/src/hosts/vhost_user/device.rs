@@ -1,10 +1,11 @@
 //! One instance: the arcs of chapter R-7, and the guest that uses it.
 
+use super::Config;
+use super::Processes;
 use super::backend::{Backend, Logging};
 use super::ring::{MEMORY, Ring};
 use super::site::Site;
-use super::{GUEST, Processes};
-use crate::guests::virtio_fs::{Call, Driver, Line, Pending, Posted, Queue};
+use crate::guests::virtio_fs::{self, Call, Driver, Line, Opens, Pending, Posted, Queue};
 use migcert_core::device::{
     Capabilities, Device, Interface, Machine, Options, Outside, Seen, Sight, State, Step, walk,
 };
@@ -28,7 +29,7 @@ pub(super) fn is_bounded(len: u64) -> Result<(), Error> {
 pub(super) struct Owner {
     pub(super) site: Arc<Site>,
     /// Keeps the directory as long as the instance lives.
-    pub(super) outside: Outside,
+    pub(super) _outside: Outside,
     pub(super) key: Vec<String>,
     pub(super) uses: u32,
 }
@@ -38,7 +39,7 @@ pub(super) struct Instance {
     /// Gone when it went back.
     backend: Option<Backend>,
     owner: Owner,
-    processes: Processes,
+    config: Arc<Config>,
     pristine: Arc<OnceLock<Vec<u8>>>,
     state: State,
     options: Options,
@@ -76,15 +77,9 @@ struct Guest {
     posted: Vec<(Queue, u16, Pending)>,
 }
 
-impl Default for Guest {
-    fn default() -> Guest {
-        Guest {
-            up: false,
-            driver: Driver::default(),
-            rings: Ring::both(),
-            bases: [0; 2],
-            posted: vec![],
-        }
+impl Guest {
+    fn new(opens: Opens) -> Guest {
+        Guest { up: false, driver: Driver::new(opens), rings: Ring::both(), bases: [0; 2], posted: vec![] }
     }
 }
 
@@ -92,7 +87,7 @@ impl Instance {
     pub(super) fn new(
         backend: Backend,
         owner: Owner,
-        processes: Processes,
+        config: Arc<Config>,
         pristine: Arc<OnceLock<Vec<u8>>>,
     ) -> Result<Instance, Error> {
         backend.process.forget_highest_memory()?;
@@ -101,7 +96,8 @@ impl Instance {
         Ok(Instance {
             backend: Some(backend),
             owner,
-            processes,
+            guest: Guest::new(config.guest),
+            config,
             pristine,
             state: State::Running,
             options,
@@ -110,7 +106,6 @@ impl Instance {
             touched: false,
             logging: Logging::Off,
             memory,
-            guest: Guest::default(),
         })
     }
 
@@ -183,7 +178,10 @@ impl Instance {
             let used = ring.used_by_device(memory).map_err(io::Error::other)?;
             let wrong = |what| Err(Misbehaved::Protocol { during: "GET_VRING_BASE".to_owned(), what }.into());
             if ring.available.wrapping_sub(base) > ring.available.wrapping_sub(ring.used) {
-                return wrong(format!("index {base} of queue {i}, where {} were made available", ring.available));
+                return wrong(format!(
+                    "index {base} of queue {i}, where {} were made available",
+                    ring.available
+                ));
             }
             if used != base {
                 return wrong(format!("index {base} of queue {i}, and has given back {used}"));
@@ -229,7 +227,7 @@ impl Instance {
             self.logging = Logging::Off;
             self.backend()?.log(Logging::Off)?;
         }
-        self.guest = Guest::default();
+        self.guest = Guest::new(self.config.guest);
         if self.touched {
             self.backend()?.forget()?;
             if !self.backend()?.reset()? {
@@ -238,7 +236,7 @@ impl Instance {
                 self.exchange(farewell)?;
                 self.started = false;
                 self.backend()?.stop()?;
-                self.guest = Guest::default();
+                self.guest = Guest::new(self.config.guest);
                 self.backend()?.forget()?;
             }
         }
@@ -293,7 +291,7 @@ impl Instance {
     fn bring_up(&mut self) -> Result<Vec<Sight>, Error> {
         if !self.guest.up {
             self.backend()?.forget()?;
-            self.guest = Guest { up: true, ..Guest::default() };
+            self.guest = Guest { up: true, ..Guest::new(self.config.guest) };
         }
         if !self.started {
             self.start()?;
@@ -353,7 +351,11 @@ impl Instance {
 
 impl Device for Instance {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { options: self.options, machine: Machine::Host, interface: Interface::Requests(GUEST) }
+        let guest = match self.config.guest {
+            Opens::Any => virtio_fs::NAME,
+            Opens::Named => virtio_fs::NAMED,
+        };
+        Capabilities { options: self.options, machine: Machine::Host, interface: Interface::Requests(guest) }
     }
 
     fn state(&mut self) -> Result<State, Error> {
@@ -376,7 +378,9 @@ impl Device for Instance {
             // All of the state comes at the end.
             return Ok(0);
         }
-        let (State::StopCopy, Some(stream), Some(backend)) = (self.state, &mut self.stream, &mut self.backend) else {
+        let (State::StopCopy, Some(stream), Some(backend)) =
+            (self.state, &mut self.stream, &mut self.backend)
+        else {
             return Err(Refusal::NotIn { what: "read a state", state: self.state }.into());
         };
         if stream.ended || into.is_empty() {
@@ -448,10 +452,10 @@ impl Device for Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if self.processes == Processes::Fresh || self.renew().is_err() {
+        if self.config.processes == Processes::Fresh || self.renew().is_err() {
             return;
         }
-        if let Some(mut backend) = self.backend.take().filter(|_| Arc::strong_count(&self.owner.outside.0) > 0) {
+        if let Some(mut backend) = self.backend.take() {
             if backend.process.runs() {
                 let key = std::mem::take(&mut self.owner.key);
                 self.owner.site.give(key, backend, self.owner.uses);

@@ -5,6 +5,7 @@
 
 use super::backend::Backend;
 use crate::hosts::process::scratch;
+use rustix::io::Errno;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -91,6 +92,20 @@ impl Site {
     }
 }
 
+/// Removes what the guest may have attached to what it mounts.
+fn forget_attributes(shared: &Path) -> io::Result<()> {
+    let mut names = [0; 4096];
+    let len = match rustix::fs::listxattr(shared, &mut names) {
+        Ok(len) => len,
+        Err(Errno::NOTSUP) => return Ok(()),
+        Err(why) => return Err(why.into()),
+    };
+    for name in names[..len].split(|byte| *byte == 0).filter(|name| name.starts_with(b"user.")) {
+        rustix::fs::removexattr(shared, name)?;
+    }
+    Ok(())
+}
+
 /// What a fresh shared directory has in it.
 #[rustfmt::skip]
 const CONTENT: &[Made] = &[
@@ -126,7 +141,9 @@ fn restore(shared: &Path) -> io::Result<()> {
         }
     }
     // The guest may have changed what it mounts.
+    let _ = chown(shared, Some(rustix::process::getuid().as_raw()), Some(rustix::process::getgid().as_raw()));
     fs::set_permissions(shared, Permissions::from_mode(0o755))?;
+    forget_attributes(shared)?;
     for made in CONTENT {
         match made {
             Made::Dir { path, mode, group } => {
