@@ -11,7 +11,7 @@ use crate::rules::{self, Draws, Finding, On, Outcome, Rule};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use migcert_core::compat;
 use migcert_core::param::{Allowed, Configuration, ParamName, Value};
-use migcert_core::program::{Description, Manifest, Model, Program};
+use migcert_core::program::{Description, Manifest, Model};
 use migcert_core::version::Setup;
 use std::collections::BTreeMap;
 
