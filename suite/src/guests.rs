@@ -6,6 +6,7 @@ use arbitrary::{Result, Unstructured};
 use migcert_core::device::{Interface, Seen, Step};
 
 pub mod registers;
+pub mod virtio_fs;
 
 /// The driver of one kind of hardware interface, and what it remembers while drawing.
 pub trait Guest: Send {
@@ -29,6 +30,9 @@ pub trait Guest: Send {
 pub fn of(interface: &Interface) -> Box<dyn Guest> {
     match interface {
         Interface::Registers(registers) => Box::new(registers::Registers::new(registers.clone())),
-        Interface::Requests(_) => Box::new(registers::Registers::new([].into())),
+        Interface::Requests(name) => match virtio_fs::Opens::of(name) {
+            Some(opens) => Box::new(virtio_fs::VirtioFs::new(opens)),
+            None => Box::new(registers::Registers::new([].into())),
+        },
     }
 }

@@ -5,10 +5,12 @@
 //! | `builtin:NAME[@RELEASE][+FAULT]...` | a reference device |
 //! | `builtin:synthetic[+FAULT]...=JSON` | one that behaves as this migration info says |
 //! | a `.json` file | migration info only: it can be described and checked, not run |
-//! | a `.toml` file | a profile of a device program |
+//! | a `.toml` file | a profile of a device program; `FILE.toml@RELEASE` takes another release |
 
 use crate::bench::Subject;
 use crate::devices;
+use crate::hosts::vhost_user::Processes;
+use crate::profile::{BadProfile, Profile};
 use migcert_core::error::Error;
 use migcert_core::lint::Lint;
 use migcert_core::manifest::BadManifest;
@@ -53,6 +55,12 @@ pub fn open(name: &str) -> Result<Opened, CannotOpen> {
         let program = devices::parse(text).map_err(CannotOpen::Name)?;
         return described(name, program, None).map(Opened::Program);
     }
+    if let Some((file, release)) = profile(name) {
+        let found = Profile::read(Path::new(file)).and_then(|p| p.find(release, None, Processes::Reused));
+        let found = found.map_err(CannotOpen::Profile)?;
+        let sha256 = sha256(&found.binary)?;
+        return described(name, Box::new(found.program), Some(sha256)).map(Opened::Program);
+    }
     let path = Path::new(name);
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("json") => {
@@ -66,6 +74,14 @@ pub fn open(name: &str) -> Result<Opened, CannotOpen> {
         _ => Err(CannotOpen::Name(format!(
             "`{name}` is none that can be opened: give `builtin:NAME`, a `.json` of migration info or a `.toml` profile"
         ))),
+    }
+}
+
+/// File and release of a profile.
+fn profile(name: &str) -> Option<(&str, Option<&str>)> {
+    match name.split_once(".toml@") {
+        Some((file, release)) => Some((&name[..file.len() + ".toml".len()], Some(release))),
+        None => name.ends_with(".toml").then_some((name, None)),
     }
 }
 
@@ -138,6 +154,9 @@ pub enum CannotOpen {
     /// No such implementation.
     #[error("{0}")]
     Name(String),
+    /// Its profile can't be used.
+    #[error(transparent)]
+    Profile(BadProfile),
     /// It doesn't say what it supports.
     #[error("`{name}` can't be asked what it supports: {why}")]
     Silent {

@@ -7,8 +7,11 @@ pub mod devices;
 pub mod generate;
 pub mod guests;
 pub mod hostile;
+pub mod hosts;
 pub mod impls;
 pub mod minimize;
+
 pub mod oracle;
+pub mod profile;
 pub mod report;
 pub mod rules;

@@ -1,0 +1,180 @@
+//! A vhost-user backend behind [`Program`] and [`Device`]: its process, its queues, its state.
+//!
+//! The program knows no states of chapter R-7; this host walks the arcs for it
+//! ([`Machine::Host`]):
+//!
+//! | state or arc | what the program is told |
+//! |---|---|
+//! | RUNNING | nothing while no driver is up; then features, memory, queues, kicks |
+//! | RUNNING → PRE_COPY | log base and `F_LOG_ALL`: a save is near |
+//! | → STOP | `GET_VRING_BASE`: everything that it has taken must have been given back |
+//! | → STOP_COPY | `SET_DEVICE_STATE_FD(SAVE)`; at the end of the stream `CHECK_DEVICE_STATE` |
+//! | → RESUMING | `SET_DEVICE_STATE_FD(LOAD)` |
+//! | RESUMING → STOP | the stream is closed, `CHECK_DEVICE_STATE` gives the verdict (R-7.4) |
+
+mod backend;
+mod device;
+mod ring;
+mod site;
+
+use crate::guests::virtio_fs::Opens;
+use crate::hosts::process::{Process, scratch};
+use backend::Backend;
+use device::Instance;
+use migcert_core::device::{Device, Outside};
+use migcert_core::error::{Error, Refusal};
+use migcert_core::model::ModelId;
+use migcert_core::param::Configuration;
+use migcert_core::program::{Culprit, Manifest, Model, Program, Unsupported};
+use migcert_core::version::Setup;
+use site::{Lease, Pool};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use vhost::vhost_user::message::VhostTransferStateDirection as Direction;
+
+/// How a program is started and what it supports.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments; `{socket}`, `{scratch}`, `{shared}` and `{param:NAME}` stand for what is
+    /// only known at the start.
+    pub args: Vec<String>,
+    /// What it supports.
+    pub manifest: Manifest,
+    /// What its guest does.
+    pub guest: Opens,
+    /// How long any answer may take.
+    pub limit: Duration,
+    /// Where instances run.
+    pub processes: Processes,
+}
+
+/// Whether processes serve more than one instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processes {
+    /// Every instance has a process that never served another.
+    Fresh,
+    /// A process that is well is reset and serves the next instance.
+    Reused,
+}
+
+/// A program with a vhost-user backend in it.
+pub struct VhostUser {
+    config: Arc<Config>,
+    pool: Arc<Pool>,
+    /// The state of an instance that no driver has seen yet.
+    pristine: Arc<OnceLock<Vec<u8>>>,
+}
+
+impl VhostUser {
+    /// A program; nothing is started.
+    pub fn new(config: Config) -> VhostUser {
+        VhostUser { config: Arc::new(config), pool: Arc::default(), pristine: Arc::default() }
+    }
+
+    /// The same program in other processes: a finding counts once it was seen in fresh ones.
+    pub fn with(&self, processes: Processes) -> VhostUser {
+        VhostUser::new(Config { processes, ..Config::clone(&self.config) })
+    }
+
+    fn launch(&self, command: &[String]) -> Result<Backend, Error> {
+        let scratch = scratch()?;
+        let socket = scratch.path().join("socket");
+        let place = |arg: &String| {
+            arg.replace("{socket}", &socket.to_string_lossy())
+                .replace("{scratch}", &scratch.path().to_string_lossy())
+        };
+        let args: Vec<String> = command.iter().map(place).collect();
+        let process = Process::start(&self.config.program, &args, scratch)?;
+        let mut backend = Backend::connect(process, &socket, self.config.limit)?;
+        if self.pristine.get().is_none() {
+            let _ = self.pristine.set(first_state(&mut backend)?);
+        }
+        Ok(backend)
+    }
+}
+
+/// The state of a backend that nobody has used.
+fn first_state(backend: &mut Backend) -> Result<Vec<u8>, Error> {
+    let mut stream = backend.transfer(Direction::SAVE)?;
+    let mut state = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        match backend.read(&mut stream, &mut piece)? {
+            0 => break,
+            n => state.extend_from_slice(&piece[..n]),
+        }
+        device::is_bounded(state.len() as u64)?;
+    }
+    backend.check(0)?;
+    Ok(state)
+}
+
+impl Program for VhostUser {
+    fn describe(&self) -> Result<Manifest, Error> {
+        Ok(self.config.manifest.clone())
+    }
+
+    fn outside(&self) -> Result<Outside, Error> {
+        Ok(Outside(Arc::new(self.pool.lease()?)))
+    }
+
+    fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
+        let Some(lease) = outside.0.downcast_ref::<Lease>() else {
+            return Err(io::Error::other("the outside was made by a program of another kind").into());
+        };
+        let configuration = full(&self.config.manifest, model, setup)?;
+        let shared = lease.site.shared();
+        let command: Vec<String> = self
+            .config
+            .args
+            .iter()
+            .map(|arg| {
+                let arg = arg.replace("{shared}", &shared.to_string_lossy());
+                let named = configuration.iter();
+                named.fold(arg, |arg, (name, value)| {
+                    arg.replace(&format!("{{param:{name}}}"), &value.to_string())
+                })
+            })
+            .collect();
+        // Another release on the same directory is another command.
+        let key: Vec<String> = std::iter::once(self.config.program.display().to_string())
+            .chain(command.iter().cloned())
+            .collect();
+        let idle = match self.config.processes {
+            Processes::Fresh => None,
+            Processes::Reused => lease.site.take(&key),
+        };
+        let (backend, uses) = match idle {
+            Some((backend, uses)) => (backend, uses + 1),
+            None => (self.launch(&command)?, 0),
+        };
+        let pristine = Arc::clone(&self.pristine);
+        let owner = device::Owner { site: Arc::clone(&lease.site), _outside: outside.clone(), key, uses };
+        Ok(Box::new(Instance::new(backend, owner, Arc::clone(&self.config), pristine)?))
+    }
+}
+
+/// Every parameter with its value; what is not named has its init value.
+fn full(manifest: &Manifest, model: &ModelId, setup: &Setup) -> Result<Configuration, Error> {
+    let refused = |culprits| Error::from(Refusal::from(Unsupported(culprits)));
+    let Some(described) = manifest.models.get(model) else {
+        return Err(refused(vec![Culprit::Model(model.clone())]));
+    };
+    let setup = match (described, setup) {
+        (Model::Params(description), Setup::Params(named)) => {
+            let mut configuration = description.init();
+            configuration.extend(named.clone());
+            Setup::Params(configuration)
+        }
+        (_, setup) => setup.clone(),
+    };
+    match (described.faults(&setup), setup) {
+        (culprits, _) if !culprits.is_empty() => Err(refused(culprits)),
+        (_, Setup::Params(configuration)) => Ok(configuration),
+        (_, Setup::Version(_)) => Ok(Configuration::default()),
+    }
+}

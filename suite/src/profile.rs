@@ -1,0 +1,327 @@
+//! Profiles: how to start a device program with a command line of its own (R-8.4), and what it
+//! supports where it does not say so itself.
+//!
+//! ```toml
+//! program = "../my-device-{release}"   # relative to the profile; a bare name is looked up
+//! release = "2.0"                      # which one, unless another is asked for
+//! args = ["--socket={socket}", "--dir={shared}", "--queues={param:num-queues}"]
+//! wire = "vhost-user"
+//! guest = "virtio-fs"
+//!
+//! [[releases]]                         # the first that says how `PROGRAM --version` begins
+//! says = ["my-device 2."]
+//! [releases.info.models."example.org/my-device".params.num-queues]
+//! type = "int"
+//! init_value = 1
+//!
+//! [waive]
+//! "R-6.5" = "no PRE_COPY"
+//! ```
+
+use crate::guests::virtio_fs::Opens;
+use crate::hosts::process::{Process, scratch};
+use crate::hosts::vhost_user::{Config, Processes, VhostUser};
+use migcert_core::manifest::BadManifest;
+use migcert_core::program::{Manifest, Model};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A profile that was read.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    path: PathBuf,
+    text: Text,
+}
+
+/// The file, as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Text {
+    program: String,
+    release: Option<String>,
+    args: Vec<String>,
+    wire: Wire,
+    guest: String,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    volatile: Vec<Volatile>,
+    #[serde(default)]
+    waive: BTreeMap<String, String>,
+    info: Option<toml::Table>,
+    #[serde(default)]
+    releases: Vec<Release>,
+}
+
+/// How a program is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Wire {
+    VfioUser,
+    VhostUser,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct Limits {
+    /// Any answer, in milliseconds.
+    answer_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { answer_ms: 10_000 }
+    }
+}
+
+/// Bytes of the hardware interface that no two devices need to have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Volatile {
+    /// Region number.
+    pub region: u32,
+    /// Bytes from the start of the region.
+    pub offset: u64,
+    /// How many bytes.
+    pub size: u64,
+}
+
+/// What is different in some releases.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Release {
+    /// What `--version` begins with.
+    says: Vec<String>,
+    #[serde(default)]
+    args: Vec<String>,
+    guest: Option<String>,
+    #[serde(default)]
+    waive: BTreeMap<String, String>,
+    info: Option<toml::Table>,
+}
+
+/// A program that a profile describes, found and ready to be started.
+pub struct Found {
+    /// The program.
+    pub program: VhostUser,
+    /// The file behind it.
+    pub binary: PathBuf,
+    /// Rules and requirements that are not held against it, each with the reason.
+    pub waive: BTreeMap<String, String>,
+    /// What need not be the same.
+    pub volatile: Vec<Volatile>,
+}
+
+impl Profile {
+    /// Reads a profile.
+    ///
+    /// # Errors
+    /// [`BadProfile`] names file and place.
+    pub fn read(path: &Path) -> Result<Profile, BadProfile> {
+        let at = |why| BadProfile { path: path.to_owned(), why };
+        let text = fs::read_to_string(path).map_err(|why| at(Why::File(why)))?;
+        let text = toml::from_str(&text).map_err(|why| at(Why::Toml(Box::new(why))))?;
+        Ok(Profile { path: path.to_owned(), text })
+    }
+
+    /// Finds the program and what is said of its release. `release` and `binary` override what
+    /// the profile says.
+    ///
+    /// # Errors
+    /// [`BadProfile`] for a program that is not there, does not say its version, or has no
+    /// description in the profile.
+    pub fn find(
+        &self,
+        release: Option<&str>,
+        binary: Option<&Path>,
+        processes: Processes,
+    ) -> Result<Found, BadProfile> {
+        self.found(release, binary, processes).map_err(|why| BadProfile { path: self.path.clone(), why })
+    }
+
+    fn found(
+        &self,
+        release: Option<&str>,
+        binary: Option<&Path>,
+        processes: Processes,
+    ) -> Result<Found, Why> {
+        let text = &self.text;
+        if text.wire != Wire::VhostUser {
+            return Err(Why::Wire);
+        }
+        let binary = match binary {
+            Some(binary) => binary.to_owned(),
+            None => self.binary(release)?,
+        };
+        let limit = Duration::from_millis(text.limits.answer_ms);
+        let release = match text.releases.is_empty() {
+            true => None,
+            false => Some(self.release(&version(&binary, limit)?)?),
+        };
+        let own =
+            release.and_then(|(at, release)| Some((format!("releases[{at}].info"), release.info.as_ref()?)));
+        let general = text.info.as_ref().map(|info| ("info".to_owned(), info));
+        let (place, info) = own.or(general).ok_or(Why::NoInfo)?;
+        let json = serde_json::to_vec(info).map_err(io::Error::other).map_err(Why::File)?;
+        let manifest = Manifest::from_json(&json).map_err(|why| Why::Info { place, why })?;
+
+        let more = release.map(|(_, release)| release);
+        let guest = more.and_then(|release| release.guest.as_ref()).unwrap_or(&text.guest);
+        let guest = Opens::of(guest).ok_or_else(|| Why::Guest(guest.clone()))?;
+        let args: Vec<String> =
+            text.args.iter().chain(more.iter().flat_map(|release| &release.args)).cloned().collect();
+        for arg in &args {
+            places_are_known(arg, &manifest)?;
+        }
+        let mut waive = text.waive.clone();
+        waive.extend(more.map(|release| release.waive.clone()).unwrap_or_default());
+        if let Some((rule, _)) = waive.iter().find(|(_, reason)| reason.trim().is_empty()) {
+            return Err(Why::NoReason(rule.clone()));
+        }
+        let program =
+            VhostUser::new(Config { program: binary.clone(), args, manifest, guest, limit, processes });
+        Ok(Found { program, binary, waive, volatile: text.volatile.clone() })
+    }
+
+    fn binary(&self, release: Option<&str>) -> Result<PathBuf, Why> {
+        let mut program = self.text.program.clone();
+        if program.contains("{release}") {
+            let release = release.or(self.text.release.as_deref()).ok_or(Why::NoRelease)?;
+            program = program.replace("{release}", release);
+        } else if release.is_some() {
+            return Err(Why::OneRelease);
+        }
+        if !program.contains('/') {
+            return Ok(PathBuf::from(program));
+        }
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let binary = folder.join(program);
+        if binary.is_file() { Ok(binary) } else { Err(Why::NoProgram(binary)) }
+    }
+
+    fn release(&self, says: &str) -> Result<(usize, &Release), Why> {
+        let mut known = self.text.releases.iter().enumerate();
+        known
+            .find(|(_, release)| release.says.iter().any(|begins| says.starts_with(begins)))
+            .ok_or_else(|| Why::Unknown(says.to_owned()))
+    }
+}
+
+/// What a program prints when it is asked for its version.
+fn version(program: &Path, limit: Duration) -> Result<String, Why> {
+    let asked = || -> io::Result<String> {
+        let mut process = Process::start(program, &["--version"], scratch()?)?;
+        let ended = process.ended(limit)?;
+        let silent = || io::Error::other(format!("`{} --version` does not end", program.display()));
+        ended.ok_or_else(silent)?;
+        Ok(process.output().trim().to_owned())
+    };
+    asked().map_err(Why::File)
+}
+
+/// Everything in braces stands for something.
+fn places_are_known(arg: &str, manifest: &Manifest) -> Result<(), Why> {
+    let params = |name: &str| {
+        manifest.models.values().all(|model| match model {
+            Model::Params(description) => description.params.keys().any(|known| known.as_str() == name),
+            Model::Versions(_) => false,
+        })
+    };
+    for part in arg.split('{').skip(1) {
+        let place = part.split_once('}').map(|(place, _)| place);
+        let known = match place {
+            Some("socket" | "scratch" | "shared") => true,
+            Some(place) => place.strip_prefix("param:").is_some_and(params),
+            None => false,
+        };
+        if !known {
+            return Err(Why::Place { arg: arg.to_owned(), place: place.unwrap_or(part).to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// A profile that can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {why}", path.display())]
+pub struct BadProfile {
+    path: PathBuf,
+    why: Why,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Why {
+    #[error(transparent)]
+    File(io::Error),
+    #[error("guest: `{0}` is no guest; there are `virtio-fs` and `virtio-fs-named`")]
+    Guest(String),
+    #[error("{place}: {why}")]
+    Info { place: String, why: BadManifest },
+    #[error("there is no migration info: give `info`, or `info` in each of `releases`")]
+    NoInfo,
+    #[error("program: {} is not there; scripts/install-devices builds the programs of our own profiles", .0.display())]
+    NoProgram(PathBuf),
+    #[error("waive: `{0}` is waived without a reason")]
+    NoReason(String),
+    #[error("program: no `release` is named to put into it")]
+    NoRelease,
+    #[error("program: it has no `{{release}}` that could be another one")]
+    OneRelease,
+    #[error(
+        "args: `{arg}`: `{{{place}}}` stands for nothing; known are {{socket}}, {{scratch}}, {{shared}} and {{param:NAME}}"
+    )]
+    Place { arg: String, place: String },
+    #[error("{0}")]
+    Toml(Box<toml::de::Error>),
+    #[error("releases: none says what the program says: `{0}`")]
+    Unknown(String),
+    #[error("wire: `vfio-user` is not spoken yet")]
+    Wire,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a profile whose program is a shell that knows no version.
+    #[track_caller]
+    fn says(text: &str, expected: &str) {
+        let folder = scratch().expect("scratch");
+        let path = folder.path().join("p.toml");
+        fs::write(&path, text).expect("written");
+        let found = Profile::read(&path).and_then(|profile| profile.find(None, None, Processes::Fresh));
+        let said = found.err().map_or_else(|| "fine".to_owned(), |why| why.why.to_string());
+        assert!(said.contains(expected), "{said}");
+    }
+
+    const GOOD: &str = r#"
+        program = "/bin/sh"
+        args = ["--socket={socket}", "--q={param:q}"]
+        wire = "vhost-user"
+        guest = "virtio-fs"
+        [info.models."example.org/x".params.q]
+        type = "int"
+        init_value = 1
+    "#;
+
+    #[test]
+    fn errors_name_the_place() {
+        says(GOOD, "fine");
+        says(
+            &GOOD.replace("{param:q}", "{param:r}"),
+            "args: `--q={param:r}`: `{param:r}` stands for nothing",
+        );
+        says(&GOOD.replace("wire", "wires"), "unknown field `wires`");
+        says(&GOOD.replace("\"virtio-fs\"", "\"virtio-net\""), "guest: `virtio-net` is no guest");
+        says(&GOOD.replace("/bin/sh", "./nothing"), "scripts/install-devices");
+        says(&GOOD.replace("/bin/sh", "./x-{release}"), "no `release` is named");
+        says(&GOOD.replace("init_value = 1", "init_value = \"x\""), "info: ");
+        says(&format!("{GOOD}\n[waive]\n\"R-6.5\" = \" \""), "`R-6.5` is waived without a reason");
+        says(&format!("{GOOD}\n[[releases]]\nsays = [\"sh 9\"]"), "none says what the program says");
+    }
+}
