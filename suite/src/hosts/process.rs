@@ -175,7 +175,7 @@ impl Process {
         };
         let bytes =
             |name| kib(name).map(|kib| kib << 10).ok_or_else(|| io::Error::other(format!("no {name}")));
-        Ok(Memory { now: bytes("VmRSS:")?, highest: bytes("VmHWM:")? })
+        Ok(Memory { now: bytes("VmRSS:")?, highest: bytes("VmHWM:")?, reserved: bytes("VmPeak:")? })
     }
 
     /// From now on, the highest memory is that of now.
@@ -193,13 +193,25 @@ impl Process {
     }
 }
 
-/// Resident memory, in bytes.
+/// Memory, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Now.
+    /// Resident now.
     pub now: u64,
-    /// At most.
+    /// Resident at most.
     pub highest: u64,
+    /// Addresses at most since the start, used or not.
+    pub reserved: u64,
+}
+
+impl Memory {
+    /// What was used at most since an earlier look, or reserved beyond what threads need for
+    /// their stacks and heaps.
+    pub fn grown_since(&self, before: Memory) -> u64 {
+        const THREADS: u64 = 256 << 20;
+        let reserved = self.reserved.saturating_sub(before.reserved).saturating_sub(THREADS);
+        self.highest.saturating_sub(before.now).max(reserved)
+    }
 }
 
 impl Drop for Process {

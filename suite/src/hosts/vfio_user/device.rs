@@ -5,6 +5,7 @@ use super::interface::{self, Guide};
 use super::irqs::Irqs;
 use super::outside;
 use super::wire::{DeviceInfo, Migration, value};
+use crate::hosts::process::Memory;
 use migcert_core::device::{
     Capabilities, Device, GUEST_MEMORY, Interface, Machine, Options, Seen, Sight, State, Step, walk,
 };
@@ -32,8 +33,8 @@ pub(super) struct Instance {
     carried: u64,
     /// Whether its guest has done what guests do first. Moves with guest memory.
     is_up: bool,
-    /// How much memory the process had when the instance started.
-    resident: u64,
+    /// The memory of the process when the instance started.
+    before: Memory,
 }
 
 impl Instance {
@@ -57,7 +58,7 @@ impl Instance {
         let irqs = Irqs::new(&mut client, &info)?;
         let state = client.state()?;
         client.process.forget_highest_memory()?;
-        let resident = client.process.memory()?.now;
+        let before = client.process.memory()?;
         Ok(Instance {
             client,
             irqs,
@@ -68,7 +69,7 @@ impl Instance {
             state,
             carried: 0,
             is_up: false,
-            resident,
+            before,
         })
     }
 
@@ -279,6 +280,6 @@ impl Device for Instance {
     }
 
     fn footprint(&mut self) -> Result<Option<u64>, Error> {
-        Ok(Some(self.client.process.memory()?.highest.saturating_sub(self.resident)))
+        Ok(Some(self.client.process.memory()?.grown_since(self.before)))
     }
 }
