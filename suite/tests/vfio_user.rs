@@ -44,10 +44,11 @@ fn faults_are_seen_as_in_process() {
 fn the_whole_matrix_is_the_same() {
     let cases = std::env::var("CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(20);
     let mut differ = Vec::new();
-    for row in FAULTS {
+    for row in FAULTS.iter().filter(|row| !OTHERWISE.iter().any(|(id, _)| *id == row.id)) {
         let (here, there) = both(row, rules::ALL.to_vec(), cases);
         eprintln!("{} {}: {here:?}", row.breaks, row.id);
-        if here != there && !OTHERWISE.iter().any(|(id, _)| *id == row.id) {
+        if here != there {
+            eprintln!("over the socket: {there:?}");
             differ.push((row.id, here, there));
         }
     }
