@@ -123,7 +123,7 @@ impl Profile {
     /// # Errors
     /// [`BadProfile`] names file and place.
     pub fn read(path: &Path) -> Result<Profile, BadProfile> {
-        let at = |why| BadProfile { path: path.to_owned(), why };
+        let at = |why| BadProfile { path: path.to_owned(), why: Box::new(why) };
         let text = fs::read_to_string(path).map_err(|why| at(Why::File(why)))?;
         let text = toml::from_str(&text).map_err(|why| at(Why::Toml(Box::new(why))))?;
         Ok(Profile { path: path.to_owned(), text })
@@ -141,10 +141,16 @@ impl Profile {
         binary: Option<&Path>,
         processes: Processes,
     ) -> Result<Found, BadProfile> {
-        self.found(release, binary, processes).map_err(|why| BadProfile { path: self.path.clone(), why })
+        self.found(release, binary, processes)
+            .map_err(|why| BadProfile { path: self.path.clone(), why: Box::new(why) })
     }
 
-    fn found(&self, release: Option<&str>, binary: Option<&Path>, processes: Processes) -> Result<Found, Why> {
+    fn found(
+        &self,
+        release: Option<&str>,
+        binary: Option<&Path>,
+        processes: Processes,
+    ) -> Result<Found, Why> {
         let text = &self.text;
         if text.wire != Wire::VhostUser {
             return Err(Why::Wire);
@@ -158,7 +164,8 @@ impl Profile {
             true => None,
             false => Some(self.release(&version(&binary, limit)?)?),
         };
-        let own = release.and_then(|(at, release)| Some((format!("releases[{at}].info"), release.info.as_ref()?)));
+        let own =
+            release.and_then(|(at, release)| Some((format!("releases[{at}].info"), release.info.as_ref()?)));
         let general = text.info.as_ref().map(|info| ("info".to_owned(), info));
         let (place, info) = own.or(general).ok_or(Why::NoInfo)?;
         let json = serde_json::to_vec(info).map_err(io::Error::other).map_err(Why::File)?;
@@ -200,7 +207,9 @@ impl Profile {
 
     fn release(&self, says: &str) -> Result<(usize, &Release), Why> {
         let mut known = self.text.releases.iter().enumerate();
-        known.find(|(_, release)| release.says.iter().any(|begins| says.starts_with(begins))).ok_or_else(|| Why::Unknown(says.to_owned()))
+        known
+            .find(|(_, release)| release.says.iter().any(|begins| says.starts_with(begins)))
+            .ok_or_else(|| Why::Unknown(says.to_owned()))
     }
 }
 
@@ -243,7 +252,7 @@ fn places_are_known(arg: &str, manifest: &Manifest) -> Result<(), Why> {
 #[error("{}: {why}", path.display())]
 pub struct BadProfile {
     path: PathBuf,
-    why: Why,
+    why: Box<Why>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -264,7 +273,9 @@ enum Why {
     NoRelease,
     #[error("program: it has no `{{release}}` that could be another one")]
     OneRelease,
-    #[error("args: `{arg}`: `{{{place}}}` stands for nothing; known are {{socket}}, {{scratch}}, {{shared}} and {{param:NAME}}")]
+    #[error(
+        "args: `{arg}`: `{{{place}}}` stands for nothing; known are {{socket}}, {{scratch}}, {{shared}} and {{param:NAME}}"
+    )]
     Place { arg: String, place: String },
     #[error("{0}")]
     Toml(Box<toml::de::Error>),
@@ -302,7 +313,10 @@ mod tests {
     #[test]
     fn errors_name_the_place() {
         says(GOOD, "fine");
-        says(&GOOD.replace("{param:q}", "{param:r}"), "args: `--q={param:r}`: `{param:r}` stands for nothing");
+        says(
+            &GOOD.replace("{param:q}", "{param:r}"),
+            "args: `--q={param:r}`: `{param:r}` stands for nothing",
+        );
         says(&GOOD.replace("wire", "wires"), "unknown field `wires`");
         says(&GOOD.replace("\"virtio-fs\"", "\"virtio-net\""), "guest: `virtio-net` is no guest");
         says(&GOOD.replace("/bin/sh", "./nothing"), "scripts/install-devices");

@@ -33,7 +33,8 @@ fn program(release: &str, processes: Processes) -> VhostUser {
 
 /// A program of our own choice instead of virtiofsd.
 fn other(program: &str, args: &[&str]) -> VhostUser {
-    let manifest = Manifest { models: [(model(), migcert_core::program::Model::Params(Default::default()))].into() };
+    let manifest =
+        Manifest { models: [(model(), migcert_core::program::Model::Params(Default::default()))].into() };
     VhostUser::new(Config {
         program: PathBuf::from(program),
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
@@ -177,9 +178,12 @@ fn a_guest_goes_on_after_pre_copy() {
 #[test]
 fn the_other_pairs_load_or_are_refused_early() {
     let setup = |release: &str| program(release, Processes::Fresh).describe().expect("described");
-    for (from, to, compatible) in
-        [("1.11.0", "1.14.0", false), ("1.14.0", "1.11.0", false), ("1.13.2", "1.14.0", true), ("1.14.0", "1.13.2", true)]
-    {
+    for (from, to, compatible) in [
+        ("1.11.0", "1.14.0", false),
+        ("1.14.0", "1.11.0", false),
+        ("1.13.2", "1.14.0", true),
+        ("1.14.0", "1.13.2", true),
+    ] {
         let (here, there) = (setup(from), setup(to));
         let model_here = &here.models[&model()];
         let verdict = migcert_core::compat::check(&model(), model_here, &model_here.latest(), &there);
@@ -252,7 +256,8 @@ fn drawn_guests_see_what_their_twins_see() {
                 let (observed, expected) = (ask(&mut *moved, words), ask(&mut *twin, words));
                 assert_eq!(observed, expected, "{release}, seed {seed}, step {i}: {words}");
                 let class = ["#", "%", "\"", "E", "done", "file", "directory", "end"].into_iter();
-                *saw.entry(class.into_iter().find(|class| expected.starts_with(class)).unwrap_or("more")).or_default() += 1;
+                *saw.entry(class.into_iter().find(|class| expected.starts_with(class)).unwrap_or("more"))
+                    .or_default() += 1;
             }
         }
     }
@@ -262,7 +267,10 @@ fn drawn_guests_see_what_their_twins_see() {
 #[test]
 fn a_reset_device_is_as_a_fresh_one() {
     for release in RELEASES {
-        let fresh = save(&mut *start(&program(release, Processes::Fresh), &outside(&program(release, Processes::Fresh))));
+        let fresh = save(&mut *start(
+            &program(release, Processes::Fresh),
+            &outside(&program(release, Processes::Fresh)),
+        ));
         let fresh = fresh.expect("saves");
         let program = program(release, Processes::Reused);
         let ours = outside(&program);
@@ -378,7 +386,9 @@ fn a_program_that_dies_is_blamed() {
     // It may answer once more before it is gone.
     let mut answers = (0..1000).map(|_| try_ask(&mut *device, "read %1 0 64"));
     match answers.find_map(Result::err) {
-        Some(Error::Misbehaved(Misbehaved::Died { how, .. })) => assert!(how.starts_with("signal SIGKILL"), "{how}"),
+        Some(Error::Misbehaved(Misbehaved::Died { how, .. })) => {
+            assert!(how.starts_with("signal SIGKILL"), "{how}")
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -51,8 +51,13 @@ pub fn plausible(step: &Step, seen: &Seen) -> Result<(), String> {
     if let Some(never) = NEVER.iter().find(|never| never.errno == answer) {
         return Err(format!("`{}` gives {answer}: {}", request.op.word, never.why));
     }
-    if answer == "EBADF" && matches!(request.op.word, "lookup" | "getattr" | "mkdir" | "rename" | "statfs" | "unlink") {
-        return Err(format!("`{}` gives EBADF: the device does not know a node that the guest knows", request.op.word));
+    if answer == "EBADF"
+        && matches!(request.op.word, "lookup" | "getattr" | "mkdir" | "rename" | "statfs" | "unlink")
+    {
+        return Err(format!(
+            "`{}` gives EBADF: the device does not know a node that the guest knows",
+            request.op.word
+        ));
     }
     let directory = answer.split(' ').any(|word| word == "directory");
     match request.op.word {
@@ -104,9 +109,14 @@ mod tests {
         let says = |words, told: &str| assert_eq!(tell(words), told);
         says("lookup root a", "the guest looks up `a` in the root");
         says("open #3 rw+trunc", "the guest opens node #3 (rw, trunc)");
-        says("post write %1 10 \"hello\"", "the guest writes \"hello\" at 10 to open file %1, and does not wait");
-        says("mkdir #1 n0 0755 as 1000:1000+2000",
-            "user 1000 of groups 1000 and 2000 in the guest makes the directory `n0` in node #1 with mode 0755");
+        says(
+            "post write %1 10 \"hello\"",
+            "the guest writes \"hello\" at 10 to open file %1, and does not wait",
+        );
+        says(
+            "mkdir #1 n0 0755 as 1000:1000+2000",
+            "user 1000 of groups 1000 and 2000 in the guest makes the directory `n0` in node #1 with mode 0755",
+        );
         says("dance", "the guest asks: dance");
     }
 
@@ -123,6 +133,9 @@ mod tests {
         assert!(!judged("getattr #1", "EBADF"));
         assert!(judged("read %1 0 64", "EBADF"));
         assert!(!judged("lookup root a", "#1 file 0644 size 0 links 0 owner 0:0"));
-        assert!(!judged("getattr #1", "file 0644 size 0 links 1 owner 0:0 with another inode number than before"));
+        assert!(!judged(
+            "getattr #1",
+            "file 0644 size 0 links 1 owner 0:0 with another inode number than before"
+        ));
     }
 }
