@@ -1,33 +1,24 @@
 //! Everything that fuzzing began with or left behind, replayed on stable.
 
-use migcert::hostile;
-use migcert::rules::Outcome;
+use migcert::case::Case;
+use migcert::certify::judge;
+use migcert::impls;
+use migcert::oracle::TARGETS;
+use migcert::rules::{self, Outcome};
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
-/// What each fuzz target does with its bytes; it panics where they break a promise.
-const TARGETS: &[(&str, Replay)] =
-    &[("bytes", |bytes| holds(&hostile::bytes_are_understood_or_refused(bytes)))];
-
-type Replay = fn(&[u8]);
-
-fn holds(outcome: &Outcome) {
-    if let Outcome::Broken(finding) = outcome {
-        panic!("{finding:#?}");
-    }
-}
-
 #[test]
 fn nothing_that_was_found_is_found_again() {
     let mut broken = Vec::new();
-    for (target, replay) in TARGETS {
-        let inputs = inputs(target);
-        assert!(!inputs.is_empty(), "no seeds for {target}");
+    for target in TARGETS {
+        let inputs = inputs(target.name);
+        assert!(!inputs.is_empty(), "no seeds for {}", target.name);
         for input in inputs {
             // A fuzzer that runs at the same time replaces its inputs by smaller ones.
             let Ok(bytes) = fs::read(&input) else { continue };
-            if catch_unwind(|| replay(&bytes)).is_err() {
+            if !matches!(catch_unwind(|| (target.oracle)(&bytes)), Ok(outcome) if !is_broken(&outcome)) {
                 broken.push(input);
             }
         }
@@ -39,9 +30,35 @@ fn nothing_that_was_found_is_found_again() {
 fn every_target_is_replayed() {
     let mut targets: Vec<String> = stems(&root().join("fuzz/fuzz_targets"));
     targets.sort();
-    let mut replayed: Vec<_> = TARGETS.iter().map(|row| row.0).collect();
+    let mut replayed: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
     replayed.sort_unstable();
     assert_eq!(targets, replayed);
+}
+
+fn is_broken(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Broken(_))
+}
+
+/// Cases of findings, and what was found: `migcert replay` writes and tells them.
+#[test]
+fn every_case_is_as_it_was() {
+    let cases = files(&root().join("corpus/cases"));
+    let is_case = |path: &&PathBuf| !path.to_string_lossy().contains("/cli-");
+    let mut count = 0;
+    for path in cases.iter().filter(is_case) {
+        let text = fs::read_to_string(path).expect("a case");
+        let (case, found) = Case::from_toml(&text).expect("a case");
+        let rule = rules::ALL.iter().find(|rule| rule.id == case.rule).expect("a rule");
+        let [source, destination] =
+            [&case.source, &case.destination].map(|name| impls::subject(name).expect("a builtin"));
+        let now = match judge(rule, &case, &source, &destination) {
+            Outcome::Broken(finding) => Some(finding),
+            _ => None,
+        };
+        assert_eq!(now, found.finding, "{path:?}");
+        count += 1;
+    }
+    assert_ne!(count, 0);
 }
 
 /// The seeds, and what a run on this machine left.

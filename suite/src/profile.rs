@@ -141,8 +141,8 @@ impl Profile {
         binary: Option<&Path>,
         processes: Processes,
     ) -> Result<Found, BadProfile> {
-        self.found(release, binary, processes)
-            .map_err(|why| BadProfile { path: self.path.clone(), why: Box::new(why) })
+        let found = self.found(release, binary, processes);
+        found.map_err(|why| BadProfile { path: self.path.clone(), why: Box::new(why) })
     }
 
     fn found(

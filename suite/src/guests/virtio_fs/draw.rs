@@ -188,8 +188,9 @@ impl Drawn {
     /// The driver looks up what it is about to remove or replace.
     fn look(&mut self, node: usize, entry: &str) {
         let dir = self.nodes[node].inode;
-        let Some(inode) = self.inodes[dir].entries.get(entry).copied() else { return };
-        if !self.nodes.iter().any(|node| node.inode == inode && node.lookups > 0) {
+        if let Some(inode) = self.inodes[dir].entries.get(entry).copied()
+            && !self.nodes.iter().any(|node| node.inode == inode && node.lookups > 0)
+        {
             self.learn(inode);
         }
     }

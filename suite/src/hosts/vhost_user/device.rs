@@ -455,8 +455,9 @@ impl Drop for Instance {
         if self.config.processes == Processes::Fresh || self.renew().is_err() {
             return;
         }
-        let Some(mut backend) = self.backend.take() else { return };
-        if backend.process.runs() {
+        if let Some(mut backend) = self.backend.take()
+            && backend.process.runs()
+        {
             let key = std::mem::take(&mut self.owner.key);
             self.owner.site.give(key, backend, self.owner.uses);
         }
