@@ -10,6 +10,7 @@ use commands::check::{CheckArgs, check};
 use commands::describe::describe;
 use commands::list::{OptionalStates, What, explain, list};
 use commands::replay::{ReplayArgs, replay};
+use commands::serve::{ServeArgs, serve};
 use commands::{Exit, Output};
 use migcert::impls::CannotOpen;
 use std::process::ExitCode;
@@ -36,7 +37,7 @@ Exit status:
 enum Command {
     /// Shows what an implementation supports: models, parameters, versions, lints
     Describe {
-        /// builtin:NAME[@RELEASE][+FAULT], a .json of migration info, or a .toml profile
+        /// builtin:NAME[@RELEASE][+FAULT], a .json of migration info, a .toml profile, or a program
         #[arg(value_name = "IMPL")]
         name: String,
         #[command(flatten)]
@@ -48,6 +49,8 @@ enum Command {
     Certify(CertifyArgs),
     /// Plays a case again and tells it in words
     Replay(ReplayArgs),
+    /// Serves an implementation as a device program of its own, over vfio-user
+    Serve(ServeArgs),
     /// Shows what there is
     List {
         /// What to list
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check(&args),
         Command::Certify(args) => certify(&args),
         Command::Replay(args) => replay(&args),
+        Command::Serve(args) => serve(&args),
         Command::List { what, options, output } => list(what, &options, &output),
         Command::Explain { id, output } => explain(&id, &output),
     };

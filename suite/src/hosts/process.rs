@@ -60,13 +60,26 @@ impl Process {
     /// # Errors
     /// Those of starting a process; they name the program.
     pub fn start<S: AsRef<OsStr>>(program: &Path, args: &[S], scratch: TempDir) -> io::Result<Process> {
+        Process::start_with(program, args, scratch, Stdio::null())
+    }
+
+    /// The same, with a standard input: a socket, say, which it is told of as descriptor 0.
+    ///
+    /// # Errors
+    /// Those of starting a process; they name the program.
+    pub fn start_with<S: AsRef<OsStr>>(
+        program: &Path,
+        args: &[S],
+        scratch: TempDir,
+        stdin: Stdio,
+    ) -> io::Result<Process> {
         let (output, input) = io::pipe()?;
         // The scratch directory is no place to look from for what was named elsewhere.
         let named = program.components().count() > 1;
         let program = if named { std::path::absolute(program)? } else { program.to_path_buf() };
         let mut command = Command::new(&program);
         command.args(args).current_dir(scratch.path()).process_group(0);
-        command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
+        command.stdin(stdin).stdout(input.try_clone()?).stderr(input);
         let child =
             command.spawn().map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;
         // The command holds the write ends; they must be gone for the end of output to be seen.
@@ -162,7 +175,7 @@ impl Process {
         };
         let bytes =
             |name| kib(name).map(|kib| kib << 10).ok_or_else(|| io::Error::other(format!("no {name}")));
-        Ok(Memory { now: bytes("VmRSS:")?, highest: bytes("VmHWM:")? })
+        Ok(Memory { now: bytes("VmRSS:")?, highest: bytes("VmHWM:")?, reserved: bytes("VmPeak:")? })
     }
 
     /// From now on, the highest memory is that of now.
@@ -180,13 +193,25 @@ impl Process {
     }
 }
 
-/// Resident memory, in bytes.
+/// Memory, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Now.
+    /// Resident now.
     pub now: u64,
-    /// At most.
+    /// Resident at most.
     pub highest: u64,
+    /// Addresses at most since the start, used or not.
+    pub reserved: u64,
+}
+
+impl Memory {
+    /// What was used at most since an earlier look, or reserved beyond what threads need for
+    /// their stacks and heaps.
+    pub fn grown_since(&self, before: Memory) -> u64 {
+        const THREADS: u64 = 256 << 20;
+        let reserved = self.reserved.saturating_sub(before.reserved).saturating_sub(THREADS);
+        self.highest.saturating_sub(before.now).max(reserved)
+    }
 }
 
 impl Drop for Process {
