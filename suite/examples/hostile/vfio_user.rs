@@ -148,7 +148,7 @@ impl Device {
                     let place = self.registers.get_mut(offset..offset.saturating_add(count)).ok_or(EINVAL)?;
                     place.copy_from_slice(body.get(16..16 + count).ok_or(EINVAL)?);
                 }
-                [&body[..12], &[0; 4]].concat()
+                body[..16].to_vec()
             }
             "reset" => {
                 (self.registers, self.state) = ([0; 16], RUNNING);
@@ -251,8 +251,8 @@ fn lie(trick: &Trick, name: &str, reads: u32, answer: &mut Vec<u8>, asked: &[u8]
 fn dma(socket: &mut UnixStream, trick: &Trick) -> io::Result<()> {
     const READ: u16 = 11;
     const WRITE: u16 = 12;
-    let ask = |socket: &mut UnixStream, command: u16, address: u64, count: u32, data: &[u8]| {
-        let len = 16 + 12 + data.len() as u32;
+    let ask = |socket: &mut UnixStream, command: u16, address: u64, count: u64, data: &[u8]| {
+        let len = 16 + 16 + data.len() as u32;
         let header = words(&[9 | u32::from(command) << 16, len, 0, 0]);
         socket.write_all(&[&header[..], &address.to_le_bytes(), &count.to_le_bytes(), data].concat())?;
         answer(socket)
@@ -260,7 +260,7 @@ fn dma(socket: &mut UnixStream, trick: &Trick) -> io::Result<()> {
     match trick.what.as_str() {
         "dma-outside-read" => ask(socket, READ, u64::MAX - 15, 8, &[]),
         "dma-outside-write" => ask(socket, WRITE, 1 << 60, 8, &[1; 8]),
-        "dma-reads-4-gib" => ask(socket, READ, 0, u32::MAX, &[]),
+        "dma-reads-4-gib" => ask(socket, READ, 0, u64::from(u32::MAX), &[]),
         "dma-claims-more" => ask(socket, WRITE, 0, 1 << 30, &[1; 8]),
         "dma-for-ever" => loop {
             ask(socket, WRITE, 0, 8, &[1; 8])?;

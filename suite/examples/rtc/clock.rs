@@ -12,7 +12,7 @@
 //! | 0x14 | STATUS | write 1 to clear: bit 0 alarm, bit 1 second |
 //! | 0x18 | INDEX | of a byte in battery-backed memory |
 //! | 0x1c | DATA | that byte; a write moves INDEX on |
-//! | 0x20 | LOG | address, below 64 KiB, of eight log records of eight bytes |
+//! | 0x20 | LOG | address of eight log records of eight bytes |
 //! | 0x24 | SIZE | of battery-backed memory, read only |
 //! | 0x28 | TRIM | by how many ticks a second is longer than eight, read only |
 //!
@@ -190,7 +190,7 @@ impl Clock {
                 self.dirty[index / BLOCK] |= !fault::is("stale-precopy");
                 self.index = (self.index + 1) % self.setup.nvram as u32;
             }
-            0x20 if self.setup.log => self.log = value & 0xfff8,
+            0x20 if self.setup.log => self.log = value & !7,
             _ => {}
         }
     }

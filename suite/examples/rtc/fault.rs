@@ -1,4 +1,4 @@
-//! Faults that can be planted with `--fault NAME`: a row each, and one place in the code.
+//! Faults that can be planted, by the name of the program: a row each, and one place in the code.
 
 use std::sync::OnceLock;
 

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use wire::{EINVAL, ENOTTY, Message, Wire};
 
 fn main() -> ExitCode {
-    let done = setup::asked(std::env::args().skip(1)).and_then(|asked| match asked {
+    let done = setup::asked(std::env::args()).and_then(|asked| match asked {
         Asked::Description(release) => {
             println!("{:#}", setup::description(release));
             Ok(())
@@ -105,7 +105,7 @@ impl Server {
             return match self.region_write(message) {
                 Ok(effects) => {
                     effects.into_iter().try_for_each(|effect| self.act(effect))?;
-                    Ok(Ok([&message.body[..12], &[0; 4]].concat()))
+                    Ok(Ok(message.body[..16].to_vec()))
                 }
                 Err(error) => Ok(Err(error)),
             };

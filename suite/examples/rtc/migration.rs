@@ -352,7 +352,7 @@ fn registers(clock: &mut Clock, payload: &[u8]) -> Result<(), String> {
         && control & !clock.controls() == 0
         && status & !3 == 0
         && (index as usize) < clock.nvram.len()
-        && log & !0xfff8 == 0
+        && log.is_multiple_of(8)
         && logged <= 8;
     if !possible && !fault::is("damage-accepted") && !fault::is("setup-ignored") {
         return Err("registers that no guest can make".to_owned());

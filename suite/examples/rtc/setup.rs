@@ -7,8 +7,8 @@
 //! rtc --socket-path PATH | --fd NUMBER [--m-NAME=VALUE | --m-NAME VALUE]...
 //! ```
 //!
-//! and one of its own, for a profile: `rtc -l PATH [-o NAME=VALUE]...`. Both take
-//! `--release 1|2` and `--fault NAME`.
+//! and one of its own, for a profile: `rtc -l PATH [-o NAME=VALUE]...`. The release, and a fault
+//! to be found, are those of the name that it is called by: `rtc-1`, `rtc-2+alarm-forgotten`.
 
 use crate::clock;
 use crate::fault;
@@ -81,26 +81,23 @@ pub(crate) enum Asked {
 }
 
 /// Reads the command line.
-pub(crate) fn asked(args: impl Iterator<Item = String>) -> Result<Asked, String> {
+pub(crate) fn asked(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
+    let release = called(&args.next().unwrap_or_default())?;
     let mut args = args.flat_map(|arg| match arg.split_once('=') {
         Some((option, value)) if option.starts_with("--") => vec![option.to_owned(), value.to_owned()],
         _ => vec![arg],
     });
-    let (mut listen, mut describe, mut release, mut named) = (None, false, 2, Vec::new());
+    let (mut listen, mut describe, mut named) = (None, false, Vec::new());
     while let Some(option) = args.next() {
         if option == "--print-migration-info-json" {
             describe = true;
             continue;
         }
         let value = args.next().ok_or(format!("`{option}` needs a value"))?;
-        let bad = || format!("`{option}={value}` is not allowed");
+        let bad = || format!("`{option} {value}` is not allowed");
         match (option.as_str(), option.strip_prefix("--m-")) {
             ("--socket-path" | "-l", _) => listen = Some(Listen::Path(value)),
             ("--fd", _) => listen = Some(Listen::Fd(value.parse().map_err(|_| bad())?)),
-            ("--release", _) => {
-                release = value.parse().ok().filter(|n| (1..=2).contains(n)).ok_or_else(bad)?
-            }
-            ("--fault", _) if fault::plant(&value) => {}
             ("-o", _) => {
                 let (name, value) = value.split_once('=').ok_or_else(bad)?;
                 named.push((name.to_owned(), value.to_owned()));
@@ -115,6 +112,16 @@ pub(crate) fn asked(args: impl Iterator<Item = String>) -> Result<Asked, String>
     let setup = setup(release, named)?;
     let listen = listen.ok_or("give --socket-path or --fd")?;
     Ok(Asked::Instance(listen, setup))
+}
+
+/// The release that a name stands for, once its fault is planted.
+fn called(path: &str) -> Result<u32, String> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let (name, fault) = name.split_once('+').map_or((name, None), |(name, fault)| (name, Some(fault)));
+    if let Some(fault) = fault.filter(|fault| !fault::plant(fault)) {
+        return Err(format!("fault `{fault}` is not known"));
+    }
+    Ok(if name.ends_with("-1") { 1 } else { 2 })
 }
 
 fn setup(release: u32, named: Vec<(String, String)>) -> Result<clock::Setup, String> {

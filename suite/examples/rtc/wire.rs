@@ -90,7 +90,7 @@ impl Wire {
     /// Writes into memory that the client did not share, and waits until that is done.
     pub(crate) fn dma_write(&mut self, address: u64, bytes: &[u8]) -> io::Result<()> {
         let mut body = address.to_le_bytes().to_vec();
-        body.extend((bytes.len() as u32).to_le_bytes());
+        body.extend((bytes.len() as u64).to_le_bytes());
         body.extend(bytes);
         self.send(0, DMA_WRITE, 0, 0, &body)?;
         while let Some(message) = self.message()? {
