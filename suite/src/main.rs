@@ -95,5 +95,6 @@ fn main() -> ExitCode {
             _ => Exit::Usage,
         }
     });
+    migcert::hosts::process::leave_nothing();
     ExitCode::from(exit as u8)
 }
