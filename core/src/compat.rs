@@ -1,5 +1,6 @@
 //! Chapter R-5: would a source, configured so, migrate to a destination?
 
+use crate::fleet::Fleet;
 use crate::model::ModelId;
 use crate::param::{Configuration, ParamName, Type, Value};
 use crate::program::{Description, Manifest, Model, Requires};
@@ -188,31 +189,7 @@ pub fn unproven(model: &ModelId, source: &Model, setup: &Setup, destination: &Ma
 
 /// Checks a migration parameter list against a destination's description.
 pub fn check_list(list: &Configuration, there: &Description) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    for (name, value) in list {
-        match there.params.get(name) {
-            None => reasons.push(Reason::ParameterUnknown(name.clone())),
-            Some(param) if param.ty != value.ty() => reasons.push(Reason::TypeDiffers {
-                name: name.clone(),
-                value: value.clone(),
-                there: param.ty,
-            }),
-            Some(param) if !param.allows(value) => {
-                reasons.push(Reason::ValueNotAllowed(name.clone(), value.clone()));
-            }
-            Some(_) => {}
-        }
-    }
-    // what the list leaves out is set to off, so it must have an off.
-    for (name, param) in &there.params {
-        if !list.contains_key(name) && param.off.is_none() {
-            reasons.push(Reason::CannotBeOff(name.clone()));
-        }
-    }
-    let full = destination(list, there);
-    let broken = there.requires.iter().filter(|clause| !clause.holds(&full));
-    reasons.extend(broken.cloned().map(Reason::Combination));
-    reasons
+    Fleet::new([there]).list(list).answers().flat_map(|answer| answer.reasons()).collect()
 }
 
 /// The configuration that the destination is prepared with: the list, and all else off.

@@ -11,6 +11,8 @@ pub mod compat;
 pub mod device;
 pub mod envelope;
 pub mod error;
+mod flat;
+pub mod fleet;
 mod json;
 pub mod lint;
 pub mod manifest;

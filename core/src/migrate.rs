@@ -236,7 +236,7 @@ impl fmt::Display for Phase {
 /// How bytes are carried: in which pieces, and how many at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Carrier {
-    /// Sizes of the pieces in bytes, used in turn; 64 KiB each if there are none.
+    /// Sizes of the pieces in bytes, used in turn; 16 KiB each if there are none.
     pub pieces: Vec<u32>,
     /// A state that is longer does not end.
     pub limit: u64,
@@ -315,7 +315,7 @@ impl Carrier {
     }
 
     fn sizes(&self) -> impl Iterator<Item = usize> + '_ {
-        const USUAL: &[u32] = &[64 << 10];
+        const USUAL: &[u32] = &[16 << 10];
         let pieces = if self.pieces.is_empty() { USUAL } else { &self.pieces };
         pieces.iter().cycle().map(|piece| (*piece).max(1) as usize)
     }

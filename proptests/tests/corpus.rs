@@ -1,33 +1,21 @@
 //! Everything that fuzzing began with or left behind, replayed on stable.
 
-use migcert::hostile;
+use migcert::oracle::TARGETS;
 use migcert::rules::Outcome;
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
-/// What each fuzz target does with its bytes; it panics where they break a promise.
-const TARGETS: &[(&str, Replay)] =
-    &[("bytes", |bytes| holds(&hostile::bytes_are_understood_or_refused(bytes)))];
-
-type Replay = fn(&[u8]);
-
-fn holds(outcome: &Outcome) {
-    if let Outcome::Broken(finding) = outcome {
-        panic!("{finding:#?}");
-    }
-}
-
 #[test]
 fn nothing_that_was_found_is_found_again() {
     let mut broken = Vec::new();
-    for (target, replay) in TARGETS {
-        let inputs = inputs(target);
-        assert!(!inputs.is_empty(), "no seeds for {target}");
+    for target in TARGETS {
+        let inputs = inputs(target.name);
+        assert!(!inputs.is_empty(), "no seeds for {}", target.name);
         for input in inputs {
             // A fuzzer that runs at the same time replaces its inputs by smaller ones.
             let Ok(bytes) = fs::read(&input) else { continue };
-            if catch_unwind(|| replay(&bytes)).is_err() {
+            if !matches!(catch_unwind(|| (target.oracle)(&bytes)), Ok(outcome) if !is_broken(&outcome)) {
                 broken.push(input);
             }
         }
@@ -39,9 +27,13 @@ fn nothing_that_was_found_is_found_again() {
 fn every_target_is_replayed() {
     let mut targets: Vec<String> = stems(&root().join("fuzz/fuzz_targets"));
     targets.sort();
-    let mut replayed: Vec<_> = TARGETS.iter().map(|row| row.0).collect();
+    let mut replayed: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
     replayed.sort_unstable();
     assert_eq!(targets, replayed);
+}
+
+fn is_broken(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Broken(_))
 }
 
 /// The seeds, and what a run on this machine left.

@@ -5,6 +5,7 @@
 use arbitrary::{Result, Unstructured};
 
 pub mod damage;
+pub mod family;
 pub mod reseal;
 pub mod script;
 pub mod setup;

@@ -3,6 +3,7 @@
 //! | IMPL | is |
 //! |---|---|
 //! | `builtin:NAME[@RELEASE][+FAULT]...` | a reference device |
+//! | `builtin:synthetic[+FAULT]...=JSON` | one that behaves as this migration info says |
 //! | a `.json` file | migration info only: it can be described and checked, not run |
 //! | a `.toml` file | a profile of a device program; `FILE.toml@RELEASE` takes another release |
 

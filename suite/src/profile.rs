@@ -144,7 +144,12 @@ impl Profile {
         self.found(release, binary, processes).map_err(|why| BadProfile { path: self.path.clone(), why })
     }
 
-    fn found(&self, release: Option<&str>, binary: Option<&Path>, processes: Processes) -> Result<Found, Why> {
+    fn found(
+        &self,
+        release: Option<&str>,
+        binary: Option<&Path>,
+        processes: Processes,
+    ) -> Result<Found, Why> {
         let text = &self.text;
         if text.wire != Wire::VhostUser {
             return Err(Why::Wire);
@@ -158,7 +163,8 @@ impl Profile {
             true => None,
             false => Some(self.release(&version(&binary, limit)?)?),
         };
-        let own = release.and_then(|(at, release)| Some((format!("releases[{at}].info"), release.info.as_ref()?)));
+        let own =
+            release.and_then(|(at, release)| Some((format!("releases[{at}].info"), release.info.as_ref()?)));
         let general = text.info.as_ref().map(|info| ("info".to_owned(), info));
         let (place, info) = own.or(general).ok_or(Why::NoInfo)?;
         let json = serde_json::to_vec(info).map_err(io::Error::other).map_err(Why::File)?;
@@ -200,7 +206,9 @@ impl Profile {
 
     fn release(&self, says: &str) -> Result<(usize, &Release), Why> {
         let mut known = self.text.releases.iter().enumerate();
-        known.find(|(_, release)| release.says.iter().any(|begins| says.starts_with(begins))).ok_or_else(|| Why::Unknown(says.to_owned()))
+        known
+            .find(|(_, release)| release.says.iter().any(|begins| says.starts_with(begins)))
+            .ok_or_else(|| Why::Unknown(says.to_owned()))
     }
 }
 
@@ -264,7 +272,9 @@ enum Why {
     NoRelease,
     #[error("program: it has no `{{release}}` that could be another one")]
     OneRelease,
-    #[error("args: `{arg}`: `{{{place}}}` stands for nothing; known are {{socket}}, {{scratch}}, {{shared}} and {{param:NAME}}")]
+    #[error(
+        "args: `{arg}`: `{{{place}}}` stands for nothing; known are {{socket}}, {{scratch}}, {{shared}} and {{param:NAME}}"
+    )]
     Place { arg: String, place: String },
     #[error("{0}")]
     Toml(Box<toml::de::Error>),
@@ -302,7 +312,10 @@ mod tests {
     #[test]
     fn errors_name_the_place() {
         says(GOOD, "fine");
-        says(&GOOD.replace("{param:q}", "{param:r}"), "args: `--q={param:r}`: `{param:r}` stands for nothing");
+        says(
+            &GOOD.replace("{param:q}", "{param:r}"),
+            "args: `--q={param:r}`: `{param:r}` stands for nothing",
+        );
         says(&GOOD.replace("wire", "wires"), "unknown field `wires`");
         says(&GOOD.replace("\"virtio-fs\"", "\"virtio-net\""), "guest: `virtio-net` is no guest");
         says(&GOOD.replace("/bin/sh", "./nothing"), "scripts/install-devices");

@@ -6,6 +6,7 @@
 use crate::bench::Bench;
 use crate::case::Case;
 use migcert_core::error::Error;
+use std::fmt;
 
 mod s3_params;
 mod s4_versions;
@@ -127,6 +128,12 @@ pub struct Finding {
     pub expected: String,
     /// What is.
     pub observed: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  expected  {}\n  observed  {}", self.summary, self.expected, self.observed)
+    }
 }
 
 /// What became of a rule, or of one case of it. Only [`Outcome::Held`] counts as passed.

@@ -30,7 +30,7 @@ pub(crate) fn list(what: What, options: &[OptionalStates], output: &Output) -> a
         What::Reasons => REASONS.iter().map(|row| json!({ "id": row.id, "requirement": row.cites, "means": row.means })).collect(),
         What::Devices => devices::ALL
             .iter()
-            .map(|device| json!({ "impl": format!("builtin:{}", device.name), "releases": device.releases, "what": device.what }))
+            .map(|device| json!({ "impl": device.usage(), "releases": device.releases(), "what": device.what }))
             .collect(),
         What::Faults => devices::faulty().map(|(name, row)| {
             json!({ "id": row.id, "requirement": row.breaks, "impl": name, "what": row.what })

@@ -33,13 +33,11 @@ pub const RELEASES: u32 = 3;
 
 const MODEL: &str = "https://migcert.example/devices/nic";
 
-/// Packet memory of each queue: 16 slots to receive, 16 to send.
+/// Packet memory of each queue, 4 KiB: 16 slots to receive, 16 to send.
 const QUEUE_MEMORY: usize = 2 * SLOTS * SLOT;
 const SLOTS: usize = 16;
 /// Bytes in a slot.
 const SLOT: usize = 128;
-/// Packet memory is 32 KiB, however many queues use it.
-const MEMORY: usize = 8 * QUEUE_MEMORY;
 /// What is sent again in PRE_COPY, is sent in pages.
 const PAGE: usize = 1 << 10;
 
@@ -64,12 +62,16 @@ const MAX_DELAY: u32 = 7;
 
 /// The device program of one release.
 pub fn program(release: u32, faults: Faults) -> Box<dyn Program> {
-    Box::new(Release { release, faults, asked: AtomicU32::new(0), carrier: Arc::new(AtomicBool::new(true)) })
+    let described = description(release, faults);
+    let (asked, carrier) = (AtomicU32::new(0), Arc::new(AtomicBool::new(true)));
+    Box::new(Release { release, faults, described, asked, carrier })
 }
 
 struct Release {
     release: u32,
     faults: Faults,
+    /// What it supports, before any fault of the description.
+    described: Description,
     /// How often the description was asked for.
     asked: AtomicU32,
     /// Whether the wire has a carrier; only a faulty description touches it.
@@ -80,69 +82,68 @@ impl Release {
     fn has(&self, fault: Fault) -> bool {
         self.faults.has(fault)
     }
+}
 
-    /// What it supports, before any fault of the description.
-    fn description(&self) -> Description {
-        let int =
-            |init: i64, off: Option<i64>, allowed: &[std::ops::RangeInclusive<i64>], what: &str| Param {
-                ty: Type::Int,
-                init: Value::Int(init),
-                off: off.map(Value::Int),
-                allowed: Allowed::Ints(allowed.iter().cloned().collect()),
-                description: Some(what.to_owned()),
-            };
-        let mut description = Description::default();
-        let mut add = |name: &str, param: Param| {
-            description.params.extend(name.parse().ok().map(|name| (name, param)));
-        };
-        let widest = if self.release < 3 { 4 } else { 8 };
-        let queues = [1..=2, 4..=4, widest..=widest];
-        add("num-queues", int(i64::from(self.release.min(2)), None, &queues, "pairs of queues"));
-        if 2 <= self.release {
-            add("rx-filter-size", int(16, Some(0), &[0..=64], "entries of the receive filter"));
-        }
-        if 3 <= self.release {
-            add(
-                "compact-rings",
-                Param {
-                    ty: Type::Bool,
-                    init: Value::Bool(true),
-                    off: Some(Value::Bool(false)),
-                    allowed: Allowed::Bools([false, true].into()),
-                    description: Some("rings are saved without their empty slots".to_owned()),
-                },
-            );
-        }
-        let known = description.params.clone();
-        for version in 1..=self.release {
-            let drift = i64::from(self.has(Fault::VersionDrift) && self.release == 3);
-            let full = [
-                ("num-queues", Value::Int(i64::from(version.min(2)))),
-                ("rx-filter-size", Value::Int(if version < 2 { 0 } else { 16 + drift })),
-                ("compact-rings", Value::Bool(3 <= version)),
-            ];
-            let full = full.into_iter().filter_map(|(name, value)| Some((name.parse().ok()?, value)));
-            let full: Configuration = full.filter(|(name, _)| known.contains_key(name)).collect();
-            if let Ok(version) = version.to_string().parse() {
-                description.versions.insert(version, full);
-            }
-        }
-        description.latest = self.release.to_string().parse().ok();
-        if 2 <= self.release {
-            let set =
-                |name: &str, range| Some((name.parse().ok()?, Allowed::Ints([range].into_iter().collect())));
-            description.requires.push(Requires {
-                when: set("rx-filter-size", 33..=64).into_iter().collect(),
-                then: set("num-queues", 2..=8).into_iter().collect(),
-            });
-        }
-        description
+/// What a release supports.
+fn description(release: u32, faults: Faults) -> Description {
+    let int = |init: i64, off: Option<i64>, allowed: &[std::ops::RangeInclusive<i64>], what: &str| Param {
+        ty: Type::Int,
+        init: Value::Int(init),
+        off: off.map(Value::Int),
+        allowed: Allowed::Ints(allowed.iter().cloned().collect()),
+        description: Some(what.to_owned()),
+    };
+    let mut description = Description::default();
+    let mut add = |name: &str, param: Param| {
+        description.params.extend(name.parse().ok().map(|name| (name, param)));
+    };
+    let widest = if release < 3 { 4 } else { 8 };
+    let queues = [1..=2, 4..=4, widest..=widest];
+    add("num-queues", int(i64::from(release.min(2)), None, &queues, "pairs of queues"));
+    if 2 <= release {
+        add("rx-filter-size", int(16, Some(0), &[0..=64], "entries of the receive filter"));
     }
+    if 3 <= release {
+        add(
+            "compact-rings",
+            Param {
+                ty: Type::Bool,
+                init: Value::Bool(true),
+                off: Some(Value::Bool(false)),
+                allowed: Allowed::Bools([false, true].into()),
+                description: Some("rings are saved without their empty slots".to_owned()),
+            },
+        );
+    }
+    let known = description.params.clone();
+    for version in 1..=release {
+        let drift = i64::from(faults.has(Fault::VersionDrift) && release == 3);
+        let full = [
+            ("num-queues", Value::Int(i64::from(version.min(2)))),
+            ("rx-filter-size", Value::Int(if version < 2 { 0 } else { 16 + drift })),
+            ("compact-rings", Value::Bool(3 <= version)),
+        ];
+        let full = full.into_iter().filter_map(|(name, value)| Some((name.parse().ok()?, value)));
+        let full: Configuration = full.filter(|(name, _)| known.contains_key(name)).collect();
+        if let Ok(version) = version.to_string().parse() {
+            description.versions.insert(version, full);
+        }
+    }
+    description.latest = release.to_string().parse().ok();
+    if 2 <= release {
+        let set =
+            |name: &str, range| Some((name.parse().ok()?, Allowed::Ints([range].into_iter().collect())));
+        description.requires.push(Requires {
+            when: set("rx-filter-size", 33..=64).into_iter().collect(),
+            then: set("num-queues", 2..=8).into_iter().collect(),
+        });
+    }
+    description
 }
 
 impl Program for Release {
     fn describe(&self) -> Result<Manifest, Error> {
-        let mut description = self.description();
+        let mut description = self.described.clone();
         let asked = self.asked.fetch_add(1, Relaxed);
         if self.has(Fault::DescribeDisturbs) && asked != 0 {
             self.carrier.store(false, Relaxed);
@@ -178,7 +179,7 @@ impl Program for Release {
             Setup::Params(some) => some.clone(),
             Setup::Version(version) => return refuse(Culprit::Version(version.clone())),
         };
-        let description = self.description();
+        let description = &self.described;
         for (name, param) in &description.params {
             let other = self.has(Fault::InitDiffers) && name.as_str() == "rx-filter-size";
             let init = if other { Value::Int(8) } else { param.init.clone() };
@@ -215,9 +216,9 @@ impl Program for Release {
             faults: self.faults,
             carrier: self.carrier.clone(),
             state: Hardware::fresh(&shape),
+            dirty: vec![true; shape.memory() / PAGE],
             shape,
             passed: vec![false; 256],
-            dirty: vec![true; MEMORY / PAGE],
             loads: 0,
             saves: 0,
             tainted: false,
@@ -248,6 +249,11 @@ impl Shape {
             filter: int("rx-filter-size"),
             compact: int("compact-rings") != 0,
         }
+    }
+
+    /// Bytes of packet memory.
+    fn memory(&self) -> usize {
+        self.queues * QUEUE_MEMORY
     }
 
     fn causes(&self) -> u32 {
@@ -297,7 +303,7 @@ impl Hardware {
             registers: Registers { link: true, address: [0x5254_0001, 0xcafe], ..Registers::default() },
             rings: vec![Ring::default(); shape.queues],
             filter: vec![0; shape.filter],
-            memory: vec![0; MEMORY],
+            memory: vec![0; shape.memory()],
         }
     }
 
@@ -315,7 +321,7 @@ impl Hardware {
             ("the number of queues", self.rings.len() == shape.queues),
             ("a ring", self.rings.iter().all(|ring| fits(&ring.send) && fits(&ring.received))),
             ("the receive filter", self.filter.len() == shape.filter),
-            ("packet memory", self.memory.len() == MEMORY),
+            ("packet memory", self.memory.len() == shape.memory()),
         ];
         match checks.into_iter().find(|(_, ok)| !ok) {
             Some((what, _)) => Err(BadState::ByDevice(format!("{what} is out of range"))),
@@ -492,10 +498,11 @@ impl Nic {
         }
         let next = ring.taken.wrapping_add(ring.received.len() as u16);
         ring.received.push_back(packet.len() as u8);
-        let (at, page) = (Nic::slot(queue, false, next), self.dirty.clone());
+        let at = Nic::slot(queue, false, next);
+        let dirty = self.dirty[at / PAGE];
         self.store(at, packet);
         if self.has(Fault::StalePrecopy) {
-            self.dirty = page;
+            self.dirty[at / PAGE] = dirty;
         }
         self.raise(1 << queue);
     }
@@ -635,7 +642,7 @@ impl Reference for Nic {
         let slots = self.shape.queues * 2 * SLOTS;
         all.push(word("SEND_SLOT", Nic::slot(0, true, 0), SLOTS, SLOT));
         all.push(word("SLOT", 0, slots, SLOT));
-        all.push(word("PACKET_MEMORY", 0, self.shape.queues * QUEUE_MEMORY / 4, 4));
+        all.push(word("PACKET_MEMORY", 0, self.shape.memory() / 4, 4));
         Interface::Registers(all.into())
     }
 
@@ -701,7 +708,7 @@ impl Reference for Nic {
             }
             filter => filter?,
         };
-        let memory = sections.take_sized(PACKETS, MEMORY)?;
+        let memory = sections.take_sized(PACKETS, self.shape.memory())?;
         if self.has(Fault::ClockInState) {
             sections.take(CLOCK)?;
         }
@@ -716,7 +723,7 @@ impl Reference for Nic {
     }
 
     fn load_tail(&mut self, tail: &[u8]) {
-        let n = tail.len().min(MEMORY);
+        let n = tail.len().min(self.state.memory.len());
         self.state.memory[..n].copy_from_slice(&tail[..n]);
         self.tainted = true;
     }
@@ -782,12 +789,12 @@ impl Reference for Nic {
             Step::Read { region: 0, offset, .. } => seen.push(Sight::Value(self.read(*offset))),
             Step::Write { region: 0, offset, value, .. } => self.write(*offset, *value as u32),
             Step::Read { region: 1, offset, size: 4 } => {
-                let at = (*offset as usize % MEMORY) & !3;
+                let at = (*offset as usize % self.shape.memory()) & !3;
                 let bytes = [0, 1, 2, 3].map(|i| self.state.memory[at + i]);
                 seen.push(Sight::Value(u64::from(u32::from_le_bytes(bytes))));
             }
             Step::Write { region: 1, offset, size: 4, value } => {
-                self.store((*offset as usize % MEMORY) & !3, &(*value as u32).to_le_bytes());
+                self.store((*offset as usize % self.shape.memory()) & !3, &(*value as u32).to_le_bytes());
             }
             Step::Receive(packet) => self.receive(packet),
             Step::Pass(units) => (0..(*units).min(64)).for_each(|_| self.work(&mut seen)),

@@ -13,6 +13,12 @@ const PACKET: usize = 24;
 /// Windows are looked at in so many places, spread evenly.
 const LOOK: u32 = 16;
 
+/// So many places of a window are written at the end of a script.
+const USE: u32 = 8;
+
+/// So many packets arrive at the end of a script.
+const ARRIVALS: u8 = 4;
+
 /// See the module.
 pub struct Registers {
     all: Arc<[Register]>,
@@ -65,10 +71,8 @@ impl Guest for Registers {
             0 => u.int_in_range(0..=register.count.min(4) - 1)?,
             _ => u.int_in_range(0..=register.count - 1)?,
         };
-        let (region, size) = (register.region, register.size);
-        let offset = register.offset + u64::from(index) * u64::from(register.stride);
         if verb < 4 || !register.writable {
-            return Ok(Step::Read { region, offset, size });
+            return Ok(read(register, index));
         }
         let value = match u.int_in_range(0..=3u8)? {
             0 => u.int_in_range(0..=register.max.min(8))?,
@@ -76,19 +80,26 @@ impl Guest for Registers {
             2 => 1 << u.int_in_range(0..=register.max.max(1).ilog2())?,
             _ => u.int_in_range(0..=register.max)?,
         };
-        Ok(Step::Write { region, offset, size, value })
+        Ok(write(register, index, value))
     }
 
+    /// Looks, and uses everything once more: what a device does then tells more than its registers.
     fn look_around(&self) -> Vec<Step> {
-        let look = |register: &Register| {
-            let (region, size, step) = (register.region, register.size, register.count.div_ceil(LOOK).max(1));
-            let places = (0..register.count).step_by(step as usize).map(u64::from);
-            let (first, stride) = (register.offset, u64::from(register.stride));
-            places.map(move |index| Step::Read { region, offset: first + index * stride, size }).collect()
-        };
         let mut steps = vec![Step::Pass(2)];
-        steps.extend(self.all.iter().flat_map(look as fn(&Register) -> Vec<Step>));
+        for register in self.all.iter() {
+            let apart = register.count.div_ceil(LOOK).max(1);
+            steps.extend((0..register.count).step_by(apart as usize).map(|index| read(register, index)));
+        }
         steps.push(Step::Pass(8));
+        steps.extend((1..=ARRIVALS).map(|first| Step::Receive(vec![first])));
+        steps.push(Step::Pass(2));
+        for register in self.all.iter().filter(|register| register.writable) {
+            // The largest values, and each another.
+            let value = |index: u32| register.max.saturating_sub(index.into());
+            steps.extend((0..register.count.min(USE)).map(|index| write(register, index, value(index))));
+        }
+        steps.push(Step::Pass(8));
+        steps.extend(self.all.iter().map(|register| read(register, 0)));
         steps
     }
 
@@ -118,4 +129,16 @@ impl Guest for Registers {
             None => Ok(()),
         }
     }
+}
+
+fn read(register: &Register, index: u32) -> Step {
+    Step::Read { region: register.region, offset: offset(register, index), size: register.size }
+}
+
+fn write(register: &Register, index: u32, value: u64) -> Step {
+    Step::Write { region: register.region, offset: offset(register, index), size: register.size, value }
+}
+
+fn offset(register: &Register, index: u32) -> u64 {
+    register.offset + u64::from(index) * u64::from(register.stride)
 }

@@ -228,7 +228,8 @@ impl Driver {
             (_, _, Some(handle)) => self.handles[*handle].node,
             _ => return None,
         };
-        let begun = Bytes::request(request.op.code, unique, self.nodes[node].id, request.who.uid, request.who.gid);
+        let begun =
+            Bytes::request(request.op.code, unique, self.nodes[node].id, request.who.uid, request.who.gid);
         let (body, asked) = self.body(request, session, begun)?;
         let extended = match request.who.also {
             Some(group) if session & wire::CREATE_SUPP_GROUP != 0 && CREATING.contains(&request.op.word) => {
@@ -327,8 +328,12 @@ impl Driver {
                     || posted.iter().any(|pending| pending.nodes.contains(node))
             }
             ("tmpfile", ..) => self.opens == Opens::Named,
-            ("unlink" | "rmdir" | "rename", ..) => self.opens == Opens::Named && self.unnames_an_open_file(request),
-            ("release" | "releasedir", _, [handle]) => posted.iter().any(|pending| pending.handles.contains(handle)),
+            ("unlink" | "rmdir" | "rename", ..) => {
+                self.opens == Opens::Named && self.unnames_an_open_file(request)
+            }
+            ("release" | "releasedir", _, [handle]) => {
+                posted.iter().any(|pending| pending.handles.contains(handle))
+            }
             _ => false,
         }
     }
@@ -344,7 +349,8 @@ impl Driver {
         };
         let Some(lost) = lost else { return false };
         let node = &self.nodes[lost];
-        (node.directory || node.links <= 1) && self.handles.iter().any(|handle| handle.open && handle.node == lost)
+        (node.directory || node.links <= 1)
+            && self.handles.iter().any(|handle| handle.open && handle.node == lost)
     }
 
     /// The body of a request, and how many bytes it asks for or gives.
@@ -482,7 +488,9 @@ impl Driver {
                 format!("{shown} {}", self.opened(handle, node, flags))
             }
             Reply::Error(errno) => {
-                if let ("lookup", [dir], [name]) = (op.word, pending.nodes.as_slice(), pending.names.as_slice()) {
+                if let ("lookup", [dir], [name]) =
+                    (op.word, pending.nodes.as_slice(), pending.names.as_slice())
+                {
                     self.name(*dir, name, None);
                 }
                 wire::errno(errno)
@@ -545,7 +553,12 @@ impl Driver {
     }
 
     /// Entries by name; the host's order is its own business.
-    fn listing(&mut self, pending: &Pending, op: &Op, mut entries: Vec<wire::Dirent>) -> Result<String, String> {
+    fn listing(
+        &mut self,
+        pending: &Pending,
+        op: &Op,
+        mut entries: Vec<wire::Dirent>,
+    ) -> Result<String, String> {
         let handle = *pending.handles.first().ok_or("no handle")?;
         match entries.last() {
             Some(last) => self.handles[handle].cookie = last.cookie,
@@ -635,7 +648,8 @@ fn setattr(to: Bytes, sets: &[(&'static str, u64)], handle: Option<u64>) -> Byte
     const FH: u32 = 64;
     let value = |name: &str| sets.iter().rfind(|set| set.0 == name).map(|set| set.1);
     let valid = |name: &str, bit: u32| if value(name).is_some() { bit } else { 0 };
-    let bits = valid("mode", 1) | valid("uid", 2) | valid("gid", 4) | valid("size", 8) | valid("mtime", MTIME);
+    let bits =
+        valid("mode", 1) | valid("uid", 2) | valid("gid", 4) | valid("size", 8) | valid("mtime", MTIME);
     let get = |name: &str| value(name).unwrap_or(0);
     to.u32(bits | if handle.is_some() { FH } else { 0 })
         .u32(0)

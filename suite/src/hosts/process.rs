@@ -76,7 +76,8 @@ impl Process {
         let mut command = Command::new(&program);
         command.args(args).current_dir(scratch.path()).process_group(0).env(MARK, &mark);
         command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
-        let child = command.spawn().map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;
+        let child =
+            command.spawn().map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;
         // The command holds the write ends; they must be gone for the end of output to be seen.
         drop(command);
         rustix::io::ioctl_fionbio(&output, true)?;
@@ -137,7 +138,8 @@ impl Process {
     pub fn last_words(&self, since: u64) -> Option<String> {
         let output = self.watched.drain();
         let fresh = usize::try_from(output.total.saturating_sub(since)).unwrap_or(usize::MAX);
-        let tail: Vec<u8> = output.tail.iter().skip(output.tail.len().saturating_sub(fresh)).copied().collect();
+        let tail: Vec<u8> =
+            output.tail.iter().skip(output.tail.len().saturating_sub(fresh)).copied().collect();
         let text = String::from_utf8_lossy(&tail);
         let last = text.lines().rfind(|line| !line.trim().is_empty())?;
         let words = match last.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
@@ -167,7 +169,8 @@ impl Process {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
             line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
         };
-        let bytes = |name| kib(name).map(|kib| kib << 10).ok_or_else(|| io::Error::other(format!("no {name}")));
+        let bytes =
+            |name| kib(name).map(|kib| kib << 10).ok_or_else(|| io::Error::other(format!("no {name}")));
         Ok(Memory { now: bytes("VmRSS:")?, highest: bytes("VmHWM:")? })
     }
 
@@ -354,7 +357,8 @@ impl Output {
 /// Waits until one of some descriptors is ready, or hung up, and says which; `None` at the
 /// deadline.
 pub(crate) fn ready(fds: &[(BorrowedFd<'_>, PollFlags)], deadline: Instant) -> io::Result<Option<usize>> {
-    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|&(fd, what)| PollFd::from_borrowed_fd(fd, what)).collect();
+    let mut polled: Vec<PollFd<'_>> =
+        fds.iter().map(|&(fd, what)| PollFd::from_borrowed_fd(fd, what)).collect();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(io::Error::other)?;
@@ -409,7 +413,8 @@ mod tests {
 
     #[test]
     fn a_flood_is_kept_at_both_ends() {
-        let mut flood = shell("echo first; yes | head -c 3000000; echo '[2020 ERROR x] last words'; exec >&- 2>&-");
+        let mut flood =
+            shell("echo first; yes | head -c 3000000; echo '[2020 ERROR x] last words'; exec >&- 2>&-");
         flood.ended(SOON).expect("waits");
         assert!(flood.output().starts_with("first\ny\n"), "{}", flood.output());
         assert!(flood.output().len() < 30_000);

@@ -84,7 +84,8 @@ impl VhostUser {
         let scratch = scratch()?;
         let socket = scratch.path().join("socket");
         let place = |arg: &String| {
-            arg.replace("{socket}", &socket.to_string_lossy()).replace("{scratch}", &scratch.path().to_string_lossy())
+            arg.replace("{socket}", &socket.to_string_lossy())
+                .replace("{scratch}", &scratch.path().to_string_lossy())
         };
         let args: Vec<String> = command.iter().map(place).collect();
         let process = Process::start(&self.config.program, &args, scratch)?;
@@ -127,14 +128,22 @@ impl Program for VhostUser {
         };
         let configuration = full(&self.config.manifest, model, setup)?;
         let shared = lease.site.shared();
-        let command: Vec<String> = self.config.args.iter().map(|arg| {
-            let arg = arg.replace("{shared}", &shared.to_string_lossy());
-            let named = configuration.iter();
-            named.fold(arg, |arg, (name, value)| arg.replace(&format!("{{param:{name}}}"), &value.to_string()))
-        }).collect();
+        let command: Vec<String> = self
+            .config
+            .args
+            .iter()
+            .map(|arg| {
+                let arg = arg.replace("{shared}", &shared.to_string_lossy());
+                let named = configuration.iter();
+                named.fold(arg, |arg, (name, value)| {
+                    arg.replace(&format!("{{param:{name}}}"), &value.to_string())
+                })
+            })
+            .collect();
         // Another release on the same directory is another command.
-        let key: Vec<String> =
-            std::iter::once(self.config.program.display().to_string()).chain(command.iter().cloned()).collect();
+        let key: Vec<String> = std::iter::once(self.config.program.display().to_string())
+            .chain(command.iter().cloned())
+            .collect();
         let idle = match self.config.processes {
             Processes::Fresh => None,
             Processes::Reused => lease.site.take(&key),

@@ -72,16 +72,17 @@ fn init_is_the_default(bench: &Bench<'_>) -> Judgement {
         return Err(Stop::NotApplicable("the model has no parameters"));
     };
     needs(!description.params.is_empty(), "the model has no parameters")?;
-    let mut both = Vec::new();
-    for setup in [Setup::Params(description.init()), Setup::Params([].into())] {
+    let start = |setup: Setup| -> Result<_, Stop> {
         let outside = bench.outside()?;
         let mut device = bench.instance("the device", bench.source, &setup, &outside)?;
         let seen = bench.play(&mut *device, 0..bench.case.script.len())?;
-        both.push((seen, bench.usual().save(&mut *device, None)?));
-    }
-    let [(named, state), (unnamed, other)] = &both[..] else { return Ok(()) };
-    bench.same("started without options", 0, named, unnamed)?;
-    if state == other {
+        Ok((seen, bench.usual().save(&mut *device, None)?))
+    };
+    let named = start(Setup::Params(description.init()))?;
+    let unnamed = start(Setup::Params([].into()))?;
+    bench.same("started without options", 0, &named.0, &unnamed.0)?;
+    // Not every device saves the same bytes twice; then only what the guest saw can tell.
+    if named.1 == unnamed.1 || named.1 != start(Setup::Params(description.init()))?.1 {
         return Ok(());
     }
     Err(broken("without options the state is another than with the init values", "the same bytes", "others"))

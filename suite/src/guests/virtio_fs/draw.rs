@@ -162,7 +162,9 @@ impl Drawn {
             Kind::Dir => format!("rewinddir %{h} 4080"),
             _ => format!("read %{h} 0 4080"),
         }));
-        lines.extend(self.known(|_| true).into_iter().take(LOOKS).map(|node| format!("getattr {}", name(node))));
+        lines.extend(
+            self.known(|_| true).into_iter().take(LOOKS).map(|node| format!("getattr {}", name(node))),
+        );
         lines.into_iter().map(Step::Request).collect()
     }
 
@@ -203,7 +205,8 @@ impl Drawn {
     }
 
     fn known(&self, wanted: impl Fn(&Inode) -> bool) -> Vec<usize> {
-        let there = |(n, node): (usize, &Node)| (node.lookups > 0 && wanted(&self.inodes[node.inode])).then_some(n);
+        let there =
+            |(n, node): (usize, &Node)| (node.lookups > 0 && wanted(&self.inodes[node.inode])).then_some(n);
         self.nodes.iter().enumerate().filter_map(there).collect()
     }
 
@@ -218,7 +221,9 @@ impl Drawn {
     }
 
     fn handle(&self, u: &mut Unstructured<'_>, kind: Kind) -> Result<Option<usize>> {
-        let open = |(n, (inode, open)): (usize, &(usize, bool))| (*open && self.inodes[*inode].kind == kind).then_some(n);
+        let open = |(n, (inode, open)): (usize, &(usize, bool))| {
+            (*open && self.inodes[*inode].kind == kind).then_some(n)
+        };
         let open: Vec<usize> = self.handles.iter().enumerate().filter_map(open).collect();
         if open.is_empty() { Ok(None) } else { u.choose(&open).map(|n| Some(*n)) }
     }
@@ -322,7 +327,8 @@ impl Drawn {
     fn unlink(&mut self, u: &mut Unstructured<'_>) -> Result<String> {
         let (node, dir) = self.dir(u)?;
         let entry = self.entry(u, dir)?;
-        let is_dir = self.inodes[dir].entries.get(&entry).is_some_and(|inode| self.inodes[*inode].kind == Kind::Dir);
+        let is_dir =
+            self.inodes[dir].entries.get(&entry).is_some_and(|inode| self.inodes[*inode].kind == Kind::Dir);
         self.look(node, &entry);
         let inode = self.inodes[dir].entries.get(&entry).copied();
         if inode.is_none_or(|inode| self.inodes[inode].entries.is_empty() && !self.must_stay(inode)) {

@@ -88,8 +88,15 @@ pub enum Gives {
 
 use Takes::{Handle as H, Mode, Name, Node, Number as Num, OneOf, Sets, SomeOf, Text};
 
-const OPEN: &[(&str, u32)] =
-    &[("r", 0), ("w", 1), ("rw", 2), ("append", 0o2000), ("trunc", 0o1000), ("excl", 0o200), ("direct", 0o40000)];
+const OPEN: &[(&str, u32)] = &[
+    ("r", 0),
+    ("w", 1),
+    ("rw", 2),
+    ("append", 0o2000),
+    ("trunc", 0o1000),
+    ("excl", 0o200),
+    ("direct", 0o40000),
+];
 const KIND: &[(&str, u32)] = &[("file", 0o100_000), ("fifo", 0o010_000), ("socket", 0o140_000)];
 const RENAME: &[(&str, u32)] = &[("replace", 0), ("noreplace", 1), ("exchange", 2)];
 const WHENCE: &[(&str, u32)] = &[("data", 3), ("hole", 4)];
@@ -302,7 +309,10 @@ fn one(takes: Takes, token: &str) -> Result<Arg, String> {
         SomeOf(words) => {
             let value = |part| words.iter().find(|(word, _)| *word == part).map(|(_, value)| *value);
             let values: Option<Vec<u32>> = token.split('+').map(value).collect();
-            Arg::Words(token.to_owned(), values.ok_or_else(bad)?.into_iter().fold(0, |all, value| all | value))
+            Arg::Words(
+                token.to_owned(),
+                values.ok_or_else(bad)?.into_iter().fold(0, |all, value| all | value),
+            )
         }
         Name | Sets => return Err(bad()),
     })
@@ -460,7 +470,10 @@ mod tests {
         refuses("lookup root a/b", "`a/b` is not Name");
         refuses("open #x rw", "`#x` is not Node");
         refuses("write %1 0 \"a", "a quote is not closed");
-        refuses("setattr #1 ctime=4", "`ctime=4` sets nothing; what can be set is mode, uid, gid, size, mtime");
+        refuses(
+            "setattr #1 ctime=4",
+            "`ctime=4` sets nothing; what can be set is mode, uid, gid, size, mtime",
+        );
         refuses("getattr root as me", "`me` is not user:group or user:group+group");
     }
 

@@ -101,9 +101,14 @@ mod tests {
         let says = |words, told: &str| assert_eq!(tell(words), told);
         says("lookup root a", "the guest looks up `a` in the root");
         says("open #3 rw+trunc", "the guest opens node #3 (rw, trunc)");
-        says("post write %1 10 \"hello\"", "the guest writes \"hello\" at 10 to open file %1, and does not wait");
-        says("mkdir #1 n0 0755 as 1000:1000+2000",
-            "user 1000 of groups 1000 and 2000 in the guest makes the directory `n0` in node #1 with mode 0755");
+        says(
+            "post write %1 10 \"hello\"",
+            "the guest writes \"hello\" at 10 to open file %1, and does not wait",
+        );
+        says(
+            "mkdir #1 n0 0755 as 1000:1000+2000",
+            "user 1000 of groups 1000 and 2000 in the guest makes the directory `n0` in node #1 with mode 0755",
+        );
         says("dance", "the guest asks: dance");
     }
 
@@ -118,6 +123,9 @@ mod tests {
         assert!(!judged("mkdir root a 0755", "#1 file 0755 size 0 links 1 owner 0:0"));
         assert!(!judged("getattr #1", "EIO"));
         assert!(!judged("lookup root a", "#1 file 0644 size 0 links 0 owner 0:0"));
-        assert!(!judged("getattr #1", "file 0644 size 0 links 1 owner 0:0 with another inode number than before"));
+        assert!(!judged(
+            "getattr #1",
+            "file 0644 size 0 links 1 owner 0:0 with another inode number than before"
+        ));
     }
 }

@@ -224,7 +224,9 @@ pub(super) fn reply(op: &Op, asked: u32, unique: u64, bytes: &[u8]) -> Result<Re
             let names = from.rest(asked)?;
             match names.split_last() {
                 None => Reply::Names(vec![]),
-                Some((0, names)) => Reply::Names(names.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()),
+                Some((0, names)) => {
+                    Reply::Names(names.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect())
+                }
                 Some(_) => return Err("a list of names that does not end".to_owned()),
             }
         }
@@ -285,7 +287,8 @@ impl<'a> Reader<'a> {
     fn attr(&mut self) -> Result<Attr, String> {
         let (ino, size) = (self.u64()?, self.u64()?);
         self.skip(8 * 4 + 4 * 3)?;
-        let attr = Attr { ino, size, mode: self.u32()?, nlink: self.u32()?, uid: self.u32()?, gid: self.u32()? };
+        let attr =
+            Attr { ino, size, mode: self.u32()?, nlink: self.u32()?, uid: self.u32()?, gid: self.u32()? };
         self.skip(12)?;
         if super::kind(attr.mode).is_none() {
             return Err(format!("a node of mode {:o}", attr.mode));

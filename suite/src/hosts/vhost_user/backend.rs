@@ -17,8 +17,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use vhost::vhost_user::message::{
-    VhostTransferStateDirection as Direction, VhostTransferStatePhase as Phase, VhostUserProtocolFeatures as Protocol,
-    VhostUserVirtioFeatures as Virtio,
+    VhostTransferStateDirection as Direction, VhostTransferStatePhase as Phase,
+    VhostUserProtocolFeatures as Protocol, VhostUserVirtioFeatures as Virtio,
 };
 use vhost::vhost_user::{Error as Wire, Frontend, VhostUserFrontend};
 use vhost::{VhostBackend, VhostUserDirtyLogRegion, VhostUserMemoryRegionInfo};
@@ -128,9 +128,11 @@ impl Backend {
         }
         // A kick before a queue is enabled is lost on older backends, so an answer is awaited.
         self.ask("GET_FEATURES", |frontend| frontend.get_features())?;
-        for kick in &self.kick {
-            // The device has missed what was made available while it was stopped.
-            kick.write(1)?;
+        for (i, (ring, base)) in rings.iter().zip(bases).enumerate() {
+            if ring.available != base {
+                // The device has missed the kick of what it has not taken yet.
+                self.kick(i)?;
+            }
         }
         Ok(())
     }
@@ -151,7 +153,11 @@ impl Backend {
     /// Turns logging of dirty pages on or off, in a running backend.
     pub(super) fn log(&mut self, logging: Logging) -> Result<(), Error> {
         if logging == Logging::On {
-            let region = VhostUserDirtyLogRegion { mmap_size: 4096, mmap_offset: 0, mmap_handle: self.log.as_raw_fd() };
+            let region = VhostUserDirtyLogRegion {
+                mmap_size: 4096,
+                mmap_offset: 0,
+                mmap_handle: self.log.as_raw_fd(),
+            };
             self.ask("SET_LOG_BASE", |frontend| frontend.set_log_base(0, Some(region)))?;
         }
         self.set_features(logging)
@@ -197,8 +203,9 @@ impl Backend {
             Direction::SAVE => (OwnedFd::from(reader), OwnedFd::from(writer)),
             Direction::LOAD => (OwnedFd::from(writer), OwnedFd::from(reader)),
         };
-        let other =
-            self.ask("SET_DEVICE_STATE_FD", |frontend| frontend.set_device_state_fd(direction, Phase::STOPPED, theirs))?;
+        let other = self.ask("SET_DEVICE_STATE_FD", |frontend| {
+            frontend.set_device_state_fd(direction, Phase::STOPPED, theirs)
+        })?;
         let stream = other.unwrap_or_else(|| File::from(ours));
         rustix::io::ioctl_fionbio(&stream, true).map_err(io::Error::from)?;
         Ok(stream)
@@ -236,7 +243,13 @@ impl Backend {
         Ok(())
     }
 
-    fn until(&mut self, stream: &File, what: PollFlags, deadline: Instant, during: &str) -> Result<(), Error> {
+    fn until(
+        &mut self,
+        stream: &File,
+        what: PollFlags,
+        deadline: Instant,
+        during: &str,
+    ) -> Result<(), Error> {
         // The end of the process closes its end of the stream, so that need not be watched.
         match ready(&[(stream.as_fd(), what)], deadline)? {
             Some(_) => Ok(()),
@@ -250,7 +263,8 @@ impl Backend {
             Ok(()) => Ok(()),
             Err(vhost::Error::VhostUserProtocol(Wire::BackendInternalError)) => {
                 let words = self.process.last_words(since);
-                let words = words.unwrap_or_else(|| "CHECK_DEVICE_STATE says no, and nothing else".to_owned());
+                let words =
+                    words.unwrap_or_else(|| "CHECK_DEVICE_STATE says no, and nothing else".to_owned());
                 Err(BadState::ByDevice(words).into())
             }
             Err(why) => Err(self.blame("CHECK_DEVICE_STATE", why)),
@@ -332,7 +346,9 @@ fn reach(mut process: Process, socket: &Path, limit: Duration) -> Result<(Proces
             Ok(stream) => return Ok((process, stream)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => deadline,
             // Bound already, but not listening yet.
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => Instant::now() + Duration::from_millis(1),
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                Instant::now() + Duration::from_millis(1)
+            }
             Err(e) => return Err(e.into()),
         };
         let events = [(process.end(), PollFlags::IN), (notify.as_fd(), PollFlags::IN)];

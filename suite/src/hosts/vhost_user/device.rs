@@ -1,10 +1,10 @@
 //! One instance: the arcs of chapter R-7, and the guest that uses it.
 
+use super::Config;
+use super::Processes;
 use super::backend::{Backend, Logging};
 use super::ring::{MEMORY, Ring};
 use super::site::Site;
-use super::Config;
-use super::Processes;
 use crate::guests::virtio_fs::{self, Call, Driver, Line, Opens, Pending, Posted, Queue};
 use migcert_core::device::{
     Capabilities, Device, Interface, Machine, Options, Outside, Seen, Sight, State, Step, walk,
@@ -79,13 +79,7 @@ struct Guest {
 
 impl Guest {
     fn new(opens: Opens) -> Guest {
-        Guest {
-            up: false,
-            driver: Driver::new(opens),
-            rings: Ring::both(),
-            bases: [0; 2],
-            posted: vec![],
-        }
+        Guest { up: false, driver: Driver::new(opens), rings: Ring::both(), bases: [0; 2], posted: vec![] }
     }
 }
 
@@ -184,7 +178,10 @@ impl Instance {
             let used = ring.used_by_device(memory).map_err(io::Error::other)?;
             let wrong = |what| Err(Misbehaved::Protocol { during: "GET_VRING_BASE".to_owned(), what }.into());
             if ring.available.wrapping_sub(base) > ring.available.wrapping_sub(ring.used) {
-                return wrong(format!("index {base} of queue {i}, where {} were made available", ring.available));
+                return wrong(format!(
+                    "index {base} of queue {i}, where {} were made available",
+                    ring.available
+                ));
             }
             if used != base {
                 return wrong(format!("index {base} of queue {i}, and has given back {used}"));
@@ -381,7 +378,9 @@ impl Device for Instance {
             // All of the state comes at the end.
             return Ok(0);
         }
-        let (State::StopCopy, Some(stream), Some(backend)) = (self.state, &mut self.stream, &mut self.backend) else {
+        let (State::StopCopy, Some(stream), Some(backend)) =
+            (self.state, &mut self.stream, &mut self.backend)
+        else {
             return Err(Refusal::NotIn { what: "read a state", state: self.state }.into());
         };
         if stream.ended || into.is_empty() {

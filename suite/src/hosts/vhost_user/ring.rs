@@ -77,7 +77,12 @@ impl Ring {
     }
 
     /// Makes a request available; says its slot, or `None` if there is no room.
-    pub(super) fn post(&mut self, memory: &GuestMemoryMmap, request: &[u8], room: u32) -> Result<Option<u16>, String> {
+    pub(super) fn post(
+        &mut self,
+        memory: &GuestMemoryMmap,
+        request: &[u8],
+        room: u32,
+    ) -> Result<Option<u16>, String> {
         const NEXT: u16 = 1;
         const WRITE: u16 = 2;
         let Some(slot) = self.slots.iter().position(|slot| *slot == Slot::Free) else { return Ok(None) };
@@ -124,7 +129,9 @@ impl Ring {
         let fresh = self.used_by_device(memory)?.wrapping_sub(self.used);
         let in_flight = self.slots.iter().filter(|slot| matches!(slot, Slot::InFlight(_))).count();
         if usize::from(fresh) > in_flight {
-            return Err(format!("a used index that is {fresh} ahead, and {in_flight} requests are in flight"));
+            return Err(format!(
+                "a used index that is {fresh} ahead, and {in_flight} requests are in flight"
+            ));
         }
         for _ in 0..fresh {
             let entry = GuestAddress(self.at + USED + 4 + u64::from(self.used % self.size) * 8);
@@ -150,7 +157,8 @@ impl Ring {
 
     /// The reply to what was posted as `head`, if it is there; its slot is free then.
     pub(super) fn reply(&mut self, head: u16) -> Option<Vec<u8>> {
-        let slot = self.slots.get_mut(usize::from(head / 2)).filter(|slot| matches!(slot, Slot::Replied(_)))?;
+        let slot =
+            self.slots.get_mut(usize::from(head / 2)).filter(|slot| matches!(slot, Slot::Replied(_)))?;
         match std::mem::replace(slot, Slot::Free) {
             Slot::Replied(reply) => Some(reply),
             _ => None,

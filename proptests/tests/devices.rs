@@ -1,0 +1,83 @@
+//! The kill matrix: every planted fault is noticed by a rule of the requirement that it breaks,
+//! every rule notices something, and devices without faults are left alone.
+
+use migcert::bench::Subject;
+use migcert::certify::{Job, Unit, certify};
+use migcert::devices::fault::{FAULTS, Row};
+use migcert::impls;
+use migcert::rules::{self, Outcome, Rule};
+use std::collections::BTreeSet;
+use std::fs;
+
+/// Within so many cases on each pair, a rule of its own requirement kills a fault.
+const CASES: u32 = 300;
+/// The other rules get so many.
+const FEW: u32 = 40;
+
+#[test]
+fn every_fault_is_killed_and_every_rule_kills() {
+    let mut matrix = String::from(HEAD);
+    let mut killers = BTreeSet::new();
+    let mut survivors = Vec::new();
+    for row in FAULTS {
+        let (own, others) = killed_by(row);
+        if own.is_empty() {
+            survivors.push((row.breaks, row.id));
+        }
+        killers.extend(own.iter().chain(&others).copied());
+        let others = if others.is_empty() { String::new() } else { format!(" | {}", others.join(" ")) };
+        matrix += &format!("{} {}: {}{others}\n", row.breaks, row.id, own.join(" "));
+    }
+    golden("kills.txt", &matrix);
+    assert_eq!(survivors, [], "survive the rules of the requirement that they break");
+    let idle = rules::ALL.iter().map(|rule| rule.id).filter(|id| !killers.contains(id));
+    assert_eq!(idle.collect::<Vec<_>>(), [""; 0], "notice no fault");
+}
+
+const HEAD: &str = "\
+# Which rules notice a fault that was planted in `builtin:nic`, beside `builtin:nic@2`:
+# requirement, fault, the rules of that requirement | other rules.
+";
+
+/// The rules that a fault breaks: those of its requirement, and others.
+fn killed_by(row: &Row) -> (Vec<&'static str>, Vec<&'static str>) {
+    let (own, others): (Vec<_>, Vec<_>) =
+        rules::ALL.iter().copied().partition(|rule| rule.cites == row.breaks);
+    let fires = |rules: Vec<&'static Rule>, cases| {
+        let units = run(&[format!("builtin:nic+{}", row.id), "builtin:nic@2".to_owned()], rules, cases);
+        let broken = units.iter().filter(|unit| matches!(unit.outcome, Outcome::Broken(_)));
+        let mut ids: Vec<_> = broken.map(|unit| unit.rule.id).collect();
+        ids.dedup();
+        ids
+    };
+    (fires(own, CASES), fires(others, FEW))
+}
+
+#[test]
+fn clean_devices_are_left_alone() {
+    let releases = [1, 2, 3].map(|release| format!("builtin:nic@{release}"));
+    let units = run(&releases, rules::ALL.to_vec(), CASES);
+    for unit in &units {
+        let quiet = matches!(unit.outcome, Outcome::Held | Outcome::NotApplicable(_));
+        assert!(quiet, "{} on {:?}: {:?}", unit.rule.id, unit.pair, unit.outcome);
+    }
+}
+
+fn run(names: &[String], rules: Vec<&'static Rule>, cases: u32) -> Vec<Unit> {
+    let open = |name: &str| impls::subject(name).map_err(|why| why.to_string());
+    let subjects: Vec<Subject> = names.iter().map(|name| open(name).expect("a builtin")).collect();
+    let job =
+        Job { subjects: &subjects, rules, seed: 1, cases, shrinks: 0, jobs: 2, until: None, reopen: &open };
+    certify(&job, &|_| ())
+}
+
+/// Compares with a file in `corpus/golden`; `UPDATE_GOLDEN=1` writes it.
+#[track_caller]
+fn golden(name: &str, text: &str) {
+    let path = format!("{}/../corpus/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, text).expect("written");
+    }
+    let golden = fs::read_to_string(&path).unwrap_or_default();
+    assert!(golden == text, "{name} differs; UPDATE_GOLDEN=1 writes it:\n{text}");
+}
