@@ -95,6 +95,6 @@ fn main() -> ExitCode {
             _ => Exit::Usage,
         }
     });
-    migcert::hosts::process::leave_nothing();
+    migcert::hosts::leftovers::kill_children();
     ExitCode::from(exit as u8)
 }

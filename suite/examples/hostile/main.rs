@@ -163,6 +163,11 @@ fn meanwhile(trick: &Trick) {
             let away = "sleep 1007 & exit";
             let _ = Command::new("sh").args(["-c", away]).process_group(0).status();
         }
+        "forks-and-hides" => {
+            // It forgets where it comes from, and holds nothing of ours.
+            let hide = "cd /; sleep 1007 </dev/null >/dev/null 2>&1 & exit";
+            let _ = Command::new("env").args(["-i", "/bin/sh", "-c", hide]).process_group(0).status();
+        }
         "fills-scratch" => {
             let mut deep = std::path::PathBuf::from("deep");
             for _ in 0..300 {

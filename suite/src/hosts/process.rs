@@ -2,37 +2,35 @@
 //!
 //! The child has a process group of its own, which is killed on drop; its scratch directory goes
 //! with it. Whatever it started elsewhere becomes a child of ours when its parent is gone, and is
-//! found by a mark in its environment. What it prints is kept at both ends and dropped in the middle, so that a flood costs
-//! nothing. A call into the child may be given a time limit, at whose end the child is killed:
-//! whatever the call was waiting for then fails.
+//! found by a mark in its environment. What it prints is kept at both ends and dropped in the middle,
+//! so that a flood costs nothing. A call into the child may be given a time limit, at whose end the
+//! child is killed: whatever the call was waiting for then fails.
 
+use super::leftovers;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, kill_process_group, pidfd_open,
-    set_child_subreaper, waitpgid, waitpid,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpgid};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::fs;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A new scratch directory, in memory where the machine has a place for that.
+/// A new scratch directory: where `MIGCERT_SCRATCH` says, or in memory where the machine has a
+/// place for that.
 ///
 /// # Errors
 /// Those of making a directory.
 pub fn scratch() -> io::Result<TempDir> {
     let memory = Path::new("/dev/shm");
-    let place = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+    let usual = || if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+    let place = std::env::var_os("MIGCERT_SCRATCH").map_or_else(usual, PathBuf::from);
     tempfile::Builder::new().prefix("migcert-").tempdir_in(place)
 }
 
@@ -71,10 +69,10 @@ impl Process {
         // The scratch directory is no place to look from for what was named elsewhere.
         let named = program.components().count() > 1;
         let program = if named { std::path::absolute(program)? } else { program.to_path_buf() };
-        adopt_orphans();
-        let mark = new_mark();
+        leftovers::adopt_orphans();
+        let mark = leftovers::new_mark();
         let mut command = Command::new(&program);
-        command.args(args).current_dir(scratch.path()).process_group(0).env(MARK, &mark);
+        command.args(args).current_dir(scratch.path()).process_group(0).env(leftovers::MARK, &mark);
         command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
         let child =
             command.spawn().map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;
@@ -207,60 +205,11 @@ impl Drop for Process {
         while matches!(waitpgid(group, WaitOptions::empty()), Ok(_) | Err(Errno::INTR)) {}
         // Somebody who left the group holds the output.
         if !self.watched.drain().ended {
-            let mark = format!("{MARK}={}", self.mark);
-            let is_marked = |pid: Pid| {
-                let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_pid())).unwrap_or_default();
-                environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes())
-            };
-            kill_all(is_marked);
+            leftovers::kill_marked(&self.mark);
         }
+        // What can't be removed here can't be removed at all.
+        let _ = leftovers::empty(self.scratch.path());
         self.watched.limit().gone = true;
-    }
-}
-
-/// What a program and all that it starts have in their environment.
-const MARK: &str = "MIGCERT_PROCESS";
-
-fn new_mark() -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed))
-}
-
-/// Orphans of our children become our children.
-fn adopt_orphans() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let _ = set_child_subreaper(Some(getpid()));
-    });
-}
-
-/// Ends what is left of all programs, however well it hid. For when no [`Process`] is in use.
-pub fn leave_nothing() {
-    let us = getpid();
-    kill_all(|pid| {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).unwrap_or_default();
-        // The name stands in parentheses and may have any in it; state and parent follow.
-        let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        rest.split(' ').nth(1).and_then(|parent| parent.parse().ok()) == Some(us.as_raw_pid())
-    });
-}
-
-/// Kills all processes that are wanted, and again, as long as there are any: their children come
-/// to us.
-fn kill_all(is_wanted: impl Fn(Pid) -> bool) {
-    const ROUNDS: u32 = 100;
-    for _ in 0..ROUNDS {
-        let Ok(entries) = fs::read_dir("/proc") else { return };
-        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        let wanted: Vec<Pid> = pids.filter_map(Pid::from_raw).filter(|pid| is_wanted(*pid)).collect();
-        if wanted.is_empty() {
-            return;
-        }
-        for pid in wanted {
-            let _ = kill_process(pid, Signal::KILL);
-            // It is not ours yet where its parent still lives; the next round sees.
-            let _ = waitpid(Some(pid), WaitOptions::empty());
-        }
     }
 }
 
@@ -440,24 +389,6 @@ mod tests {
             let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             assert!(status.is_empty() || status.contains(") Z"), "{status}");
         }
-    }
-
-    #[test]
-    fn nobody_gets_away() {
-        // An orphan, in a session of its own.
-        let parent = shell("setsid sleep 1001 & exit");
-        let sleeps = || {
-            let entries = fs::read_dir("/proc").expect("/proc").flatten();
-            let command = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            entries.map(command).any(|command| command == b"sleep\x001001\0")
-        };
-        let deadline = Instant::now() + SOON;
-        while !sleeps() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(5));
-        }
-        assert!(sleeps());
-        drop(parent);
-        assert!(!sleeps());
     }
 
     #[test]
