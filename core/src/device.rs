@@ -13,7 +13,9 @@
 
 use crate::error::Error;
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -266,13 +268,38 @@ pub enum Interface {
     /// Requests of a protocol, driven by [`Step::Request`]; the guest driver of that name
     /// knows their words.
     Requests(&'static str),
+    /// What a device shows that says nothing of its registers.
+    Windows(Arc<Windows>),
 }
+
+impl Interface {
+    /// Whether a guest reads and writes registers, named or not: what it does changes the device
+    /// and nothing else.
+    pub fn has_registers(&self) -> bool {
+        matches!(self, Interface::Registers(_) | Interface::Windows(_))
+    }
+}
+
+/// The hardware interface of a device of which only regions are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Windows {
+    /// Its regions, as windows of accesses of each size; they may overlap.
+    pub windows: Arc<[Register]>,
+    /// Addresses of guest memory that the device may be told of. [`GUEST_MEMORY`] is its region
+    /// number, in which offsets are addresses.
+    pub memory: Range<u64>,
+    /// Names of scripts, each a [`Step::Request`].
+    pub scripts: Vec<String>,
+}
+
+/// The region number under which a guest reads and writes its own memory. No device is asked.
+pub const GUEST_MEMORY: u32 = u32::MAX;
 
 /// One register, or one window of several, of the hardware interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Register {
     /// What the data sheet calls it.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Region number.
     pub region: u32,
     /// Bytes from the start of the region.

@@ -1,4 +1,4 @@
-//! Chapter: many implementations of one model, made ready to be checked against.
+//! Chapter: many implementations of one model, made ready to be checked against and chosen from.
 //!
 //! Names and texts become numbers and sets become ranges of numbers, once; a check is then one walk
 //! over two short rows of numbers. This is the only check there is: [`check`](crate::compat::check)

@@ -71,8 +71,8 @@ impl Manifest {
         Ok((manifest, lints.0))
     }
 
-    /// Writes it, r4 models as r4 and all others in our superset; [`Manifest::from_json`] reads
-    /// the same manifest from it.
+    /// Writes it, r4 models as r4 and all others in our superset. [`Manifest::from_json`] reads the
+    /// same manifest from it, if it gave this one and the text stays below [`MAX_BYTES`].
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("every name of a member is a string")
     }

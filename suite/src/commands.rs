@@ -10,6 +10,7 @@ pub(crate) mod check;
 pub(crate) mod describe;
 pub(crate) mod list;
 pub(crate) mod replay;
+pub(crate) mod serve;
 
 #[derive(Args)]
 pub(crate) struct Output {
@@ -28,6 +29,8 @@ pub(crate) enum Format {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     Nothing = 0,
+    /// Of a device program that refuses to start.
+    Refused = 1,
     Usage = 2,
     TooLittle = 4,
     Found = 100,

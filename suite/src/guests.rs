@@ -7,6 +7,7 @@ use migcert_core::device::{Interface, Seen, Step};
 
 pub mod registers;
 pub mod virtio_fs;
+pub mod windows;
 
 /// The driver of one kind of hardware interface, and what it remembers while drawing.
 pub trait Guest: Send {
@@ -30,6 +31,7 @@ pub trait Guest: Send {
 pub fn of(interface: &Interface) -> Box<dyn Guest> {
     match interface {
         Interface::Registers(registers) => Box::new(registers::Registers::new(registers.clone())),
+        Interface::Windows(windows) => Box::new(windows::Windows::new(windows.clone())),
         Interface::Requests(name) => match virtio_fs::Opens::of(name) {
             Some(opens) => Box::new(virtio_fs::VirtioFs::new(opens)),
             None => Box::new(registers::Registers::new([].into())),

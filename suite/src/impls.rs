@@ -6,9 +6,11 @@
 //! | `builtin:synthetic[+FAULT]...=JSON` | one that behaves as this migration info says |
 //! | a `.json` file | migration info only: it can be described and checked, not run |
 //! | a `.toml` file | a profile of a device program; `FILE.toml@RELEASE` takes another release |
+//! | any other path | a device program that follows, over vfio-user |
 
 use crate::bench::Subject;
 use crate::devices;
+use crate::hosts::vfio_user::{Config, VfioUser};
 use crate::hosts::vhost_user::Processes;
 use crate::profile::{BadProfile, Profile};
 use migcert_core::error::Error;
@@ -71,11 +73,21 @@ pub fn open(name: &str) -> Result<Opened, CannotOpen> {
             Ok(Opened::Description(manifest, lints))
         }
         _ if name.is_empty() => Err(CannotOpen::Name("an implementation's name is empty".to_owned())),
+        _ if path.is_file() => {
+            let sha256 = sha256(path)?;
+            let file = |why| CannotOpen::File { path: path.to_owned(), why };
+            let program = VfioUser::new(Config::standard(std::path::absolute(path).map_err(file)?));
+            let subject = described(name, Box::new(program), Some(sha256))?;
+            Ok(Opened::Program(Subject { cases: PROGRAM_CASES, ..subject }))
+        }
         _ => Err(CannotOpen::Name(format!(
-            "`{name}` is none that can be opened: give `builtin:NAME`, a `.json` of migration info or a `.toml` profile"
+            "`{name}` is none that can be opened: give `builtin:NAME`, a `.json` of migration info, a `.toml` profile or the path of a device program"
         ))),
     }
 }
+
+/// What a device program is given in a few seconds, each instance in a process of its own.
+const PROGRAM_CASES: u32 = 40;
 
 /// File and release of a profile.
 fn profile(name: &str) -> Option<(&str, Option<&str>)> {

@@ -10,6 +10,7 @@ use commands::check::{CheckArgs, check};
 use commands::describe::describe;
 use commands::list::{OptionalStates, What, explain, list};
 use commands::replay::replay;
+use commands::serve::{ServeArgs, serve};
 use commands::{Exit, Output};
 use migcert::impls::CannotOpen;
 use std::path::PathBuf;
@@ -37,7 +38,7 @@ Exit status:
 enum Command {
     /// Shows what an implementation supports: models, parameters, versions, lints
     Describe {
-        /// builtin:NAME[@RELEASE][+FAULT], a .json of migration info, or a .toml profile
+        /// builtin:NAME[@RELEASE][+FAULT], a .json of migration info, a .toml profile, or a program
         #[arg(value_name = "IMPL")]
         name: String,
         #[command(flatten)]
@@ -55,6 +56,8 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Serves an implementation as a device program of its own, over vfio-user
+    Serve(ServeArgs),
     /// Shows what there is
     List {
         /// What to list
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check(&args),
         Command::Certify(args) => certify(&args),
         Command::Replay { files, output } => replay(&files, &output),
+        Command::Serve(args) => serve(&args),
         Command::List { what, options, output } => list(what, &options, &output),
         Command::Explain { id, output } => explain(&id, &output),
     };

@@ -609,8 +609,8 @@ impl Reference for Nic {
     }
 
     fn interface(&self) -> Interface {
-        let register = |name, offset, count, writable, max| Register {
-            name,
+        let register = |name: &'static str, offset, count, writable, max| Register {
+            name: name.into(),
             region: 0,
             offset,
             size: 4,
@@ -634,7 +634,7 @@ impl Reference for Nic {
             register("TX_DOORBELL", reg::TX_DOORBELL, queues, true, SLOT as u64),
             register("RX_NEXT", reg::RX_NEXT, queues, false, 0xffff << 8 | SLOT as u64),
         ];
-        let word = |name, offset, count, stride| Register {
+        let word = |name: &'static str, offset, count, stride| Register {
             region: 1,
             stride: stride as u32,
             ..register(name, offset as u64, count as u32, true, u64::from(u32::MAX))

@@ -181,8 +181,8 @@ fn hash(bytes: &[u8]) -> u64 {
 }
 
 fn interface(shapes: &[Shape]) -> Arc<[Register]> {
-    let register = |name, region, offset, writable, max: u32| Register {
-        name,
+    let register = |name: &'static str, region, offset, writable, max: u32| Register {
+        name: name.into(),
         region,
         offset,
         size: 4,

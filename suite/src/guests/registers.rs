@@ -44,10 +44,44 @@ impl Registers {
 
     fn name(&self, region: u32, offset: u64) -> String {
         match self.at(region, offset) {
-            Some((register, _)) if register.count == 1 => register.name.to_owned(),
+            Some((register, _)) if register.count == 1 => register.name.to_string(),
             Some((register, index)) => format!("{}[{index}]", register.name),
             None => format!("{offset:#x} of region {region}"),
         }
+    }
+
+    /// Draws a read or a write of some register.
+    ///
+    /// # Errors
+    /// None that a caller can do more about than pass on; without registers, time passes.
+    pub(super) fn access(&mut self, u: &mut Unstructured<'_>) -> Result<Step> {
+        if self.all.is_empty() {
+            return Ok(Step::Pass(1));
+        }
+        let reads = u.arbitrary()?;
+        self.access_or(reads, u)
+    }
+
+    fn access_or(&mut self, reads: bool, u: &mut Unstructured<'_>) -> Result<Step> {
+        self.last = match u.int_in_range(0..=3u8)? {
+            0 => (self.last + 1) % self.all.len(),
+            _ => u.choose_index(self.all.len())?,
+        };
+        let register = &self.all[self.last];
+        let index = match u.int_in_range(0..=1u8)? {
+            0 => u.int_in_range(0..=register.count.min(4) - 1)?,
+            _ => u.int_in_range(0..=register.count - 1)?,
+        };
+        if reads || !register.writable {
+            return Ok(read(register, index));
+        }
+        let value = match u.int_in_range(0..=3u8)? {
+            0 => u.int_in_range(0..=register.max.min(8))?,
+            1 => register.max,
+            2 => 1 << u.int_in_range(0..=register.max.max(1).ilog2())?,
+            _ => u.int_in_range(0..=register.max)?,
+        };
+        Ok(write(register, index, value))
     }
 }
 
@@ -62,25 +96,7 @@ impl Guest for Registers {
             packet.extend(list(u, PACKET - 1, |u| u.arbitrary::<u8>())?);
             return Ok(Step::Receive(packet));
         }
-        self.last = match u.int_in_range(0..=3u8)? {
-            0 => (self.last + 1) % self.all.len(),
-            _ => u.choose_index(self.all.len())?,
-        };
-        let register = &self.all[self.last];
-        let index = match u.int_in_range(0..=1u8)? {
-            0 => u.int_in_range(0..=register.count.min(4) - 1)?,
-            _ => u.int_in_range(0..=register.count - 1)?,
-        };
-        if verb < 4 || !register.writable {
-            return Ok(read(register, index));
-        }
-        let value = match u.int_in_range(0..=3u8)? {
-            0 => u.int_in_range(0..=register.max.min(8))?,
-            1 => register.max,
-            2 => 1 << u.int_in_range(0..=register.max.max(1).ilog2())?,
-            _ => u.int_in_range(0..=register.max)?,
-        };
-        Ok(write(register, index, value))
+        self.access_or(verb < 4, u)
     }
 
     /// Looks, and uses everything once more: what a device does then tells more than its registers.

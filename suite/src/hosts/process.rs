@@ -65,6 +65,19 @@ impl Process {
     /// # Errors
     /// Those of starting a process; they name the program.
     pub fn start<S: AsRef<OsStr>>(program: &Path, args: &[S], scratch: TempDir) -> io::Result<Process> {
+        Process::start_with(program, args, scratch, Stdio::null())
+    }
+
+    /// The same, with a standard input: a socket, say, which it is told of as descriptor 0.
+    ///
+    /// # Errors
+    /// Those of starting a process; they name the program.
+    pub fn start_with<S: AsRef<OsStr>>(
+        program: &Path,
+        args: &[S],
+        scratch: TempDir,
+        stdin: Stdio,
+    ) -> io::Result<Process> {
         let (output, input) = io::pipe()?;
         // The scratch directory is no place to look from for what was named elsewhere.
         let named = program.components().count() > 1;
@@ -73,7 +86,7 @@ impl Process {
         let mark = leftovers::new_mark();
         let mut command = Command::new(&program);
         command.args(args).current_dir(scratch.path()).process_group(0).env(leftovers::MARK, &mark);
-        command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
+        command.stdin(stdin).stdout(input.try_clone()?).stderr(input);
         let child =
             command.spawn().map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;
         // The command holds the write ends; they must be gone for the end of output to be seen.

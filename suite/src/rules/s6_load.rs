@@ -5,7 +5,7 @@ use super::s6_move::{CHUNKING, TWIN_AFTER_LOAD};
 use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, Stopped, needs};
 use crate::generate::damage::Damage;
-use migcert_core::device::{Device, Interface, Seen};
+use migcert_core::device::{Device, Seen};
 
 /// What a rule about loading builds on: a plain migration works, and so it does in pieces.
 const LOADS: &[&Rule] = &[&CHECK_IS_SOUND, &TWIN_AFTER_LOAD, &CHUNKING];
@@ -348,10 +348,7 @@ fn load_replaces_all(bench: &Bench<'_>) -> Judgement {
     let setup = bench.plan()?.destination().clone();
     // What the instance was used for before happened elsewhere, on another host side.
     let mut device = bench.instance("the destination", bench.destination, &setup, &stopped.outside)?;
-    needs(
-        matches!(device.capabilities().interface, Interface::Registers(_)),
-        "an earlier use would change the host's side",
-    )?;
+    needs(device.capabilities().interface.has_registers(), "an earlier use would change the host's side")?;
     bench.play(&mut *device, 0..bench.case.script.len())?;
     match bench.load(&mut *device, &stopped.state)? {
         Load::Accepted => {

@@ -3,7 +3,7 @@
 use super::s5_check::CHECK_IS_SOUND;
 use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, needs};
-use migcert_core::device::{Device, Interface, Seen, State, Step};
+use migcert_core::device::{Device, Seen, State, Step};
 use migcert_core::error::Error;
 use migcert_core::migrate::{Plan, Round};
 
@@ -277,8 +277,7 @@ pub(super) const STOP_IS_STILL: Rule = Rule {
 
 fn stop_is_still(bench: &Bench<'_>) -> Judgement {
     let (mut device, _outside) = bench.started()?;
-    let registers = matches!(device.capabilities().interface, Interface::Registers(_));
-    needs(registers, "time can't be let pass for this device")?;
+    needs(device.capabilities().interface.has_registers(), "time can't be let pass for this device")?;
     let twin = bench.twin()?;
     let at = bench.at()[0];
     bench.play(&mut *device, 0..at)?;

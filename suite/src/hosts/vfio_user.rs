@@ -1,0 +1,256 @@
+//! A device program that speaks vfio-user, behind [`Program`] and [`Device`].
+//!
+//! The device walks the arcs of chapter R-7 itself; this host asks, and reads the state back:
+//!
+//! | call | messages |
+//! |---|---|
+//! | start | VERSION, what the device has, SET_IRQS with eventfds, DMA_MAP of a small memory |
+//! | `set_state` | DEVICE_FEATURE SET MIG_DEVICE_STATE, then GET: they must agree |
+//! | `read_state` | MIG_DATA_READ; 0 bytes are the end, for now or for good |
+//! | `write_state` | MIG_DATA_WRITE |
+//! | `reset` | DEVICE_RESET |
+//! | `guest` | REGION_READ, REGION_WRITE; then a round trip, the eventfds and guest memory are looked at |
+//!
+//! Every instance has a process of its own: a reset is a promise under test, not a tool.
+
+mod channel;
+mod client;
+mod device;
+mod interface;
+mod irqs;
+mod memory;
+mod outside;
+pub mod server;
+pub mod wire;
+
+use super::ask::{Mute, ask};
+use super::process::{Process, scratch};
+use super::reach::{Reached, reach};
+use client::Client;
+use device::Instance;
+pub use interface::{Guide, Place};
+use migcert_core::device::{Device, Outside};
+use migcert_core::error::{Error, Misbehaved, Refusal};
+use migcert_core::manifest::MAX_BYTES;
+use migcert_core::model::ModelId;
+use migcert_core::param::Configuration;
+use migcert_core::program::{Culprit, Manifest, Model, Program, Unsupported};
+use migcert_core::version::Setup;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+/// How a program is started and driven.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The program; an absolute path, or a name to be looked up.
+    pub program: PathBuf,
+    /// What it is always given.
+    pub args: Vec<String>,
+    /// How it is told the rest.
+    pub told: Told,
+    /// How it gets its socket.
+    pub socket: Socket,
+    /// What it supports; `None` where it says so itself.
+    pub manifest: Option<Manifest>,
+    /// How long any answer may take.
+    pub limit: Duration,
+    /// What its guest does and leaves alone.
+    pub guide: Guide,
+}
+
+impl Config {
+    /// A program that follows.
+    pub fn standard(program: PathBuf) -> Config {
+        const LIMIT: Duration = Duration::from_secs(10);
+        Config {
+            program,
+            args: vec![],
+            told: Told::ByOptions,
+            socket: Socket::Path,
+            manifest: None,
+            limit: LIMIT,
+            guide: Guide::default(),
+        }
+    }
+}
+
+/// How a program is told of its socket and its setup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// By the options of, after the arguments; exit status 1 is a refusal, and no other is.
+    ByOptions,
+    /// By the arguments, in which `{socket}`, `{fd}`, `{scratch}`, `{model}`, `{version}` and
+    /// `{param:NAME}` stand for what is only known at the start; any exit status is a refusal.
+    ByPlaceholders,
+}
+
+/// How a program gets its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// It listens on a path.
+    Path,
+    /// It inherits a connected one.
+    Descriptor,
+}
+
+/// A device program that speaks vfio-user.
+pub struct VfioUser {
+    config: Config,
+    /// How many models the program said it has.
+    models: AtomicUsize,
+}
+
+impl VfioUser {
+    /// A program; nothing is started.
+    pub fn new(config: Config) -> VfioUser {
+        let models = config.manifest.as_ref().map_or(0, |known| known.models.len());
+        VfioUser { config, models: models.into() }
+    }
+
+    /// What the program prints of itself.
+    fn asked(&self) -> Result<Manifest, Error> {
+        const ASK: &str = "--print-migration-info-json";
+        let wrong = |what: String| Error::from(Misbehaved::Protocol { during: ASK.to_owned(), what });
+        let args: Vec<String> = self.config.args.iter().cloned().chain([ASK.to_owned()]).collect();
+        let said = match ask(&self.config.program, &args, MAX_BYTES, self.config.limit) {
+            Ok(said) => said,
+            Err(Mute::Machine(why)) => return Err(why.into()),
+            Err(Mute::TooMuch) => return Err(wrong(format!("more than {MAX_BYTES} bytes"))),
+        };
+        if !said.status.success() {
+            let words = said.last_words.unwrap_or_else(|| "without a word".to_owned());
+            return Err(wrong(format!("{}: {words}", said.status)));
+        }
+        let manifest = Manifest::from_json(&said.output).map_err(|why| wrong(why.to_string()))?;
+        self.models.store(manifest.models.len(), Relaxed);
+        Ok(manifest)
+    }
+
+    /// The arguments for a setup; a socket stands as a placeholder.
+    fn args(&self, model: &ModelId, setup: &Setup) -> Result<Vec<String>, Error> {
+        let mut args = self.config.args.clone();
+        match self.config.told {
+            Told::ByOptions => {
+                args.push(match self.config.socket {
+                    Socket::Path => "--socket-path={socket}".to_owned(),
+                    Socket::Descriptor => "--fd={fd}".to_owned(),
+                });
+                let is_r4 = matches!(setup, Setup::Version(_));
+                if is_r4 || 1 < self.models.load(Relaxed) {
+                    args.extend(["--migration-model".to_owned(), model.to_string()]);
+                }
+                match setup {
+                    Setup::Version(version) => {
+                        args.extend(["--migration-version".to_owned(), version.to_string()]);
+                    }
+                    Setup::Params(named) => {
+                        args.extend(named.iter().map(|(name, value)| format!("--m-{name}={value}")));
+                    }
+                }
+                Ok(args)
+            }
+            Told::ByPlaceholders => {
+                let known = match &self.config.manifest {
+                    Some(known) => known,
+                    None => return Err(io::Error::other("no description, and no options to ask by").into()),
+                };
+                let configuration = full(known, model, setup)?;
+                let version = if let Setup::Version(version) = setup { version.as_str() } else { "" };
+                let place = |arg: String| {
+                    let arg = arg.replace("{model}", model.as_str()).replace("{version}", version);
+                    configuration.iter().fold(arg, |arg, (name, value)| {
+                        arg.replace(&format!("{{param:{name}}}"), &value.to_string())
+                    })
+                };
+                Ok(args.into_iter().map(place).collect())
+            }
+        }
+    }
+
+    fn launch(&self, args: &[String]) -> Result<Client, Error> {
+        let scratch = scratch()?;
+        let socket = scratch.path().join("socket");
+        let place = |arg: &String| {
+            let arg = arg.replace("{socket}", &socket.to_string_lossy()).replace("{fd}", "0");
+            arg.replace("{scratch}", &scratch.path().to_string_lossy())
+        };
+        let args: Vec<String> = args.iter().map(place).collect();
+        let program = &self.config.program;
+        match self.config.socket {
+            Socket::Descriptor => {
+                let (ours, theirs) = UnixStream::pair()?;
+                let process =
+                    Process::start_with(program, &args, scratch, Stdio::from(OwnedFd::from(theirs)))?;
+                Client::new(process, ours, self.config.limit)
+            }
+            Socket::Path => {
+                let mut process = Process::start(program, &args, scratch)?;
+                match reach(&mut process, &socket, self.config.limit)? {
+                    Reached::Connected(stream) => Client::new(process, stream, self.config.limit),
+                    Reached::Ended(how) => Err(self.ended(&process, &how)),
+                }
+            }
+        }
+    }
+
+    /// A program that ended instead of listening: it refused, or broke.
+    fn ended(&self, process: &Process, how: &str) -> Error {
+        let words = process.output();
+        let is_refusal = match self.config.told {
+            Told::ByOptions => how == "exit status 1" && !words.trim().is_empty(),
+            Told::ByPlaceholders => how.starts_with("exit status") && how != "exit status 0",
+        };
+        if is_refusal {
+            return Refusal::ByDevice(format!("{how}: {}", words.trim())).into();
+        }
+        let how = match process.last_words(0) {
+            Some(words) => format!("{how}; its last words: {words}"),
+            None => format!("{how}, without a word"),
+        };
+        Misbehaved::Died { during: "the start".to_owned(), how }.into()
+    }
+}
+
+impl Program for VfioUser {
+    fn describe(&self) -> Result<Manifest, Error> {
+        match &self.config.manifest {
+            Some(known) => Ok(known.clone()),
+            None => self.asked(),
+        }
+    }
+
+    fn outside(&self) -> Result<Outside, Error> {
+        Ok(Outside::none())
+    }
+
+    fn start(&self, model: &ModelId, setup: &Setup, _outside: &Outside) -> Result<Box<dyn Device>, Error> {
+        let client = self.launch(&self.args(model, setup)?)?;
+        Ok(Box::new(Instance::new(client, &self.config.guide)?))
+    }
+}
+
+/// Every parameter with its value; what is not named has its init value.
+fn full(manifest: &Manifest, model: &ModelId, setup: &Setup) -> Result<Configuration, Error> {
+    let refused = |culprits| Error::from(Refusal::from(Unsupported(culprits)));
+    let Some(described) = manifest.models.get(model) else {
+        return Err(refused(vec![Culprit::Model(model.clone())]));
+    };
+    let setup = match (described, setup) {
+        (Model::Params(description), Setup::Params(named)) => {
+            let mut configuration = description.init();
+            configuration.extend(named.clone());
+            Setup::Params(configuration)
+        }
+        (_, setup) => setup.clone(),
+    };
+    match (described.faults(&setup), setup) {
+        (culprits, _) if !culprits.is_empty() => Err(refused(culprits)),
+        (_, Setup::Params(configuration)) => Ok(configuration),
+        (_, Setup::Version(_)) => Ok(Configuration::default()),
+    }
+}

@@ -1,0 +1,185 @@
+//! Whole messages over a stream socket: split and merged ones, and descriptors that come along.
+
+use super::wire::{HEADER, Header, Malformed};
+use crate::hosts::process::ready;
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
+
+/// Descriptors that the kernel takes along with one message.
+pub(super) const MAX_FDS: usize = 253;
+
+/// One end of a socket.
+pub(super) struct Channel {
+    socket: UnixStream,
+    /// What came in; the message that was received last, and what came after it.
+    inbox: Vec<u8>,
+    unread: Range<usize>,
+    /// Descriptors that came and were not taken; none unless the owner takes them.
+    fds: Vec<OwnedFd>,
+    takes_fds: bool,
+}
+
+/// Why no message came, or went.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The other side is gone.
+    Closed,
+    /// It sends what is no message.
+    Malformed(Malformed),
+    /// The machine failed.
+    Machine(io::Error),
+    /// The deadline has passed.
+    Slow,
+}
+
+impl From<Errno> for Broken {
+    fn from(errno: Errno) -> Broken {
+        match errno {
+            Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN => Broken::Closed,
+            errno => Broken::Machine(errno.into()),
+        }
+    }
+}
+
+/// What else ends a wait.
+#[derive(Clone, Copy)]
+pub(super) struct Until<'a> {
+    /// Nothing is waited for after this.
+    pub(super) deadline: Instant,
+    /// Readable when the other side has ended.
+    pub(super) end: BorrowedFd<'a>,
+}
+
+impl Channel {
+    /// An end whose owner has no use for descriptors: the kernel drops them.
+    pub(super) fn without_fds(socket: UnixStream) -> io::Result<Channel> {
+        socket.set_nonblocking(true)?;
+        Ok(Channel { socket, inbox: vec![0; 8 << 10], unread: 0..0, fds: vec![], takes_fds: false })
+    }
+
+    /// An end that waits as long as it takes, and keeps the descriptors that come.
+    pub(super) fn with_fds(socket: UnixStream) -> Channel {
+        Channel { socket, inbox: vec![0; 8 << 10], unread: 0..0, fds: vec![], takes_fds: true }
+    }
+
+    /// Sends a message.
+    pub(super) fn send(
+        &mut self,
+        message: &[u8],
+        fds: &[BorrowedFd<'_>],
+        until: Option<Until<'_>>,
+    ) -> Result<(), Broken> {
+        let mut rest = message;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        while !rest.is_empty() {
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            let goes_along = rest.len() == message.len() && !fds.is_empty();
+            if goes_along && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+                return Err(Broken::Machine(io::Error::other("too many descriptors for a message")));
+            }
+            let sent = if goes_along {
+                rustix::net::sendmsg(&self.socket, &[IoSlice::new(rest)], &mut control, SendFlags::NOSIGNAL)
+            } else {
+                rustix::net::send(&self.socket, rest, SendFlags::NOSIGNAL)
+            };
+            match sent {
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, until)?,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives a message: its header, and where its payload is.
+    pub(super) fn receive(&mut self, until: Option<Until<'_>>) -> Result<(Header, Range<usize>), Broken> {
+        if self.unread.is_empty() {
+            self.unread = 0..0;
+        }
+        loop {
+            let unread = &self.inbox[self.unread.clone()];
+            let mut wanted = HEADER;
+            if let Some(header) = unread.get(..HEADER) {
+                let header = Header::parse(header).map_err(Broken::Malformed)?;
+                wanted = header.size as usize;
+                if wanted <= unread.len() {
+                    let start = self.unread.start;
+                    self.unread.start = start + wanted;
+                    return Ok((header, start + HEADER..start + wanted));
+                }
+            }
+            self.make_room(wanted);
+            match self.fill() {
+                Ok(0) => return Err(Broken::Closed),
+                Ok(count) => self.unread.end += count,
+                Err(Errno::AGAIN) => self.wait(PollFlags::IN, until)?,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Bytes of the message that was received last.
+    pub(super) fn bytes(&self, payload: Range<usize>) -> &[u8] {
+        self.inbox.get(payload).unwrap_or_default()
+    }
+
+    /// The descriptors that came so far.
+    pub(super) fn take_fds(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.fds)
+    }
+
+    /// The buffer grows by what came, not by what was claimed.
+    fn make_room(&mut self, wanted: usize) {
+        if self.unread.start != 0 && self.inbox.len() < self.unread.start + wanted {
+            self.inbox.copy_within(self.unread.clone(), 0);
+            self.unread = 0..self.unread.len();
+        }
+        if self.unread.end == self.inbox.len() {
+            self.inbox.resize(2 * self.inbox.len(), 0);
+        }
+    }
+
+    fn fill(&mut self) -> Result<usize, Errno> {
+        let room = &mut self.inbox[self.unread.end..];
+        if !self.takes_fds {
+            return Ok(rustix::net::recv(&self.socket, room, RecvFlags::empty())?.0);
+        }
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let got = rustix::net::recvmsg(&self.socket, &mut [IoSliceMut::new(room)], &mut control, flags)?;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(fds) = message {
+                self.fds.extend(fds);
+            }
+        }
+        if got.flags.contains(ReturnFlags::CTRUNC) {
+            return Err(Errno::TOOBIG);
+        }
+        Ok(got.bytes)
+    }
+
+    fn wait(&self, what: PollFlags, until: Option<Until<'_>>) -> Result<(), Broken> {
+        let Some(Until { deadline, end }) = until else {
+            return Err(Broken::Machine(io::Error::other("a blocking socket did not block")));
+        };
+        match ready(&[(self.socket.as_fd(), what), (end, PollFlags::IN)], deadline) {
+            Ok(Some(0)) => Ok(()),
+            Ok(Some(_)) => Err(Broken::Closed),
+            Ok(None) => Err(Broken::Slow),
+            Err(why) => Err(Broken::Machine(why)),
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! One process that serves one device, and what it is asked.
+//!
+//! Every answer has a deadline, the end of the process ends every wait, and commands of the device
+//! that come in between (it reads and writes guest memory) are answered.
+
+use super::channel::{Broken, Channel, Until};
+use super::memory::{self, Memory};
+use super::wire::{
+    self, Access, Act, Capabilities, DeviceInfo, Extension, Feature, IrqInfo, Kind, MAX_DATA, Malformed,
+    Migration, RegionInfo, Reply, Request, SetIrqs, Version,
+};
+use crate::hosts::process::Process;
+use migcert_core::device::State;
+use migcert_core::error::{Error, Misbehaved, Refusal};
+use std::io;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// The newest protocol that is proposed.
+const PROTOCOL: (u16, u16) = (0, 1);
+/// No device has more regions, or more types of interrupts.
+const MOST: u32 = 256;
+
+/// A connected device.
+pub(super) struct Client {
+    channel: Channel,
+    pub(super) process: Process,
+    pub(super) memory: Memory,
+    limit: Duration,
+    id: u16,
+    /// How much of what the program printed was passed on in an error.
+    heard: u64,
+    outbox: Vec<u8>,
+    /// Bytes of data in a message.
+    pub(super) most: u32,
+    /// Descriptors in a message.
+    pub(super) most_fds: u32,
+    /// The number of the outside region, if there is one.
+    pub(super) outside: Option<u32>,
+}
+
+/// What came of a request: where its answer lies, or the number of an error.
+type Answer = Result<Range<usize>, u32>;
+
+impl Client {
+    /// Agrees on protocol and capabilities.
+    ///
+    /// # Errors
+    /// Those of any request.
+    pub(super) fn new(process: Process, socket: UnixStream, limit: Duration) -> Result<Client, Error> {
+        let mut client = Client {
+            channel: Channel::without_fds(socket)?,
+            process,
+            memory: Memory::new()?,
+            limit,
+            id: 0,
+            heard: 0,
+            outbox: Vec::new(),
+            most: MAX_DATA,
+            most_fds: 1,
+            outside: None,
+        };
+        client.negotiate()?;
+        Ok(client)
+    }
+
+    fn negotiate(&mut self) -> Result<(), Error> {
+        let capabilities =
+            Capabilities { max_msg_fds: 8, migcert: Some(Extension::default()), ..Capabilities::default() };
+        let (major, minor) = PROTOCOL;
+        let request = Request::Version(Version { major, minor, capabilities });
+        let Reply::Version(agreed) = self.want(&request, &[])? else { return Err(other_reply(&request)) };
+        if agreed.major != major || minor < agreed.minor {
+            let what =
+                format!("protocol {}.{}, where {major}.{minor} was proposed", agreed.major, agreed.minor);
+            return Err(protocol(&request, what));
+        }
+        let Capabilities { max_msg_fds, max_data_xfer_size, migcert, .. } = agreed.capabilities;
+        self.most = u32::try_from(max_data_xfer_size).unwrap_or(MAX_DATA).min(MAX_DATA);
+        self.most_fds = max_msg_fds.min(super::channel::MAX_FDS as u32);
+        self.outside = migcert.and_then(|ours| ours.outside);
+        Ok(())
+    }
+
+    /// What the device has.
+    pub(super) fn info(&mut self) -> Result<DeviceInfo, Error> {
+        let Reply::DeviceInfo(info) = self.want(&Request::DeviceInfo, &[])? else {
+            return Err(other_reply(&Request::DeviceInfo));
+        };
+        for (what, count) in [("regions", info.regions), ("types of interrupts", info.irqs)] {
+            if MOST < count {
+                return Err(protocol(&Request::DeviceInfo, format!("{count} {what}")));
+            }
+        }
+        Ok(info)
+    }
+
+    /// What a region is.
+    pub(super) fn region(&mut self, index: u32) -> Result<RegionInfo, Error> {
+        let request = Request::RegionInfo(index);
+        match self.want(&request, &[])? {
+            Reply::RegionInfo(info) if info.index == index => Ok(info),
+            Reply::RegionInfo(info) => Err(protocol(&request, format!("region {}", info.index))),
+            _ => Err(other_reply(&request)),
+        }
+    }
+
+    /// What a type of interrupts is.
+    pub(super) fn irqs(&mut self, index: u32) -> Result<IrqInfo, Error> {
+        let request = Request::IrqInfo(index);
+        match self.want(&request, &[])? {
+            Reply::IrqInfo(info) if info.index == index => Ok(info),
+            Reply::IrqInfo(info) => Err(protocol(&request, format!("type {}", info.index))),
+            _ => Err(other_reply(&request)),
+        }
+    }
+
+    /// Has interrupts signalled, from the first vector on.
+    pub(super) fn signal(&mut self, index: u32, fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
+        let mut start = 0;
+        for fds in fds.chunks(self.most_fds.max(1) as usize) {
+            let (flags, count) = (SetIrqs::TRIGGER_EVENTFD, fds.len() as u32);
+            self.want(&Request::SetIrqs(SetIrqs { flags, index, start, count }), fds)?;
+            start += count;
+        }
+        Ok(())
+    }
+
+    /// Unmasks a vector that masked itself.
+    pub(super) fn unmask(&mut self, index: u32, start: u32) -> Result<(), Error> {
+        let request = Request::SetIrqs(SetIrqs { flags: SetIrqs::UNMASK, index, start, count: 1 });
+        self.want(&request, &[]).map(drop)
+    }
+
+    /// Gives the device the guest's memory.
+    pub(super) fn map(&mut self) -> Result<(), Error> {
+        let Range { start: address, end } = memory::ADDRESSES;
+        let request = Request::DmaMap { offset: 0, address, size: end - address };
+        let fd = rustix::io::fcntl_dupfd_cloexec(self.memory.fd(), 0).map_err(io::Error::from)?;
+        let fds = [std::os::fd::AsFd::as_fd(&fd)];
+        self.want(&request, if self.most_fds == 0 { &[] } else { &fds }).map(drop)
+    }
+
+    /// Reads a region.
+    ///
+    /// # Errors
+    /// [`Refusal::ByDevice`] where it says no.
+    pub(super) fn read(&mut self, region: u32, offset: u64, count: u32) -> Result<&[u8], Error> {
+        let request = Request::RegionRead(Access { offset, region, count });
+        match self.want(&request, &[])? {
+            Reply::RegionRead(access, data) if access.count == count => Ok(data),
+            Reply::RegionRead(access, _) => Err(protocol(&request, format!("{} bytes", access.count))),
+            _ => Err(other_reply(&request)),
+        }
+    }
+
+    /// Writes a region.
+    ///
+    /// # Errors
+    /// [`Refusal::ByDevice`] where it says no.
+    pub(super) fn write(&mut self, region: u32, offset: u64, data: &[u8]) -> Result<(), Error> {
+        let count = data.len() as u32;
+        let request = Request::RegionWrite(Access { offset, region, count }, data);
+        match self.want(&request, &[])? {
+            Reply::RegionWrite(access) if access.count == count => Ok(()),
+            Reply::RegionWrite(access) => Err(protocol(&request, format!("{} bytes", access.count))),
+            _ => Err(other_reply(&request)),
+        }
+    }
+
+    /// Back to a fresh device.
+    pub(super) fn reset(&mut self) -> Result<(), Error> {
+        self.want(&Request::Reset, &[]).map(drop)
+    }
+
+    /// Gets the data of a feature.
+    pub(super) fn get<T>(
+        &mut self,
+        feature: Feature,
+        read: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+    ) -> Result<T, Error> {
+        let request = Request::Feature { number: feature as u16, act: Act::Get, data: &[] };
+        match self.want(&request, &[])? {
+            Reply::Feature(_, data) => read(data).map_err(|why| protocol(&request, why)),
+            _ => Err(other_reply(&request)),
+        }
+    }
+
+    /// How it can be migrated.
+    pub(super) fn migration(&mut self) -> Result<Migration, Error> {
+        self.get(Feature::Migration, Migration::parse)
+    }
+
+    /// The state that the device says it is in.
+    pub(super) fn state(&mut self) -> Result<State, Error> {
+        self.get(Feature::State, wire::state)
+    }
+
+    /// Asks the device to go to a state; the number of the error where it says no.
+    pub(super) fn set_state(&mut self, to: State) -> Result<Result<(), u32>, Error> {
+        let request =
+            Request::Feature { number: Feature::State as u16, act: Act::Set, data: &wire::state_data(to) };
+        Ok(self.ask(&request, &[])?.map(drop))
+    }
+
+    /// Reads the next bytes of a state; none is the end, for now or for good.
+    pub(super) fn read_state(&mut self, into: &mut [u8]) -> Result<Result<usize, u32>, Error> {
+        let most = u32::try_from(into.len()).unwrap_or(u32::MAX).min(self.most);
+        let request = Request::StateRead(most);
+        let answer = match self.ask(&request, &[])? {
+            Ok(answer) => answer,
+            Err(error) => return Ok(Err(error)),
+        };
+        match self.reply(&request, answer)? {
+            Reply::State(data) => {
+                let into = into.get_mut(..data.len()).filter(|_| data.len() <= most as usize);
+                let into = into.ok_or_else(|| protocol(&request, format!("{} bytes", data.len())))?;
+                into.copy_from_slice(data);
+                Ok(Ok(data.len()))
+            }
+            _ => Err(other_reply(&request)),
+        }
+    }
+
+    /// Writes a piece of a state, in as many messages as it needs.
+    pub(super) fn write_state(&mut self, bytes: &[u8]) -> Result<Result<(), u32>, Error> {
+        for piece in bytes.chunks(self.most as usize) {
+            if let Err(error) = self.ask(&Request::StateWrite(piece), &[])? {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Asks, and takes an error for a no.
+    fn want(&mut self, request: &Request<'_>, fds: &[BorrowedFd<'_>]) -> Result<Reply<'_>, Error> {
+        match self.ask(request, fds)? {
+            Ok(answer) => self.reply(request, answer),
+            Err(error) => Err(Refusal::ByDevice(format!("{request}: {}", self.words(error))).into()),
+        }
+    }
+
+    /// What a device said by an error, in its own words where it printed any since the last one.
+    pub(super) fn words(&mut self, error: u32) -> String {
+        let words = self.process.last_words(self.heard);
+        self.heard = self.process.printed();
+        match words {
+            Some(words) => format!("{}: {words}", wire::errno(error)),
+            None => wire::errno(error),
+        }
+    }
+
+    fn reply(&self, request: &Request<'_>, answer: Range<usize>) -> Result<Reply<'_>, Error> {
+        let reply = Reply::parse(request.command(), self.channel.bytes(answer));
+        reply.map_err(|why| protocol(request, why))
+    }
+
+    /// Sends a request and waits for its answer.
+    fn ask(&mut self, request: &Request<'_>, fds: &[BorrowedFd<'_>]) -> Result<Answer, Error> {
+        let deadline = Instant::now() + self.limit;
+        let command = request.command() as u16;
+        self.id = self.id.wrapping_add(1);
+        wire::message(&mut self.outbox, self.id, command, Kind::Command, |into| request.put(into));
+        let until = Until { deadline, end: self.process.end() };
+        if let Err(broken) = self.channel.send(&self.outbox, fds, Some(until)) {
+            return Err(self.blame(request, broken));
+        }
+        loop {
+            let until = Until { deadline, end: self.process.end() };
+            let (header, payload) = match self.channel.receive(Some(until)) {
+                Ok(message) => message,
+                Err(broken) => return Err(self.blame(request, broken)),
+            };
+            let is_ours = header.id == self.id && header.command == command;
+            match header.kind {
+                Kind::Reply if is_ours => return Ok(Ok(payload)),
+                Kind::Failed(error) if is_ours => return Ok(Err(error)),
+                Kind::Reply | Kind::Failed(_) => {
+                    let what = format!("a reply to message {} of command {}", header.id, header.command);
+                    let asked = format!("{what}, where {} of {command} was asked", self.id);
+                    return Err(protocol(request, asked));
+                }
+                Kind::Command | Kind::CommandWithoutReply => {
+                    let wants_reply = header.kind == Kind::Command;
+                    self.serve(request, (header.id, header.command), payload, wants_reply, deadline)?;
+                }
+            }
+            if deadline <= Instant::now() {
+                return Err(self.slow(request));
+            }
+        }
+    }
+
+    /// Does what the device asks for: it reads and writes guest memory.
+    fn serve(
+        &mut self,
+        during: &Request<'_>,
+        (id, command): (u16, u16),
+        payload: Range<usize>,
+        wants_reply: bool,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        let asked =
+            Request::parse(command, self.channel.bytes(payload)).map_err(|why| protocol(during, why))?;
+        let outside = || protocol(during, format!("{asked}, outside of the memory that was mapped"));
+        let kind = Kind::Reply;
+        match &asked {
+            Request::DmaRead(transfer) => {
+                if u64::from(MAX_DATA) < transfer.count {
+                    return Err(protocol(during, format!("{asked}, more than a message may have")));
+                }
+                let bytes = self.memory.read(transfer.address, transfer.count)?.ok_or_else(outside)?;
+                let reply = Reply::DmaRead(*transfer, &bytes);
+                wire::message(&mut self.outbox, id, command, kind, |into| reply.put(into));
+            }
+            Request::DmaWrite(transfer, bytes) => {
+                self.memory.write(transfer.address, bytes)?.ok_or_else(outside)?;
+                let reply = Reply::DmaWrite(*transfer);
+                wire::message(&mut self.outbox, id, command, kind, |into| reply.put(into));
+            }
+            other => return Err(protocol(during, format!("the command {other}, which is not the device's"))),
+        }
+        if !wants_reply {
+            return Ok(());
+        }
+        let until = Until { deadline, end: self.process.end() };
+        let sent = self.channel.send(&self.outbox, &[], Some(until));
+        sent.map_err(|broken| self.blame(during, broken))
+    }
+
+    fn blame(&mut self, during: &Request<'_>, broken: Broken) -> Error {
+        match broken {
+            Broken::Closed => self.died(during),
+            Broken::Malformed(why) => protocol(during, why),
+            Broken::Machine(why) => why.into(),
+            Broken::Slow => self.slow(during),
+        }
+    }
+
+    fn died(&mut self, during: &Request<'_>) -> Error {
+        const GRACE: Duration = Duration::from_secs(2);
+        let how = match self.process.ended(GRACE.min(self.limit)) {
+            Ok(Some(how)) => how,
+            Ok(None) => "it closed the connection and still runs".to_owned(),
+            Err(why) => return why.into(),
+        };
+        let how = match self.process.last_words(0) {
+            Some(words) => format!("{how}; its last words: {words}"),
+            None => how,
+        };
+        Misbehaved::Died { during: during.to_string(), how }.into()
+    }
+
+    fn slow(&self, during: &Request<'_>) -> Error {
+        let what = format!("no answer to {during} within {:?}", self.limit);
+        io::Error::new(io::ErrorKind::TimedOut, what).into()
+    }
+}
+
+fn protocol(during: &Request<'_>, what: impl ToString) -> Error {
+    Misbehaved::Protocol { during: during.to_string(), what: what.to_string() }.into()
+}
+
+fn other_reply(during: &Request<'_>) -> Error {
+    protocol(during, "an answer to something else")
+}

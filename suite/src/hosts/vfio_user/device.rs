@@ -1,0 +1,284 @@
+//! One instance: what the traits ask for, in messages.
+
+use super::client::Client;
+use super::interface::{self, Guide};
+use super::irqs::Irqs;
+use super::outside;
+use super::wire::{DeviceInfo, Migration, value};
+use migcert_core::device::{
+    Capabilities, Device, GUEST_MEMORY, Interface, Machine, Options, Seen, Sight, State, Step, walk,
+};
+use migcert_core::envelope::BadState;
+use migcert_core::error::{Error, Misbehaved, Refusal};
+use std::io;
+use std::sync::Arc;
+
+/// The largest state that is read.
+const STATE_MAX: u64 = 64 << 20;
+/// `ENOMSG`: nothing for now, in PRE_COPY.
+const NO_MESSAGE: u32 = 42;
+
+/// A device instance in a process of its own.
+pub(super) struct Instance {
+    client: Client,
+    irqs: Irqs,
+    guide: Guide,
+    interface: Interface,
+    options: Options,
+    can_reset: bool,
+    /// The state that it said it is in when it was asked last.
+    state: State,
+    /// Bytes of state that were read in this session.
+    carried: u64,
+    /// Whether its guest has done what guests do first. Moves with guest memory.
+    is_up: bool,
+    /// How much memory the process had when the instance started.
+    resident: u64,
+}
+
+impl Instance {
+    pub(super) fn new(mut client: Client, guide: &Guide) -> Result<Instance, Error> {
+        let info = client.info()?;
+        let mut regions = Vec::new();
+        let outside = client.outside;
+        for index in (0..info.regions).filter(|index| Some(*index) != outside) {
+            regions.push(client.region(index)?);
+        }
+        regions.retain(|region| region.size != 0);
+        let Migration(flags) = client.migration()?;
+        if flags & Migration::STOP_COPY == 0 {
+            return Err(Refusal::ByDevice("it can't be saved: no STOP_COPY".to_owned()).into());
+        }
+        let interface = match outside {
+            Some(region) => Interface::Registers(described(&mut client, region)?.into()),
+            None => Interface::Windows(Arc::new(interface::windows(&info, &regions, guide))),
+        };
+        client.map()?;
+        let irqs = Irqs::new(&mut client, &info)?;
+        let state = client.state()?;
+        client.process.forget_highest_memory()?;
+        let resident = client.process.memory()?.now;
+        Ok(Instance {
+            client,
+            irqs,
+            guide: guide.clone(),
+            interface,
+            options: Options { p2p: flags & Migration::P2P != 0, pre_copy: flags & Migration::PRE_COPY != 0 },
+            can_reset: info.flags & DeviceInfo::RESET != 0,
+            state,
+            carried: 0,
+            is_up: false,
+            resident,
+        })
+    }
+
+    /// What a refused change of state is: a state that is refused, or a no.
+    fn refused(&mut self, from: State, to: State, error: u32) -> Error {
+        let words = self.client.words(error);
+        let leaves_resuming = from == State::Resuming
+            && to != State::Resuming
+            && walk(from, to, self.options).is_ok_and(|path| path.first() == Some(&State::Stop));
+        match leaves_resuming {
+            true => BadState::ByDevice(words).into(),
+            false => Refusal::ByDevice(format!("{from} to {to}: {words}")).into(),
+        }
+    }
+
+    /// Waits until the device is done with a step, and shows what else can be seen of it.
+    fn settle(&mut self, seen: &mut Vec<Sight>) -> Result<(), Error> {
+        match self.client.outside {
+            Some(region) => seen.extend(happened(&mut self.client, region)?),
+            None => drop(self.client.state()?),
+        }
+        seen.extend(self.irqs.raised(&mut self.client)?);
+        seen.extend(self.client.memory.changes()?);
+        Ok(())
+    }
+
+    fn access(&mut self, step: &Step, seen: &mut Vec<Sight>) -> Result<(), Error> {
+        match step {
+            Step::Read { region: GUEST_MEMORY, offset, size } => {
+                let bytes = self.client.memory.read(*offset, (*size).into())?;
+                seen.extend(bytes.map(|bytes| Sight::Value(value(&bytes))));
+                return Ok(());
+            }
+            Step::Write { region: GUEST_MEMORY, offset, size, value } => {
+                let bytes = value.to_le_bytes();
+                let bytes = bytes.get(..usize::from(*size)).unwrap_or(&bytes);
+                self.client.memory.write_by_guest(*offset, bytes)?;
+                return Ok(());
+            }
+            Step::Read { region, offset, size } => {
+                let wide = u64::from(*size);
+                let is_volatile = self.guide.volatile.iter().any(|at| at.touches(*region, *offset, wide));
+                let read = self.client.read(*region, *offset, (*size).into()).map(value);
+                seen.push(match answered(read)? {
+                    Ok(_) if is_volatile => Sight::Words("volatile".to_owned()),
+                    Ok(value) => Sight::Value(value),
+                    Err(words) => Sight::Words(words),
+                });
+            }
+            Step::Write { region, offset, size, value } => {
+                let bytes = value.to_le_bytes();
+                let bytes = bytes.get(..usize::from(*size)).unwrap_or(&bytes);
+                let written = self.client.write(*region, *offset, bytes);
+                seen.extend(answered(written)?.err().map(Sight::Words));
+            }
+            Step::Receive(_) | Step::Pass(_) => {
+                if let Some(region) = self.client.outside {
+                    self.client.write(region, 0, step.to_string().as_bytes())?;
+                }
+            }
+            Step::Request(name) => {
+                for step in self.guide.scripts.get(name).cloned().unwrap_or_default() {
+                    self.access(&step, seen)?;
+                }
+                return Ok(());
+            }
+        }
+        self.settle(seen)
+    }
+}
+
+/// A guest sees that its access was refused, and goes on; `Err` with the words.
+fn answered<T>(answer: Result<T, Error>) -> Result<Result<T, String>, Error> {
+    match answer {
+        Ok(value) => Ok(Ok(value)),
+        Err(Error::Refused(why)) => Ok(Err(why.to_string())),
+        Err(why) => Err(why),
+    }
+}
+
+/// Reads something with its length in front from the outside region.
+fn content(client: &mut Client, region: u32, at: u64) -> Result<Vec<u8>, Error> {
+    const FIRST: u32 = 256;
+    let most = client.most;
+    let first = client.read(region, at, FIRST.min(most))?;
+    let wrong = |what: String| Misbehaved::Protocol { during: "reading the outside region".to_owned(), what };
+    let (length, head) = first.split_first_chunk().ok_or_else(|| wrong("no length".to_owned()))?;
+    let length = u32::from_le_bytes(*length);
+    let mut content = head.get(..length as usize).unwrap_or(head).to_vec();
+    if most < length {
+        return Err(wrong(format!("{length} bytes")).into());
+    }
+    if content.len() < length as usize {
+        let rest = length - content.len() as u32;
+        let from = at + outside::LENGTH as u64 + content.len() as u64;
+        content.extend_from_slice(client.read(region, from, rest)?);
+    }
+    Ok(content)
+}
+
+fn happened(client: &mut Client, region: u32) -> Result<Vec<Sight>, Error> {
+    let content = content(client, region, 0)?;
+    let wrong = |what| Misbehaved::Protocol { during: "what was seen outside".to_owned(), what };
+    Ok(outside::see(&content).map_err(wrong)?)
+}
+
+fn described(client: &mut Client, region: u32) -> Result<Vec<migcert_core::device::Register>, Error> {
+    let content = content(client, region, outside::DESCRIPTION)?;
+    let wrong = |what| Misbehaved::Protocol { during: "the description of registers".to_owned(), what };
+    Ok(outside::registers(&content).map_err(wrong)?)
+}
+
+impl Device for Instance {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { options: self.options, machine: Machine::Device, interface: self.interface.clone() }
+    }
+
+    fn state(&mut self) -> Result<State, Error> {
+        self.state = self.client.state()?;
+        Ok(self.state)
+    }
+
+    fn set_state(&mut self, to: State) -> Result<(), Error> {
+        let from = self.state;
+        if !(from.saves() && to.saves()) {
+            self.carried = 0;
+        }
+        let answer = self.client.set_state(to)?;
+        let says = self.state()?;
+        match answer {
+            Err(error) => Err(self.refused(from, to, error)),
+            Ok(()) if says == to => Ok(()),
+            Ok(()) => Err(Misbehaved::InWrongState { says, should: to }.into()),
+        }
+    }
+
+    fn read_state(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+        let count = match self.client.read_state(into)? {
+            Ok(count) => count,
+            Err(NO_MESSAGE) if self.state.saves() && self.state.runs() => 0,
+            Err(error) => {
+                let words = self.client.words(error);
+                return Err(Refusal::ByDevice(format!("reading state in {}: {words}", self.state)).into());
+            }
+        };
+        self.carried += count as u64;
+        if STATE_MAX < self.carried {
+            return Err(Misbehaved::StateWithoutEnd(self.carried).into());
+        }
+        Ok(count)
+    }
+
+    fn write_state(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        match self.client.write_state(bytes)? {
+            Ok(()) => Ok(()),
+            Err(error) if self.state == State::Resuming => {
+                Err(BadState::ByDevice(self.client.words(error)).into())
+            }
+            Err(error) => {
+                let words = self.client.words(error);
+                Err(Refusal::ByDevice(format!("writing state in {}: {words}", self.state)).into())
+            }
+        }
+    }
+
+    fn reset(&mut self) -> Result<(), Error> {
+        if !self.can_reset {
+            return Err(Refusal::ByDevice("it does not offer a reset".to_owned()).into());
+        }
+        self.client.reset()?;
+        self.state()?;
+        self.carried = 0;
+        self.is_up = false;
+        // Whose driver starts anew sets up its interrupts anew; none that came before is its own.
+        self.irqs.enable(&mut self.client)?;
+        self.irqs.raised(&mut self.client)?;
+        Ok(self.client.memory.refresh()?)
+    }
+
+    fn guest(&mut self, step: &Step) -> Result<Seen, Error> {
+        let mut seen = Vec::new();
+        if !self.state.runs() {
+            if !matches!(step, Step::Pass(_)) {
+                return Err(Refusal::NotIn { what: "use the device", state: self.state }.into());
+            }
+        } else if !self.is_up {
+            self.is_up = true;
+            for first in self.guide.initial.clone() {
+                self.access(&first, &mut seen)?;
+            }
+        }
+        self.access(step, &mut seen)?;
+        Ok(Seen(seen))
+    }
+
+    fn guest_memory(&mut self) -> Result<Vec<u8>, Error> {
+        let mut bytes = self.client.memory.remember()?;
+        bytes.push(self.is_up.into());
+        Ok(bytes)
+    }
+
+    fn set_guest_memory(&mut self, memory: &[u8]) -> Result<(), Error> {
+        let foreign = || io::Error::new(io::ErrorKind::InvalidData, "not the memory of a guest of this host");
+        let (is_up, memory) = memory.split_last().ok_or_else(foreign)?;
+        self.client.memory.recall(memory)?;
+        self.is_up = *is_up != 0;
+        Ok(())
+    }
+
+    fn footprint(&mut self) -> Result<Option<u64>, Error> {
+        Ok(Some(self.client.process.memory()?.highest.saturating_sub(self.resident)))
+    }
+}
