@@ -43,7 +43,7 @@ impl State {
 /// The next state on the way; `None` where there is no way.
 fn toward(from: State, to: State) -> Option<State> {
     Some(match (from, to) {
-        (_, Error) | (Error, _) | (StopCopy, PreCopy) => return None,
+        (Error, _) | (_, Error) | (StopCopy, PreCopy) => return None,
         (StopCopy, Running) if fault::is("arc-missing") => return None,
         (PreCopy, StopCopy) => StopCopy,
         (PreCopy, _) => Running,
@@ -90,9 +90,11 @@ impl Instance {
     }
 
     pub(crate) fn set_state(&mut self, to: State) -> Result<(), i32> {
-        if to == Error && fault::is("error-requested") {
+        if to == Error {
+            if !fault::is("error-requested") {
+                return Err(EINVAL);
+            }
             self.state = Error;
-            return Ok(());
         }
         while self.state != to {
             let next = toward(self.state, to).ok_or(EINVAL)?;
