@@ -1,7 +1,10 @@
 //! Everything that fuzzing began with or left behind, replayed on stable.
 
+use migcert::case::Case;
+use migcert::certify::judge;
+use migcert::impls;
 use migcert::oracle::TARGETS;
-use migcert::rules::Outcome;
+use migcert::rules::{self, Outcome};
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
@@ -34,6 +37,28 @@ fn every_target_is_replayed() {
 
 fn is_broken(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Broken(_))
+}
+
+/// Cases of findings, and what was found: `migcert replay` writes and tells them.
+#[test]
+fn every_case_is_as_it_was() {
+    let cases = files(&root().join("corpus/cases"));
+    let is_case = |path: &&PathBuf| !path.to_string_lossy().contains("/cli-");
+    let mut count = 0;
+    for path in cases.iter().filter(is_case) {
+        let text = fs::read_to_string(path).expect("a case");
+        let (case, found) = Case::from_toml(&text).expect("a case");
+        let rule = rules::ALL.iter().find(|rule| rule.id == case.rule).expect("a rule");
+        let [source, destination] =
+            [&case.source, &case.destination].map(|name| impls::subject(name).expect("a builtin"));
+        let now = match judge(rule, &case, &source, &destination) {
+            Outcome::Broken(finding) => Some(finding),
+            _ => None,
+        };
+        assert_eq!(now, found.finding, "{path:?}");
+        count += 1;
+    }
+    assert_ne!(count, 0);
 }
 
 /// The seeds, and what a run on this machine left.

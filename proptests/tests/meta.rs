@@ -13,8 +13,6 @@ const NOT_CITED: &[(&str, &str)] = &[
     ("R-3.1", "its author's to keep; what is no parameter and should be one shows where twins differ"),
     ("R-3.2", "what no guest can see is in no interface that is driven here"),
     ("R-3.8", "its author's to claim; what was not safe to ignore shows where twins differ"),
-    ("R-5.5", "choosing among many implementations is not offered yet"),
-    ("R-8.4", "how programs are started is a profile's to say"),
     ("R-8.5", "kernel drivers are not driven yet"),
 ];
 

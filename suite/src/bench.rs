@@ -12,9 +12,13 @@ use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Model, Program};
 use migcert_core::version::Setup;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Cases for a rule if nobody says otherwise.
+const CASES: u32 = 1000;
 
 /// An implementation under test: a device program and what it says of itself.
 pub struct Subject {
@@ -26,6 +30,8 @@ pub struct Subject {
     pub manifest: Manifest,
     /// SHA-256 of the file behind it, in hexadecimal digits, if there is one.
     pub sha256: Option<String>,
+    /// Rules and requirements that are not held against it, each with the reason.
+    pub waive: BTreeMap<String, String>,
     /// How many cases a rule is given if nobody says otherwise: what takes a few seconds.
     pub cases: u32,
 }
@@ -303,6 +309,11 @@ impl<'a> Bench<'a> {
 }
 
 impl Subject {
+    /// A subject that describes itself so.
+    pub fn new(name: String, program: Box<dyn Program>, manifest: Manifest) -> Subject {
+        Subject { name, program, manifest, sha256: None, waive: BTreeMap::new(), cases: CASES }
+    }
+
     /// What a guest can do with an instance of this setup; `None` if it can't be started.
     pub fn interface(&self, model: &ModelId, setup: &Setup) -> Option<Interface> {
         let outside = self.program.outside().ok()?;

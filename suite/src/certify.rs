@@ -57,6 +57,15 @@ pub struct Unit {
     pub begun: u32,
     /// The case that breaks it, made small.
     pub case: Option<Case>,
+    /// Why it is not held against the implementation, where a profile waives it.
+    pub waived: Option<String>,
+}
+
+impl Unit {
+    /// Whether it counts for the verdict.
+    fn counts(&self, strict: bool) -> bool {
+        self.waived.is_none() && (strict || self.rule.level == Level::Must)
+    }
 }
 
 impl Job<'_> {
@@ -104,7 +113,8 @@ pub fn certify(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
         if !work.iter().any(|(other, _)| other.id == rule.id) {
             let why = Outcome::NotApplicable("it looks at two implementations: add one with --to");
             let end = taken.iter().position(|unit| job.rules[at + 1..].iter().any(|r| r.id == unit.rule.id));
-            let unit = Unit { rule, pair: (0, 0), outcome: why, judged: 0, begun: 0, case: None };
+            let unit =
+                Unit { rule, pair: (0, 0), outcome: why, judged: 0, begun: 0, case: None, waived: None };
             taken.insert(end.unwrap_or(taken.len()), unit);
         }
     }
@@ -142,6 +152,7 @@ fn one(job: &Job<'_>, rule: &'static Rule, pair: (usize, usize), known: &Interfa
         judged: 0,
         begun: 0,
         case: None,
+        waived: waiver(rule, source).or_else(|| waiver(rule, destination)).map(|(_, why)| why.to_owned()),
     };
     let cases = if rule.draws == Draws::Nothing { 1 } else { job.cases };
     for index in 0..cases {
@@ -181,6 +192,30 @@ fn one(job: &Job<'_>, rule: &'static Rule, pair: (usize, usize), known: &Interfa
 /// Judges one case.
 pub fn judge(rule: &Rule, case: &Case, source: &Subject, destination: &Subject) -> Outcome {
     rule.judge(&Bench::new(case, source, destination))
+}
+
+/// What waives a rule for a subject: its id or its requirement, and the reason.
+fn waiver<'a>(rule: &Rule, subject: &'a Subject) -> Option<(&'a str, &'a str)> {
+    let of = |(name, _): &(&String, &String)| *name == rule.id || *name == rule.cites;
+    subject.waive.iter().find(of).map(|(name, why)| (name.as_str(), why.as_str()))
+}
+
+/// Waivers of which every rule was judged and none was broken: they hide nothing, and would.
+pub fn unused_waivers(subjects: &[Subject], units: &[Unit]) -> Vec<String> {
+    let unused = |(index, subject): (usize, &Subject), name: &String| {
+        let of = |unit: &&Unit| {
+            let here = [unit.pair.0, unit.pair.1].contains(&index);
+            here && waiver(unit.rule, subject).is_some_and(|(waived, _)| waived == name)
+        };
+        let outcomes: Vec<_> = units.iter().filter(of).map(|unit| &unit.outcome).collect();
+        !outcomes.is_empty() && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Held))
+    };
+    let each = subjects.iter().enumerate();
+    let names = each.flat_map(|(i, s)| s.waive.keys().map(move |name| ((i, s), name)));
+    names
+        .filter(|(at, name)| unused(*at, name))
+        .map(|((_, s), name)| format!("`{name}` of {}", s.name))
+        .collect()
 }
 
 /// Makes a finding small and confirms it on fresh instances; what is not there every time is no
@@ -251,7 +286,7 @@ impl Verdict {
 /// Nothing passes by default: something must have been judged, at least a third of what was
 /// begun, and nothing may be left unsettled.
 pub fn verdict(units: &[Unit], strict: bool) -> Verdict {
-    let counts = |unit: &&Unit| strict || unit.rule.level == Level::Must;
+    let counts = |unit: &&Unit| unit.counts(strict);
     if units.iter().filter(counts).any(|unit| matches!(unit.outcome, Outcome::Broken(_))) {
         return Verdict::Fail;
     }

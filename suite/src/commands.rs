@@ -4,6 +4,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde_json::Value as Json;
 use std::io::Write;
+use std::path::Path;
 
 pub(crate) mod certify;
 pub(crate) mod check;
@@ -51,4 +52,14 @@ pub(crate) fn print(
         Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => Err(why).context("can't print"),
         _ => Ok(()),
     }
+}
+
+/// Writes a file whole or not at all.
+pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let context = || format!("can't write {}", path.display());
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).with_context(context)?;
+    }
+    let half = path.with_extension("part");
+    std::fs::write(&half, text).and_then(|()| std::fs::rename(&half, path)).with_context(context)
 }

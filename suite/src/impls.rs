@@ -5,14 +5,14 @@
 //! | `builtin:NAME[@RELEASE][+FAULT]...` | a reference device |
 //! | `builtin:synthetic[+FAULT]...=JSON` | one that behaves as this migration info says |
 //! | a `.json` file | migration info only: it can be described and checked, not run |
-//! | a `.toml` file | a profile of a device program; `FILE.toml@RELEASE` takes another release |
+//! | a `.toml` file | a profile of a device program; `FILE.toml@RELEASE` takes another release, `FILE.toml=PROGRAM` another binary |
 //! | any other path | a device program that follows, over vfio-user |
 
 use crate::bench::Subject;
 use crate::devices;
 use crate::hosts::vfio_user::{Config, VfioUser};
 use crate::hosts::vhost_user::Processes;
-use crate::profile::{BadProfile, Profile};
+use crate::profile::{BadProfile, Found, Profile};
 use migcert_core::error::Error;
 use migcert_core::lint::Lint;
 use migcert_core::manifest::BadManifest;
@@ -53,32 +53,34 @@ impl Opened {
 /// # Errors
 /// [`CannotOpen`], which says whether the user's input or the world is to blame.
 pub fn open(name: &str) -> Result<Opened, CannotOpen> {
+    open_in(name, Processes::Reused)
+}
+
+fn open_in(name: &str, processes: Processes) -> Result<Opened, CannotOpen> {
     if let Some(text) = name.strip_prefix("builtin:") {
         let program = devices::parse(text).map_err(CannotOpen::Name)?;
-        return described(name, program, None).map(Opened::Program);
+        return described(name, program).map(Opened::Program);
     }
-    if let Some((file, release)) = profile(name) {
-        let found = Profile::read(Path::new(file)).and_then(|p| p.find(release, None, Processes::Reused));
-        let found = found.map_err(CannotOpen::Profile)?;
-        let sha256 = sha256(&found.binary)?;
-        return described(name, Box::new(found.program), Some(sha256)).map(Opened::Program);
+    if let Some(Named { file, release, binary }) = profile(name) {
+        let found = Profile::read(file).and_then(|profile| profile.find(release, binary, processes));
+        let Found { program, binary, waive, .. } = found.map_err(|why| CannotOpen::Profile(Box::new(why)))?;
+        let subject = described(name, Box::new(program))?;
+        return Ok(Opened::Program(Subject { sha256: Some(sha256(&binary)?), waive, ..subject }));
     }
     let path = Path::new(name);
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("json") => {
             let bytes = read(path, migcert_core::manifest::MAX_BYTES as u64 + 1)?;
-            let read = Manifest::from_json_linted(&bytes);
-            let (manifest, lints) =
-                read.map_err(|why| CannotOpen::Description { path: path.to_owned(), why })?;
+            let (manifest, lints) = Manifest::from_json_linted(&bytes)
+                .map_err(|why| CannotOpen::Description { path: path.to_owned(), why: Box::new(why) })?;
             Ok(Opened::Description(manifest, lints))
         }
         _ if name.is_empty() => Err(CannotOpen::Name("an implementation's name is empty".to_owned())),
         _ if path.is_file() => {
-            let sha256 = sha256(path)?;
             let file = |why| CannotOpen::File { path: path.to_owned(), why };
             let program = VfioUser::new(Config::standard(std::path::absolute(path).map_err(file)?));
-            let subject = described(name, Box::new(program), Some(sha256))?;
-            Ok(Opened::Program(Subject { cases: PROGRAM_CASES, ..subject }))
+            let subject = described(name, Box::new(program))?;
+            Ok(Opened::Program(Subject { sha256: Some(sha256(path)?), cases: PROGRAM_CASES, ..subject }))
         }
         _ => Err(CannotOpen::Name(format!(
             "`{name}` is none that can be opened: give `builtin:NAME`, a `.json` of migration info, a `.toml` profile or the path of a device program"
@@ -89,12 +91,20 @@ pub fn open(name: &str) -> Result<Opened, CannotOpen> {
 /// What a device program is given in a few seconds, each instance in a process of its own.
 const PROGRAM_CASES: u32 = 40;
 
-/// File and release of a profile.
-fn profile(name: &str) -> Option<(&str, Option<&str>)> {
-    match name.split_once(".toml@") {
-        Some((file, release)) => Some((&name[..file.len() + ".toml".len()], Some(release))),
-        None => name.ends_with(".toml").then_some((name, None)),
-    }
+/// A profile as a user names it.
+struct Named<'a> {
+    file: &'a Path,
+    release: Option<&'a str>,
+    binary: Option<&'a Path>,
+}
+
+fn profile(name: &str) -> Option<Named<'_>> {
+    let end = name.find(".toml")? + ".toml".len();
+    let (file, rest) = name.split_at(end);
+    let release = rest.strip_prefix('@');
+    let binary = rest.strip_prefix('=');
+    let known = rest.is_empty() || release.is_some() || binary.is_some();
+    known.then_some(Named { file: Path::new(file), release, binary: binary.map(Path::new) })
 }
 
 /// Opens an implementation that can be started.
@@ -102,7 +112,20 @@ fn profile(name: &str) -> Option<(&str, Option<&str>)> {
 /// # Errors
 /// Also for one that is only a description.
 pub fn subject(name: &str) -> Result<Subject, CannotOpen> {
-    match open(name)? {
+    startable(name, Processes::Reused)
+}
+
+/// The same, every instance in a process that never served another: what is found there is the
+/// device's.
+///
+/// # Errors
+/// As [`subject`].
+pub fn fresh(name: &str) -> Result<Subject, CannotOpen> {
+    startable(name, Processes::Fresh)
+}
+
+fn startable(name: &str, processes: Processes) -> Result<Subject, CannotOpen> {
+    match open_in(name, processes)? {
         Opened::Program(subject) => Ok(subject),
         Opened::Description(..) => Err(CannotOpen::Name(format!(
             "`{name}` is migration info and can't be run; `migcert check` and `migcert describe` take it"
@@ -110,9 +133,11 @@ pub fn subject(name: &str) -> Result<Subject, CannotOpen> {
     }
 }
 
-fn described(name: &str, program: Box<dyn Program>, sha256: Option<String>) -> Result<Subject, CannotOpen> {
-    let manifest = program.describe().map_err(|why| CannotOpen::Silent { name: name.to_owned(), why })?;
-    Ok(Subject { name: name.to_owned(), program, manifest, sha256, cases: 1000 })
+fn described(name: &str, program: Box<dyn Program>) -> Result<Subject, CannotOpen> {
+    let described = program.describe();
+    let manifest =
+        described.map_err(|why| CannotOpen::Silent { name: name.to_owned(), why: Box::new(why) })?;
+    Ok(Subject::new(name.to_owned(), program, manifest))
 }
 
 /// Reads a file of a bounded size: one byte more than that is enough to refuse it.
@@ -153,7 +178,7 @@ pub enum CannotOpen {
         /// The file.
         path: PathBuf,
         /// Where in it, and why.
-        why: BadManifest,
+        why: Box<BadManifest>,
     },
     /// A file can't be read.
     #[error("{}: {why}", path.display())]
@@ -168,14 +193,14 @@ pub enum CannotOpen {
     Name(String),
     /// Its profile can't be used.
     #[error(transparent)]
-    Profile(BadProfile),
+    Profile(Box<BadProfile>),
     /// It doesn't say what it supports.
     #[error("`{name}` can't be asked what it supports: {why}")]
     Silent {
         /// The implementation.
         name: String,
         /// Why.
-        why: Error,
+        why: Box<Error>,
     },
 }
 

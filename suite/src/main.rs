@@ -9,11 +9,10 @@ use commands::certify::{CertifyArgs, certify};
 use commands::check::{CheckArgs, check};
 use commands::describe::describe;
 use commands::list::{OptionalStates, What, explain, list};
-use commands::replay::replay;
+use commands::replay::{ReplayArgs, replay};
 use commands::serve::{ServeArgs, serve};
 use commands::{Exit, Output};
 use migcert::impls::CannotOpen;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 mod commands;
@@ -49,13 +48,7 @@ enum Command {
     /// Tests what an implementation promises, and each pair of several
     Certify(CertifyArgs),
     /// Plays a case again and tells it in words
-    Replay {
-        /// Case files
-        #[arg(value_name = "FILE", required = true)]
-        files: Vec<PathBuf>,
-        #[command(flatten)]
-        output: Output,
-    },
+    Replay(ReplayArgs),
     /// Serves an implementation as a device program of its own, over vfio-user
     Serve(ServeArgs),
     /// Shows what there is
@@ -84,7 +77,7 @@ fn main() -> ExitCode {
         Command::Describe { name, output } => describe(&name, &output),
         Command::Check(args) => check(&args),
         Command::Certify(args) => certify(&args),
-        Command::Replay { files, output } => replay(&files, &output),
+        Command::Replay(args) => replay(&args),
         Command::Serve(args) => serve(&args),
         Command::List { what, options, output } => list(what, &options, &output),
         Command::Explain { id, output } => explain(&id, &output),

@@ -11,7 +11,7 @@ use crate::rules::{self, Draws, Finding, On, Outcome, Rule};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use migcert_core::compat;
 use migcert_core::param::{Allowed, Configuration, ParamName, Value};
-use migcert_core::program::{Description, Manifest, Model, Program};
+use migcert_core::program::{Description, Manifest, Model};
 use migcert_core::version::Setup;
 use std::collections::BTreeMap;
 
@@ -175,18 +175,14 @@ fn draw(
 
 fn described(manifest: &Manifest) -> Subject {
     let program = synthetic::program(manifest.clone(), Faults::default());
-    subject(devices::synthetic_name(manifest), program, manifest.clone())
+    Subject::new(devices::synthetic_name(manifest), program, manifest.clone())
 }
 
 fn released(index: usize) -> Subject {
     let release = index as u32 + 1;
     let program = nic::program(release, Faults::default());
     let manifest = program.describe().unwrap_or_default();
-    subject(format!("builtin:nic@{release}"), program, manifest)
-}
-
-fn subject(name: String, program: Box<dyn Program>, manifest: Manifest) -> Subject {
-    Subject { name, program, manifest, sha256: None, cases: 1 }
+    Subject::new(format!("builtin:nic@{release}"), program, manifest)
 }
 
 impl Drawn {

@@ -123,7 +123,7 @@ impl Profile {
     /// # Errors
     /// [`BadProfile`] names file and place.
     pub fn read(path: &Path) -> Result<Profile, BadProfile> {
-        let at = |why| BadProfile { path: path.to_owned(), why };
+        let at = |why| BadProfile { path: path.to_owned(), why: Box::new(why) };
         let text = fs::read_to_string(path).map_err(|why| at(Why::File(why)))?;
         let text = toml::from_str(&text).map_err(|why| at(Why::Toml(Box::new(why))))?;
         Ok(Profile { path: path.to_owned(), text })
@@ -141,7 +141,8 @@ impl Profile {
         binary: Option<&Path>,
         processes: Processes,
     ) -> Result<Found, BadProfile> {
-        self.found(release, binary, processes).map_err(|why| BadProfile { path: self.path.clone(), why })
+        let found = self.found(release, binary, processes);
+        found.map_err(|why| BadProfile { path: self.path.clone(), why: Box::new(why) })
     }
 
     fn found(
@@ -251,7 +252,7 @@ fn places_are_known(arg: &str, manifest: &Manifest) -> Result<(), Why> {
 #[error("{}: {why}", path.display())]
 pub struct BadProfile {
     path: PathBuf,
-    why: Why,
+    why: Box<Why>,
 }
 
 #[derive(Debug, thiserror::Error)]

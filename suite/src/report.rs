@@ -111,6 +111,9 @@ impl Certificate<'_> {
             if let Some(file) = self.files.get(i) {
                 json["case"] = json!(file);
             }
+            if let Some(why) = &unit.waived {
+                json["waived"] = json!(why);
+            }
             Some(json)
         });
         let mut json = json!({
@@ -246,6 +249,9 @@ impl Certificate<'_> {
         if several {
             let (from, to) = (&self.subjects[unit.pair.0].name, &self.subjects[unit.pair.1].name);
             let _ = writeln!(out, "  pair       {from} -> {to}");
+        }
+        if let Some(why) = &unit.waived {
+            let _ = writeln!(out, "  waived     {why}");
         }
         let _ = writeln!(out, "  promise    {}", rule.promise);
         let _ = writeln!(out, "  found      {summary}");

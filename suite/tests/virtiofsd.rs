@@ -323,7 +323,7 @@ fn hostile_states_are_judged_and_survived() {
         does(&mut *source, &BEFORE[..9]);
         let state = save(&mut *source).expect("saves");
         let mut device = start(&program, &ours);
-        let mut judged = |device: &mut dyn Device, bytes: &[u8]| {
+        let judged = |device: &mut dyn Device, bytes: &[u8]| {
             let accepted = match load(device, bytes) {
                 Ok(()) => true,
                 Err(Error::BadState(BadState::ByDevice(words))) if !words.is_empty() => false,

@@ -1,7 +1,7 @@
 //! `migcert certify`.
 
-use super::{Exit, Output, print};
-use anyhow::{Context, anyhow};
+use super::{Exit, Output, print, write};
+use anyhow::{anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use migcert::bench::Subject;
@@ -20,6 +20,9 @@ pub(crate) struct CertifyArgs {
     /// The implementation
     #[arg(value_name = "IMPL")]
     name: String,
+    /// Another binary for the profile IMPL
+    #[arg(long, value_name = "PATH")]
+    program: Option<PathBuf>,
     /// Another one; every ordered pair is tested
     #[arg(long, value_name = "IMPL")]
     to: Vec<String>,
@@ -50,12 +53,17 @@ pub(crate) struct CertifyArgs {
 
 pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
     let rules = rules::selected(&args.only).map_err(|why| anyhow!(why))?;
-    let names = std::iter::once(&args.name).chain(&args.to);
+    let first = match &args.program {
+        Some(program) if args.name.ends_with(".toml") => format!("{}={}", args.name, program.display()),
+        Some(_) => bail!("--program replaces the binary of a profile, and `{}` is none", args.name),
+        None => args.name.clone(),
+    };
+    let names = std::iter::once(&first).chain(&args.to);
     let subjects: Vec<Subject> = names.map(|name| impls::subject(name)).collect::<Result<_, _>>()?;
     let seed = args.seed.unwrap_or_else(drawn_seed);
     anstream::eprintln!("seed {seed:#x}");
     let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-    let reopen = |name: &str| impls::subject(name).map_err(|why| why.to_string());
+    let reopen = |name: &str| impls::fresh(name).map_err(|why| why.to_string());
     let job = Job {
         subjects: &subjects,
         rules,
@@ -82,6 +90,10 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
     }
     print(&args.output, || certificate.text(args.strict), || certificate.json())?;
     anstream::eprintln!("seed {seed:#x}");
+    let unused = certify::unused_waivers(&subjects, &units);
+    if !unused.is_empty() {
+        bail!("waivers that nothing needs: {}; take them out of the profile", unused.join(", "));
+    }
     Ok(match verdict {
         Verdict::Pass => Exit::Nothing,
         Verdict::Fail => Exit::Found,
@@ -125,16 +137,6 @@ fn file_name(name: &str) -> String {
     let name = name.rsplit('/').next().unwrap_or(name).trim_start_matches("builtin:");
     let plain = |c: char| if c.is_ascii_alphanumeric() || ".@+-".contains(c) { c } else { '_' };
     name.chars().take(60).map(plain).collect()
-}
-
-/// Writes a file whole or not at all.
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let context = || format!("can't write {}", path.display());
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).with_context(context)?;
-    }
-    let half = path.with_extension("part");
-    std::fs::write(&half, text).and_then(|()| std::fs::rename(&half, path)).with_context(context)
 }
 
 fn seed(text: &str) -> Result<u64, String> {

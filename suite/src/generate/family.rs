@@ -11,7 +11,7 @@
 use super::{list, setup};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use migcert_core::model::ModelId;
-use migcert_core::param::{Allowed, IntSet, Param, ParamName, Type, Value};
+use migcert_core::param::{Allowed, Configuration, IntSet, Param, ParamName, Type, Value};
 use migcert_core::program::{Description, Manifest, Model, Requires, Versions};
 use migcert_core::version::Version;
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,6 +126,8 @@ struct Maker {
     used: (usize, usize),
     /// Every off value that a parameter of a type was ever said to have, or not to have.
     offs: BTreeSet<(ParamName, Type, Option<Value>)>,
+    /// The parameter list that every version was ever published for.
+    published: BTreeMap<Version, Configuration>,
 }
 
 /// How the model is described.
@@ -154,6 +156,7 @@ impl Maker {
             strings: Vec::new(),
             used: (0, 0),
             offs: BTreeSet::new(),
+            published: BTreeMap::new(),
         };
         maker.string();
         Ok(maker)
@@ -173,6 +176,21 @@ impl Maker {
     }
 
     fn make(&mut self, u: &mut Unstructured<'_>, change: Change) -> Result<()> {
+        match (self.form, change) {
+            (_, Change::Rename) => self.id.push('/'),
+            (_, Change::Convert) => self.form = Form::Strings,
+            (Form::Strings, Change::Publish) => self.string(),
+            (Form::Strings, Change::Narrow | Change::Retire) => {
+                let gone = u.choose_index(self.strings.len())?;
+                self.strings.remove(gone);
+            }
+            (Form::Strings, _) => {}
+            (_, change) => self.make_params(u, change)?,
+        }
+        Ok(())
+    }
+
+    fn make_params(&mut self, u: &mut Unstructured<'_>, change: Change) -> Result<()> {
         match change {
             Change::Add => self.add(u, true)?,
             Change::AddMandatory => self.add(u, false)?,
@@ -182,16 +200,11 @@ impl Maker {
                     param.allowed = union(&param.allowed, &more);
                 }
             }
-            Change::Narrow if self.form == Form::Strings => {
-                let gone = u.choose_index(self.strings.len())?;
-                self.strings.remove(gone);
-            }
             Change::Narrow => {
                 if let Some(param) = self.one(u)? {
                     narrow(u, &mut param.allowed)?;
                 }
             }
-            Change::Publish if self.form == Form::Strings => self.string(),
             Change::Publish => {
                 let full = setup::configuration(u, &self.model)?;
                 if let Some(version) = self.version() {
@@ -238,8 +251,7 @@ impl Maker {
                     *param = fresh;
                 }
             }
-            Change::Rename => self.id.push('/'),
-            Change::Convert => self.form = Form::Strings,
+            Change::Convert | Change::Rename => {}
         }
         Ok(())
     }
@@ -253,21 +265,18 @@ impl Maker {
         if !can_be_off {
             param.off = None;
         }
-        // What was published before means the parameter off; without an off value it
-        // means nothing any more.
-        match &param.off {
-            None => self.model.versions.clear(),
-            Some(off) => self.model.versions.values_mut().for_each(|full| {
-                full.insert(name.clone(), off.clone());
-            }),
+        // What was published before means the parameter off.
+        let before = param.off.as_ref().unwrap_or(&param.init);
+        for full in self.model.versions.values_mut() {
+            full.insert(name.clone(), before.clone());
         }
         self.model.params.insert(name, param);
         Ok(())
     }
 
     fn retire(&mut self, gone: &ParamName) {
-        let off = self.model.params.remove(gone).and_then(|param| param.off);
-        self.model.versions.retain(|_, full| full.remove(gone) == off && off.is_some());
+        self.model.params.remove(gone);
+        self.model.versions.values_mut().for_each(|full| drop(full.remove(gone)));
         self.model
             .requires
             .retain(|clause| !clause.when.contains_key(gone) && !clause.then.contains_key(gone));
@@ -333,7 +342,6 @@ impl Maker {
         self.model.requires.retain(|clause| can_be(&clause.when) && can_be(&clause.then));
         let mut versions = std::mem::take(&mut self.model.versions);
         versions.retain(|_, full| self.model.faults(full).is_empty());
-        self.model.latest = versions.keys().next_back().cloned();
         self.model.versions = versions;
 
         let keeps = |(name, param): (&ParamName, &Param)| {
@@ -349,10 +357,18 @@ impl Maker {
         self.model.params.iter().all(keeps) && self.model.faults(&self.model.init()).is_empty()
     }
 
-    /// From its release on, what is off is fixed.
+    /// From its release on, what is off is fixed, and what a version means: one that
+    /// would mean something else is not published any more.
     fn promise(&mut self) {
         let new = self.model.params.iter().map(|(name, param)| (name.clone(), param.ty, param.off.clone()));
         self.offs.extend(new);
+        let mut versions = std::mem::take(&mut self.model.versions);
+        versions.retain(|version, full| {
+            let list = self.model.parameter_list(full);
+            *self.published.entry(version.clone()).or_insert_with(|| list.clone()) == list
+        });
+        self.model.latest = versions.keys().next_back().cloned();
+        self.model.versions = versions;
     }
 }
 

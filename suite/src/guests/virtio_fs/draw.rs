@@ -178,7 +178,7 @@ impl Drawn {
     fn forget_nameless(&mut self) {
         for node in self.nodes.iter_mut().skip(1) {
             let named = self.inodes.iter().any(|dir| dir.entries.values().any(|inode| *inode == node.inode));
-            let open = self.handles.iter().any(|handle| *handle == (node.inode, true));
+            let open = self.handles.contains(&(node.inode, true));
             if !named && !open {
                 node.lookups = 0;
             }
@@ -188,10 +188,10 @@ impl Drawn {
     /// The driver looks up what it is about to remove or replace.
     fn look(&mut self, node: usize, entry: &str) {
         let dir = self.nodes[node].inode;
-        if let Some(inode) = self.inodes[dir].entries.get(entry).copied() {
-            if !self.nodes.iter().any(|node| node.inode == inode && node.lookups > 0) {
-                self.learn(inode);
-            }
+        if let Some(inode) = self.inodes[dir].entries.get(entry).copied()
+            && !self.nodes.iter().any(|node| node.inode == inode && node.lookups > 0)
+        {
+            self.learn(inode);
         }
     }
 

@@ -51,6 +51,9 @@ pub fn plausible(step: &Step, seen: &Seen) -> Result<(), String> {
     if let Some(never) = NEVER.iter().find(|never| never.errno == answer) {
         return Err(format!("`{}` gives {answer}: {}", request.op.word, never.why));
     }
+    if answer == "EBADF" && matches!(request.op.word, "lookup" | "getattr" | "mkdir" | "rename" | "statfs" | "unlink") {
+        return Err(format!("`{}` gives EBADF: the device does not know a node that the guest knows", request.op.word));
+    }
     let directory = answer.split(' ').any(|word| word == "directory");
     match request.op.word {
         "create" | "tmpfile" if is_node(answer) && !answer.contains(" file ") => {
@@ -122,6 +125,8 @@ mod tests {
         assert!(judged("mkdir root a 0755", "#1 directory 0755 owner 0:0"));
         assert!(!judged("mkdir root a 0755", "#1 file 0755 size 0 links 1 owner 0:0"));
         assert!(!judged("getattr #1", "EIO"));
+        assert!(!judged("getattr #1", "EBADF"));
+        assert!(judged("read %1 0 64", "EBADF"));
         assert!(!judged("lookup root a", "#1 file 0644 size 0 links 0 owner 0:0"));
         assert!(!judged(
             "getattr #1",

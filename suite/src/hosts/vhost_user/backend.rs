@@ -114,8 +114,8 @@ impl Backend {
         }
         for (i, (ring, base)) in rings.iter().zip(bases).enumerate() {
             let config = ring.config(&self.memory).ok_or_else(|| io::Error::other("no guest memory"))?;
-            // What was signalled before belongs to another life of the queue.
-            let _ = (self.kick[i].read(), self.call[i].read());
+            // An old kick stays: a backend that was about to read it must find it.
+            let _ = self.call[i].read();
             let (kick, call) = (self.kick[i].try_clone()?, self.call[i].try_clone()?);
             self.ask("starting a queue", |frontend| {
                 frontend.set_vring_num(i, ring.size())?;

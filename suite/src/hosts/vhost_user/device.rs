@@ -455,11 +455,11 @@ impl Drop for Instance {
         if self.config.processes == Processes::Fresh || self.renew().is_err() {
             return;
         }
-        if let Some(mut backend) = self.backend.take() {
-            if backend.process.runs() {
-                let key = std::mem::take(&mut self.owner.key);
-                self.owner.site.give(key, backend, self.owner.uses);
-            }
+        if let Some(mut backend) = self.backend.take()
+            && backend.process.runs()
+        {
+            let key = std::mem::take(&mut self.owner.key);
+            self.owner.site.give(key, backend, self.owner.uses);
         }
     }
 }
