@@ -10,11 +10,11 @@
 //! | 0x0c | ALARM | when SECONDS gets there, STATUS bit 0 |
 //! | 0x10 | CONTROL | enables: bit 0 alarm interrupt, bit 1 second interrupt, bit 2 log |
 //! | 0x14 | STATUS | write 1 to clear: bit 0 alarm, bit 1 second |
-//! | 0x18 | INDEX | of a byte in battery-backed memory |
-//! | 0x1c | DATA | that byte; a write moves INDEX on |
-//! | 0x20 | LOG | address of eight log records of eight bytes |
-//! | 0x24 | SIZE | of battery-backed memory, read only |
-//! | 0x28 | TRIM | by how many ticks a second is longer than eight, read only |
+//! | 0x18 | PAGE | of battery-backed memory |
+//! | 0x1c | LOG | address of eight log records of eight bytes |
+//! | 0x20 | SIZE | of battery-backed memory, read only |
+//! | 0x24 | TRIM | by how many ticks a second is longer than eight, read only |
+//! | 0x40 | | that page, of 64 bytes |
 //!
 //! Words are written whole; other writes have no effect, and no read has one.
 
@@ -22,10 +22,11 @@ use crate::fault;
 
 pub(crate) const BAR: u32 = 0;
 pub(crate) const CONFIG_SPACE: u32 = 7;
-pub(crate) const BAR_SIZE: u64 = 0x40;
+pub(crate) const BAR_SIZE: u64 = 0x80;
 pub(crate) const CONFIG_SIZE: u64 = 0x100;
 
-/// Battery-backed memory is sent in blocks of so many bytes.
+/// Battery-backed memory is seen in pages, and sent in blocks.
+pub(crate) const PAGE: usize = 64;
 pub(crate) const BLOCK: usize = 16;
 
 const TICKS: u32 = 8;
@@ -60,7 +61,7 @@ pub(crate) struct Clock {
     pub(crate) alarm: u32,
     pub(crate) control: u32,
     pub(crate) status: u32,
-    pub(crate) index: u32,
+    pub(crate) page: u32,
     pub(crate) log: u32,
     /// Which log record is next; no register shows it.
     pub(crate) logged: u32,
@@ -90,7 +91,7 @@ impl Clock {
             alarm: 0,
             control: 0,
             status: 0,
-            index: 0,
+            page: 0,
             log: 0,
             logged: 0,
             nvram,
@@ -106,6 +107,11 @@ impl Clock {
         ALARM | periodic | if self.setup.log { LOG } else { 0 }
     }
 
+    /// How many pages memory has.
+    pub(crate) fn pages(&self) -> u32 {
+        (self.nvram.len() / PAGE) as u32
+    }
+
     /// How many ticks a second has.
     pub(crate) fn ticks(&self) -> u32 {
         TICKS + self.setup.trim
@@ -118,7 +124,7 @@ impl Clock {
     /// What the guest reads; past the end there is nothing.
     pub(crate) fn read(&self, region: u32, offset: u64, count: usize) -> Option<Vec<u8>> {
         let bytes = match region {
-            BAR => self.words().iter().flat_map(|word| word.to_le_bytes()).collect(),
+            BAR => [&self.words().map(u32::to_le_bytes).concat(), self.shown()].concat(),
             CONFIG_SPACE => [&self.config[..], &[0; CONFIG_SIZE as usize - Clock::CONFIG]].concat(),
             _ => return None,
         };
@@ -126,23 +132,20 @@ impl Clock {
         bytes.get(from..from.checked_add(count)?).map(<[u8]>::to_vec)
     }
 
-    fn words(&self) -> [u32; BAR_SIZE as usize / 4] {
+    fn words(&self) -> [u32; 0x40 / 4] {
         const ID: u32 = 0x0043_5452;
-        let data = u32::from(self.nvram[self.index as usize]);
         let size = self.setup.nvram as u32;
-        let log = if self.setup.log { self.log } else { 0 };
-        let mut words = [0; BAR_SIZE as usize / 4];
-        words[..7].copy_from_slice(&[
-            ID,
-            self.seconds,
-            self.fraction,
-            self.alarm,
-            self.control,
-            self.status,
-            self.index,
-        ]);
-        words[7..11].copy_from_slice(&[data, log, size, self.setup.trim]);
+        let known = [ID, self.seconds, self.fraction, self.alarm, self.control, self.status];
+        let rest = [self.page, self.log, size, self.setup.trim];
+        let mut words = [0; 0x40 / 4];
+        words[..6].copy_from_slice(&known);
+        words[6..10].copy_from_slice(&rest);
         words
+    }
+
+    /// The page that the guest sees.
+    fn shown(&self) -> &[u8] {
+        &self.nvram[self.page as usize * PAGE..][..PAGE]
     }
 
     /// What the guest writes.
@@ -183,14 +186,13 @@ impl Clock {
                 interrupts(self.status & self.armed & !before, effects);
             }
             0x14 => self.status &= !value,
-            0x18 => self.index = value % self.setup.nvram as u32,
-            0x1c => {
-                let index = self.index as usize;
-                self.nvram[index] = value as u8;
-                self.dirty[index / BLOCK] |= !fault::is("stale-precopy");
-                self.index = (self.index + 1) % self.setup.nvram as u32;
+            0x18 => self.page = value % self.pages(),
+            0x1c if self.setup.log => self.log = value & !7,
+            0x40.. => {
+                let at = self.page as usize * PAGE + offset as usize - 0x40;
+                self.nvram[at..at + 4].copy_from_slice(&value.to_le_bytes());
+                self.dirty[at / BLOCK] |= !fault::is("stale-precopy");
             }
-            0x20 if self.setup.log => self.log = value & !7,
             _ => {}
         }
     }
@@ -232,7 +234,7 @@ pub(crate) const CONFIG: &[(usize, u8, u8)] = &[
     (0x04, 0x06, 0x06), (0x05, 0, 0x04),                   // command: memory, bus master; no INTx
     (0x06, 0x10, 0),                                       // status: there are capabilities
     (0x0a, 0x03, 0), (0x0b, 0x08, 0),                      // a real-time clock
-    (0x10, 0, 0xc0), (0x11, 0, 0xff), (0x12, 0, 0xff), (0x13, 0, 0xff), // BAR 0: 64 bytes
+    (0x10, 0, 0x80), (0x11, 0, 0xff), (0x12, 0, 0xff), (0x13, 0, 0xff), // BAR 0: 128 bytes
     (0x34, 0x40, 0),                                       // capabilities
     (0x3c, 0, 0xff),                                       // interrupt line
     (0x40, 0x05, 0), (0x42, 0x02, 0x71),                   // MSI: two vectors

@@ -6,11 +6,11 @@ use std::sync::OnceLock;
 #[rustfmt::skip]
 pub(crate) const FAULTS: &[(&str, &str, &str)] = &[
     ("alarm-forgotten",       "R-1.4", "the alarm is not saved"),
-    ("index-forgotten",       "R-1.4", "the index of the index/data pair is not saved"),
+    ("page-forgotten",        "R-1.4", "the number of the page of memory that is seen is not saved"),
     ("fraction-forgotten",    "R-1.4", "the ticks since the last second are not saved"),
     ("log-place-forgotten",   "R-1.4", "the place of the next log record, which no register shows, is not saved"),
     ("armed-not-derived",     "R-1.4", "after a load no interrupt is armed until CONTROL is written again"),
-    ("command-forgotten",     "R-1.4", "configuration space is not saved, so that a device without bus mastering gets it"),
+    ("config-forgotten",      "R-1.4", "configuration space is not saved"),
     ("sent-is-clean",         "R-1.1", "memory that was sent or loaded once is left out of the next save"),
     ("setup-ignored",         "R-3.3", "the configuration in the state is not compared"),
     ("off-is-written",        "R-3.4", "release 2 writes the parameter `trim` into the state though it is off"),
@@ -18,7 +18,7 @@ pub(crate) const FAULTS: &[(&str, &str, &str)] = &[
     ("unknown-accepted",      "R-4.3", "unknown parameters and values are ignored at start"),
     ("save-acknowledges",     "R-6.2", "saving clears STATUS in the source"),
     ("refusal-runs",          "R-6.3", "a device that refuses a state goes to RUNNING"),
-    ("damage-accepted",       "R-6.4", "the checksum is not compared, and registers are taken as they come"),
+    ("fields-unchecked",      "R-6.4", "the checksum is not compared, and fields are used as they come"),
     ("cut-accepted",          "R-6.4", "the end may be missing; memory that did not come is zero"),
     ("applied-as-it-comes",   "R-6.4", "records go straight into the device, and a reset leaves memory alone"),
     ("stale-precopy",         "R-6.5", "memory written during PRE_COPY is not sent again"),
