@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -21,6 +21,10 @@ use std::time::Instant;
 const DNA: usize = 1024;
 /// A finding is confirmed by so many further runs on fresh instances.
 const CONFIRM: usize = 3;
+
+/// After so many unsettled cases in a row no further one is begun: each takes its whole time limit,
+/// and a program that hangs must not hang us.
+const PATIENCE: u32 = 12;
 
 /// What is to be done.
 pub struct Job<'a> {
@@ -93,13 +97,14 @@ pub fn certify(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
     let next = AtomicUsize::new(0);
     let units: Vec<Mutex<Option<Unit>>> = work.iter().map(|_| Mutex::new(None)).collect();
     let known = Interfaces::default();
+    let streak = AtomicU32::new(0);
     std::thread::scope(|scope| {
         for _ in 0..job.jobs.clamp(1, work.len().max(1)) {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Relaxed);
                     let (Some((rule, pair)), Some(slot)) = (work.get(at), units.get(at)) else { break };
-                    let unit = one(job, rule, *pair, &known);
+                    let unit = one(job, rule, *pair, &known, &streak);
                     done(&unit);
                     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(unit);
                 }
@@ -137,7 +142,13 @@ impl Interfaces {
     }
 }
 
-fn one(job: &Job<'_>, rule: &'static Rule, pair: (usize, usize), known: &Interfaces) -> Unit {
+fn one(
+    job: &Job<'_>,
+    rule: &'static Rule,
+    pair: (usize, usize),
+    known: &Interfaces,
+    streak: &AtomicU32,
+) -> Unit {
     let (source, destination) = (&job.subjects[pair.0], &job.subjects[pair.1]);
     let interface = |model: &ModelId, setup: &Setup| known.of(job, pair.0, model, setup);
     let between = Between {
@@ -162,10 +173,23 @@ fn one(job: &Job<'_>, rule: &'static Rule, pair: (usize, usize), known: &Interfa
             }
             break;
         }
+        if PATIENCE <= streak.load(Relaxed) {
+            if unit.begun == 0 {
+                let why = "not tried: too many cases in a row could not be judged";
+                unit.outcome = Outcome::Unsettled(why.to_owned());
+            }
+            break;
+        }
         let dna = dna(job.seed, rule, between.source.0, between.destination.0, index);
         let Ok(Some(case)) = script::case(&mut Unstructured::new(&dna), rule, &between) else { continue };
         unit.begun += 1;
-        match judge(rule, &case, source, destination) {
+        let outcome = judge(rule, &case, source, destination);
+        match &outcome {
+            Outcome::Unsettled(_) => drop(streak.fetch_add(1, Relaxed)),
+            Outcome::Held | Outcome::Broken(_) => streak.store(0, Relaxed),
+            Outcome::NotApplicable(_) => {}
+        }
+        match outcome {
             Outcome::Broken(finding) => {
                 unit.judged += 1;
                 unit.outcome = settle(job, rule, case, finding, (source, destination), &mut unit.case);

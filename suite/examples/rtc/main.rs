@@ -32,6 +32,10 @@ use wire::{EINVAL, ENOTTY, Message, Wire};
 
 fn main() -> ExitCode {
     let done = setup::asked(std::env::args()).and_then(|asked| match asked {
+        Asked::Version(release) => {
+            println!("rtc {release}");
+            Ok(())
+        }
         Asked::Description(release) => {
             println!("{:#}", setup::description(release));
             Ok(())

@@ -7,7 +7,7 @@
 //! rtc --socket-path PATH | --fd NUMBER [--m-NAME=VALUE | --m-NAME VALUE]...
 //! ```
 //!
-//! and one of its own, for a profile: `rtc -l PATH [-o NAME=VALUE]...`. The release, and a fault
+//! and one of its own, for a profile: `rtc -l PATH [-o NAME=VALUE]...`, as `rtc.toml` has it. The release, and a fault
 //! to be found, are those of the name that it is called by: `rtc-1`, `rtc-2+alarm-forgotten`.
 
 use crate::clock;
@@ -76,6 +76,7 @@ pub(crate) enum Listen {
 
 /// What the command line asks for.
 pub(crate) enum Asked {
+    Version(u32),
     Description(u32),
     Instance(Listen, clock::Setup),
 }
@@ -89,9 +90,13 @@ pub(crate) fn asked(mut args: impl Iterator<Item = String>) -> Result<Asked, Str
     });
     let (mut listen, mut describe, mut named) = (None, false, Vec::new());
     while let Some(option) = args.next() {
-        if option == "--print-migration-info-json" {
-            describe = true;
-            continue;
+        match option.as_str() {
+            "--print-migration-info-json" => {
+                describe = true;
+                continue;
+            }
+            "--version" => return Ok(Asked::Version(release)),
+            _ => {}
         }
         let value = args.next().ok_or(format!("`{option}` needs a value"))?;
         let bad = || format!("`{option} {value}` is not allowed");
