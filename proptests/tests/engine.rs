@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
 fn the_check_is_right() {
-    let seen = holds("check", 20_000, |drawn, saw| {
+    let seen = holds("check", 10_000, |drawn, saw| {
         let verdict = drawn.verdict();
         saw(if verdict.is_compatible() { "compatible" } else { "incompatible" });
         verdict.0.iter().for_each(|reason| saw(reason.info().id));
@@ -35,7 +35,7 @@ fn the_check_is_right() {
 
 #[test]
 fn devices_without_faults_migrate() {
-    let seen = holds("migrate", 20_000, |drawn, saw| {
+    let seen = holds("migrate", 10_000, |drawn, saw| {
         let (at, len) = (drawn.case.at[0], drawn.case.script.len());
         saw(match at {
             0 => "moved at first",
@@ -51,7 +51,7 @@ fn devices_without_faults_migrate() {
 
 #[test]
 fn devices_without_faults_withstand_damage() {
-    let seen = holds("damage", 20_000, |drawn, saw| {
+    let seen = holds("damage", 10_000, |drawn, saw| {
         for damage in &drawn.case.damage {
             saw(match damage {
                 Damage::Cut(_) => "cut",

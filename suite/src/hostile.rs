@@ -1,6 +1,7 @@
 //! Bytes that nobody vouches for, and what must become of them.
 
 use crate::generate::reseal::reseal;
+use crate::hosts::vfio_user::wire;
 use crate::rules::{Finding, Outcome};
 use allocation_counter::measure;
 use migcert_core::envelope::BadState;
@@ -19,6 +20,27 @@ pub fn bytes_are_understood_or_refused(bytes: &[u8]) -> Outcome {
         }
     }
     Outcome::Held
+}
+
+/// Any bytes are messages of vfio-user, or they are refused; what is understood means the same when
+/// it is written and read again, and takes no more memory than it has bytes.
+pub fn messages_are_understood_or_refused(bytes: &[u8]) -> Outcome {
+    let mut read = Ok(());
+    let taken = measure(|| read = wire::any_bytes(bytes));
+    if let Err(differs) = read {
+        let (expected, observed) = *differs;
+        let summary = "a message changed when it was written".to_owned();
+        return Outcome::Broken(Finding { summary, expected, observed });
+    }
+    let bound = 64 * bytes.len() as u64 + 4096;
+    if taken.bytes_max <= bound {
+        return Outcome::Held;
+    }
+    Outcome::Broken(Finding {
+        summary: "a message took more memory than the bytes that came allow".to_owned(),
+        expected: format!("at most {bound} bytes for {}", bytes.len()),
+        observed: format!("{} bytes", taken.bytes_max),
+    })
 }
 
 fn manifest(bytes: &[u8]) -> Result<(), Finding> {

@@ -6,7 +6,7 @@ use crate::certify::judge;
 use crate::devices::{self, fault::Faults, nic, synthetic};
 use crate::generate::family::History;
 use crate::generate::script::{self, Between};
-use crate::hostile::bytes_are_understood_or_refused;
+use crate::hostile::{bytes_are_understood_or_refused, messages_are_understood_or_refused};
 use crate::rules::{self, Draws, Finding, On, Outcome, Rule};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use migcert_core::compat;
@@ -52,6 +52,12 @@ pub static TARGETS: &[Target] = &[
         what: "devices that keep every promise refuse damaged states, and are as good as new then",
         oracle: damage,
         drawn: |bytes| drawn(bytes, draw_damage),
+    },
+    Target {
+        name: "wire",
+        what: "messages of vfio-user are understood or refused",
+        oracle: messages_are_understood_or_refused,
+        drawn: |_| None,
     },
 ];
 

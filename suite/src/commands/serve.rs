@@ -1,7 +1,7 @@
 //! `migcert serve`: any device behind our trait as a device program of.
 
 use super::Exit;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use migcert::bench::Subject;
 use migcert::hosts::vfio_user::server;
@@ -73,7 +73,9 @@ fn start(subject: &Subject, options: &[String]) -> anyhow::Result<Option<(Box<dy
         Some(version) => Setup::Version(version.parse::<Version>()?),
         None => Setup::Params(configuration(models.get(&id), &options.params)?),
     };
-    let device = subject.program.start(&id, &setup, &subject.program.outside()?)?;
+    // The causes of these errors are in their words.
+    let started = subject.program.outside().and_then(|outside| subject.program.start(&id, &setup, &outside));
+    let device = started.map_err(|why| anyhow!("{why}"))?;
     Ok(Some((device, options)))
 }
 

@@ -182,7 +182,7 @@ impl Process {
         };
         let bytes =
             |name| kib(name).map(|kib| kib << 10).ok_or_else(|| io::Error::other(format!("no {name}")));
-        Ok(Memory { now: bytes("VmRSS:")?, highest: bytes("VmHWM:")? })
+        Ok(Memory { now: bytes("VmRSS:")?, highest: bytes("VmHWM:")?, reserved: bytes("VmPeak:")? })
     }
 
     /// From now on, the highest memory is that of now.
@@ -200,13 +200,25 @@ impl Process {
     }
 }
 
-/// Resident memory, in bytes.
+/// Memory, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Now.
+    /// Resident now.
     pub now: u64,
-    /// At most.
+    /// Resident at most.
     pub highest: u64,
+    /// Addresses at most since the start, used or not.
+    pub reserved: u64,
+}
+
+impl Memory {
+    /// What was used at most since an earlier look, or reserved beyond what threads need for
+    /// their stacks and heaps.
+    pub fn grown_since(&self, before: Memory) -> u64 {
+        const THREADS: u64 = 256 << 20;
+        let reserved = self.reserved.saturating_sub(before.reserved).saturating_sub(THREADS);
+        self.highest.saturating_sub(before.now).max(reserved)
+    }
 }
 
 impl Drop for Process {
@@ -397,11 +409,15 @@ mod tests {
         let (scratch, pid) = (parent.scratch(), parent.id());
         drop(parent);
         assert!(!scratch.exists());
-        for pid in [child, pid as i32] {
-            // A killed orphan stays until it is reaped by whoever inherits it.
+        // A killed orphan takes its time, and stays until whoever inherits it has reaped it.
+        let runs = |pid: i32| {
             let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            assert!(status.is_empty() || status.contains(") Z"), "{status}");
+            !status.is_empty() && !status.contains(") Z")
+        };
+        while runs(child) && Instant::now() < deadline {
+            thread::yield_now();
         }
+        assert!(!runs(child) && !runs(pid as i32));
     }
 
     #[test]

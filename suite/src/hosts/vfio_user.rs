@@ -15,7 +15,9 @@
 
 mod channel;
 mod client;
+mod config_space;
 mod device;
+mod dma_log;
 mod interface;
 mod irqs;
 mod memory;
@@ -29,19 +31,21 @@ use super::reach::{Reached, reach};
 use client::Client;
 use device::Instance;
 pub use interface::{Guide, Place};
-use migcert_core::device::{Device, Outside};
+use migcert_core::device::{Device, Outside, Register};
 use migcert_core::error::{Error, Misbehaved, Refusal};
 use migcert_core::manifest::MAX_BYTES;
 use migcert_core::model::ModelId;
 use migcert_core::param::Configuration;
 use migcert_core::program::{Culprit, Manifest, Model, Program, Unsupported};
 use migcert_core::version::Setup;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How a program is started and driven.
@@ -103,13 +107,15 @@ pub struct VfioUser {
     config: Config,
     /// How many models the program said it has.
     models: AtomicUsize,
+    /// What was learned of PCI configuration space, by command line.
+    learned: Mutex<BTreeMap<Vec<String>, Arc<[Register]>>>,
 }
 
 impl VfioUser {
     /// A program; nothing is started.
     pub fn new(config: Config) -> VfioUser {
         let models = config.manifest.as_ref().map_or(0, |known| known.models.len());
-        VfioUser { config, models: models.into() }
+        VfioUser { config, models: models.into(), learned: Mutex::default() }
     }
 
     /// What the program prints of itself.
@@ -198,6 +204,18 @@ impl VfioUser {
         }
     }
 
+    /// The registers of a PCI configuration space, learned once in a process of its own.
+    fn learned(&self, args: &[String], size: u64) -> Result<Arc<[Register]>, Error> {
+        let known = || self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(learned) = known().get(args) {
+            return Ok(Arc::clone(learned));
+        }
+        let learned = config_space::learn(&mut self.launch(args)?, size, &self.config.guide.never);
+        let learned: Arc<[Register]> = learned.into();
+        known().insert(args.to_vec(), Arc::clone(&learned));
+        Ok(learned)
+    }
+
     /// A program that ended instead of listening: it refused, or broke.
     fn ended(&self, process: &Process, how: &str) -> Error {
         let words = process.output();
@@ -229,8 +247,9 @@ impl Program for VfioUser {
     }
 
     fn start(&self, model: &ModelId, setup: &Setup, _outside: &Outside) -> Result<Box<dyn Device>, Error> {
-        let client = self.launch(&self.args(model, setup)?)?;
-        Ok(Box::new(Instance::new(client, &self.config.guide)?))
+        let args = self.args(model, setup)?;
+        let client = self.launch(&args)?;
+        Ok(Box::new(Instance::new(client, &self.config.guide, |size| self.learned(&args, size))?))
     }
 }
 

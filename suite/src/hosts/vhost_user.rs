@@ -1,7 +1,7 @@
 //! A vhost-user backend behind [`Program`] and [`Device`]: its process, its queues, its state.
 //!
 //! The program knows no states of chapter R-7; this host walks the arcs for it
-//! ([`Machine::Host`]):
+//! ([`Machine::Host`](migcert_core::device::Machine::Host)):
 //!
 //! | state or arc | what the program is told |
 //! |---|---|

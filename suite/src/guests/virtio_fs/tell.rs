@@ -51,8 +51,13 @@ pub fn plausible(step: &Step, seen: &Seen) -> Result<(), String> {
     if let Some(never) = NEVER.iter().find(|never| never.errno == answer) {
         return Err(format!("`{}` gives {answer}: {}", request.op.word, never.why));
     }
-    if answer == "EBADF" && matches!(request.op.word, "lookup" | "getattr" | "mkdir" | "rename" | "statfs" | "unlink") {
-        return Err(format!("`{}` gives EBADF: the device does not know a node that the guest knows", request.op.word));
+    if answer == "EBADF"
+        && matches!(request.op.word, "lookup" | "getattr" | "mkdir" | "rename" | "statfs" | "unlink")
+    {
+        return Err(format!(
+            "`{}` gives EBADF: the device does not know a node that the guest knows",
+            request.op.word
+        ));
     }
     let directory = answer.split(' ').any(|word| word == "directory");
     match request.op.word {

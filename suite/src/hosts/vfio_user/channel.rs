@@ -106,6 +106,10 @@ impl Channel {
     pub(super) fn receive(&mut self, until: Option<Until<'_>>) -> Result<(Header, Range<usize>), Broken> {
         if self.unread.is_empty() {
             self.unread = 0..0;
+            if until.is_some() {
+                // It is hardly ever there already, and to look costs as much as to wait.
+                self.wait(PollFlags::IN, until)?;
+            }
         }
         loop {
             let unread = &self.inbox[self.unread.clone()];

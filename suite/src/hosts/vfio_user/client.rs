@@ -175,13 +175,26 @@ impl Client {
         self.want(&Request::Reset, &[]).map(drop)
     }
 
+    /// Whether a feature can be had.
+    pub(super) fn has(&mut self, feature: Feature) -> Result<bool, Error> {
+        let request = Request::Feature { number: feature as u16, act: Act::Probe, data: &[] };
+        Ok(self.ask(&request, &[])?.is_ok())
+    }
+
+    /// Sets the data of a feature; the number of the error where the device says no.
+    pub(super) fn set(&mut self, feature: Feature, data: &[u8]) -> Result<Result<(), u32>, Error> {
+        let request = Request::Feature { number: feature as u16, act: Act::Set, data };
+        Ok(self.ask(&request, &[])?.map(drop))
+    }
+
     /// Gets the data of a feature.
     pub(super) fn get<T>(
         &mut self,
         feature: Feature,
+        data: &[u8],
         read: impl FnOnce(&[u8]) -> Result<T, Malformed>,
     ) -> Result<T, Error> {
-        let request = Request::Feature { number: feature as u16, act: Act::Get, data: &[] };
+        let request = Request::Feature { number: feature as u16, act: Act::Get, data };
         match self.want(&request, &[])? {
             Reply::Feature(_, data) => read(data).map_err(|why| protocol(&request, why)),
             _ => Err(other_reply(&request)),
@@ -190,19 +203,17 @@ impl Client {
 
     /// How it can be migrated.
     pub(super) fn migration(&mut self) -> Result<Migration, Error> {
-        self.get(Feature::Migration, Migration::parse)
+        self.get(Feature::Migration, &[], Migration::parse)
     }
 
     /// The state that the device says it is in.
     pub(super) fn state(&mut self) -> Result<State, Error> {
-        self.get(Feature::State, wire::state)
+        self.get(Feature::State, &[], wire::state)
     }
 
     /// Asks the device to go to a state; the number of the error where it says no.
     pub(super) fn set_state(&mut self, to: State) -> Result<Result<(), u32>, Error> {
-        let request =
-            Request::Feature { number: Feature::State as u16, act: Act::Set, data: &wire::state_data(to) };
-        Ok(self.ask(&request, &[])?.map(drop))
+        self.set(Feature::State, &wire::state_data(to))
     }
 
     /// Reads the next bytes of a state; none is the end, for now or for good.

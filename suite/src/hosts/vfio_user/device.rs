@@ -1,12 +1,14 @@
 //! One instance: what the traits ask for, in messages.
 
 use super::client::Client;
-use super::interface::{self, Guide};
+use super::dma_log::DmaLog;
+use super::interface::{self, CONFIG, Guide};
 use super::irqs::Irqs;
 use super::outside;
 use super::wire::{DeviceInfo, Migration, value};
+use crate::hosts::process::Memory;
 use migcert_core::device::{
-    Capabilities, Device, GUEST_MEMORY, Interface, Machine, Options, Seen, Sight, State, Step, walk,
+    Capabilities, Device, GUEST_MEMORY, Interface, Machine, Options, Register, Seen, Sight, State, Step, walk,
 };
 use migcert_core::envelope::BadState;
 use migcert_core::error::{Error, Misbehaved, Refusal};
@@ -22,6 +24,7 @@ const NO_MESSAGE: u32 = 42;
 pub(super) struct Instance {
     client: Client,
     irqs: Irqs,
+    log: DmaLog,
     guide: Guide,
     interface: Interface,
     options: Options,
@@ -32,12 +35,18 @@ pub(super) struct Instance {
     carried: u64,
     /// Whether its guest has done what guests do first. Moves with guest memory.
     is_up: bool,
-    /// How much memory the process had when the instance started.
-    resident: u64,
+    /// The memory of the process when the instance started.
+    before: Memory,
 }
 
 impl Instance {
-    pub(super) fn new(mut client: Client, guide: &Guide) -> Result<Instance, Error> {
+    /// An instance that was just started. `learn` gives the registers of a PCI configuration
+    /// space of so many bytes.
+    pub(super) fn new(
+        mut client: Client,
+        guide: &Guide,
+        learn: impl FnOnce(u64) -> Result<Arc<[Register]>, Error>,
+    ) -> Result<Instance, Error> {
         let info = client.info()?;
         let mut regions = Vec::new();
         let outside = client.outside;
@@ -51,16 +60,23 @@ impl Instance {
         }
         let interface = match outside {
             Some(region) => Interface::Registers(described(&mut client, region)?.into()),
-            None => Interface::Windows(Arc::new(interface::windows(&info, &regions, guide))),
+            None => {
+                let is_pci = info.flags & DeviceInfo::PCI != 0;
+                let config = regions.iter().find(|region| is_pci && region.index == CONFIG);
+                let learned = config.map(|region| learn(region.size)).transpose()?;
+                let learned = learned.as_deref().unwrap_or_default();
+                Interface::Windows(Arc::new(interface::windows(&info, &regions, guide, learned)))
+            }
         };
         client.map()?;
         let irqs = Irqs::new(&mut client, &info)?;
         let state = client.state()?;
         client.process.forget_highest_memory()?;
-        let resident = client.process.memory()?.now;
+        let before = client.process.memory()?;
         Ok(Instance {
             client,
             irqs,
+            log: DmaLog::default(),
             guide: guide.clone(),
             interface,
             options: Options { p2p: flags & Migration::P2P != 0, pre_copy: flags & Migration::PRE_COPY != 0 },
@@ -68,7 +84,7 @@ impl Instance {
             state,
             carried: 0,
             is_up: false,
-            resident,
+            before,
         })
     }
 
@@ -91,7 +107,11 @@ impl Instance {
             None => drop(self.client.state()?),
         }
         seen.extend(self.irqs.raised(&mut self.client)?);
-        seen.extend(self.client.memory.changes()?);
+        for (span, sight) in self.client.memory.changes()? {
+            self.log.saw(span.start);
+            self.log.saw(span.end - 1);
+            seen.push(sight);
+        }
         Ok(())
     }
 
@@ -175,7 +195,7 @@ fn happened(client: &mut Client, region: u32) -> Result<Vec<Sight>, Error> {
     Ok(outside::see(&content).map_err(wrong)?)
 }
 
-fn described(client: &mut Client, region: u32) -> Result<Vec<migcert_core::device::Register>, Error> {
+fn described(client: &mut Client, region: u32) -> Result<Vec<Register>, Error> {
     let content = content(client, region, outside::DESCRIPTION)?;
     let wrong = |what| Misbehaved::Protocol { during: "the description of registers".to_owned(), what };
     Ok(outside::registers(&content).map_err(wrong)?)
@@ -196,8 +216,14 @@ impl Device for Instance {
         if !(from.saves() && to.saves()) {
             self.carried = 0;
         }
+        if to.saves() && to.runs() && !from.saves() {
+            self.log.start(&mut self.client)?;
+        }
         let answer = self.client.set_state(to)?;
         let says = self.state()?;
+        if !(says.saves() && says.runs()) {
+            self.log.end(&mut self.client)?;
+        }
         match answer {
             Err(error) => Err(self.refused(from, to, error)),
             Ok(()) if says == to => Ok(()),
@@ -242,6 +268,7 @@ impl Device for Instance {
         self.state()?;
         self.carried = 0;
         self.is_up = false;
+        self.log.forget();
         // Whose driver starts anew sets up its interrupts anew; none that came before is its own.
         self.irqs.enable(&mut self.client)?;
         self.irqs.raised(&mut self.client)?;
@@ -279,6 +306,6 @@ impl Device for Instance {
     }
 
     fn footprint(&mut self) -> Result<Option<u64>, Error> {
-        Ok(Some(self.client.process.memory()?.highest.saturating_sub(self.resident)))
+        Ok(Some(self.client.process.memory()?.grown_since(self.before)))
     }
 }

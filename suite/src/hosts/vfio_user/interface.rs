@@ -42,11 +42,17 @@ impl Place {
 /// The region of PCI configuration space.
 pub(super) const CONFIG: u32 = 7;
 
-/// The windows of some regions: accesses of 4, 8, 2 and 1 bytes wherever a guest may touch.
-pub(super) fn windows(info: &DeviceInfo, regions: &[RegionInfo], guide: &Guide) -> Windows {
+/// The windows of some regions: accesses of 4, 8, 2 and 1 bytes wherever a guest may touch, and
+/// what was learned of configuration space.
+pub(super) fn windows(
+    info: &DeviceInfo,
+    regions: &[RegionInfo],
+    guide: &Guide,
+    learned: &[Register],
+) -> Windows {
     let is_pci = info.flags & DeviceInfo::PCI != 0;
     let readable = regions.iter().filter(|region| region.flags & RegionInfo::READ != 0);
-    let mut all = Vec::new();
+    let mut all = learned.to_vec();
     for region in readable {
         for range in allowed(region, &guide.never) {
             all.extend([4, 8, 2, 1].iter().filter_map(|size| window(region, is_pci, &range, *size)));

@@ -83,8 +83,8 @@ impl Memory {
         self.write(address, bytes)
     }
 
-    /// What the device wrote since this was asked last.
-    pub(super) fn changes(&mut self) -> io::Result<Vec<Sight>> {
+    /// What the device wrote since this was asked last, and where.
+    pub(super) fn changes(&mut self) -> io::Result<Vec<(Range<u64>, Sight)>> {
         self.file.read_exact_at(&mut self.now, 0)?;
         if self.now == self.known {
             return Ok(vec![]);
@@ -99,16 +99,19 @@ impl Memory {
                 _ => spans.push(at..at + 1),
             }
         }
-        let sights = spans.into_iter().map(|span| Sight::Words(told(span.start, &self.now[span])));
-        let sights = sights.collect();
+        let sight = |span: Range<usize>| {
+            let address = |at: usize| ADDRESSES.start + at as u64;
+            let words = told(address(span.start), &self.now[span.clone()]);
+            (address(span.start)..address(span.end), Sight::Words(words))
+        };
+        let sights = spans.into_iter().map(sight).collect();
         std::mem::swap(&mut self.now, &mut self.known);
         Ok(sights)
     }
 }
 
-fn told(at: usize, bytes: &[u8]) -> String {
+fn told(address: u64, bytes: &[u8]) -> String {
     const SHORT: usize = 64;
-    let address = ADDRESSES.start + at as u64;
     match bytes.get(..SHORT) {
         None => format!("memory {address:#x}: {}", hex::encode(bytes)),
         Some(head) => {

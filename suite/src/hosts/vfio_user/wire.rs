@@ -555,7 +555,7 @@ impl<'a> Request<'a> {
             Request::Reset => {}
             Request::Feature { number, act, data } => {
                 let act = match act {
-                    Act::Probe => PROBE | GET,
+                    Act::Probe => PROBE,
                     Act::Get => GET,
                     Act::Set => SET,
                 };

@@ -1,0 +1,9 @@
+//! Messages of vfio-user, of either side, from a peer that nobody vouches for.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use migcert::hostile;
+use migcert::oracle::fuzz;
+
+fuzz_target!(|bytes: &[u8]| fuzz(bytes, hostile::messages_are_understood_or_refused));
