@@ -4,7 +4,7 @@ use crate::bench::{Bench, Subject};
 use crate::case::Case;
 use crate::generate::script::{self, Between};
 use crate::minimize::minimize;
-use crate::rules::{Draws, Finding, Level, On, Outcome, Rule};
+use crate::rules::{BLAMED, Draws, Finding, Level, On, Outcome, Rule};
 use arbitrary::Unstructured;
 use migcert_core::device::Interface;
 use migcert_core::model::ModelId;
@@ -61,6 +61,8 @@ pub struct Unit {
     pub begun: u32,
     /// The case that breaks it, made small.
     pub case: Option<Case>,
+    /// Whether a case broke it that also broke a rule that it builds on.
+    pub blamed: bool,
     /// Why it is not held against the implementation, where a profile waives it.
     pub waived: Option<String>,
 }
@@ -104,7 +106,7 @@ pub fn certify(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
                 loop {
                     let at = next.fetch_add(1, Relaxed);
                     let (Some((rule, pair)), Some(slot)) = (work.get(at), units.get(at)) else { break };
-                    let unit = one(job, rule, *pair, &known, &streak);
+                    let unit = one(job, rule, *pair, &known, &streak, Rule::judge);
                     done(&unit);
                     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(unit);
                 }
@@ -113,18 +115,43 @@ pub fn certify(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
     });
     let taken = units.into_iter().filter_map(|u| u.into_inner().unwrap_or_else(PoisonError::into_inner));
     let mut taken: Vec<Unit> = taken.collect();
+    // Blame that no rule took, because the one to take it was not selected or drew other cases,
+    // stays where it was.
+    let broken: Vec<&'static Rule> = broken_rules(&taken).collect();
+    for unit in &mut taken {
+        let is_taken =
+            matches!(unit.outcome, Outcome::Broken(_)) || broken.iter().any(|base| unit.rule.builds_on(base));
+        if unit.blamed && !is_taken {
+            *unit = one(job, unit.rule, unit.pair, &known, &streak, Rule::alone);
+        }
+    }
     // A rule without a pair to look at is said, not left out.
     for (at, rule) in job.rules.iter().enumerate() {
         if !work.iter().any(|(other, _)| other.id == rule.id) {
             let why = Outcome::NotApplicable("it looks at two implementations: add one with --to");
             let end = taken.iter().position(|unit| job.rules[at + 1..].iter().any(|r| r.id == unit.rule.id));
-            let unit =
-                Unit { rule, pair: (0, 0), outcome: why, judged: 0, begun: 0, case: None, waived: None };
+            let unit = Unit {
+                rule,
+                pair: (0, 0),
+                outcome: why,
+                judged: 0,
+                begun: 0,
+                case: None,
+                blamed: false,
+                waived: None,
+            };
             taken.insert(end.unwrap_or(taken.len()), unit);
         }
     }
     taken
 }
+
+fn broken_rules(units: &[Unit]) -> impl Iterator<Item = &'static Rule> {
+    units.iter().filter(|unit| matches!(unit.outcome, Outcome::Broken(_))).map(|unit| unit.rule)
+}
+
+/// How a case is judged.
+type Judge = fn(&Rule, &Bench<'_>) -> Outcome;
 
 /// What guests can do with the instances of a subject; started once for each setup.
 #[derive(Default)]
@@ -148,6 +175,7 @@ fn one(
     pair: (usize, usize),
     known: &Interfaces,
     streak: &AtomicU32,
+    judge: Judge,
 ) -> Unit {
     let (source, destination) = (&job.subjects[pair.0], &job.subjects[pair.1]);
     let interface = |model: &ModelId, setup: &Setup| known.of(job, pair.0, model, setup);
@@ -163,6 +191,7 @@ fn one(
         judged: 0,
         begun: 0,
         case: None,
+        blamed: false,
         waived: waiver(rule, source).or_else(|| waiver(rule, destination)).map(|(_, why)| why.to_owned()),
     };
     let cases = if rule.draws == Draws::Nothing { 1 } else { job.cases };
@@ -183,7 +212,8 @@ fn one(
         let dna = dna(job.seed, rule, between.source.0, between.destination.0, index);
         let Ok(Some(case)) = script::case(&mut Unstructured::new(&dna), rule, &between) else { continue };
         unit.begun += 1;
-        let outcome = judge(rule, &case, source, destination);
+        let outcome = judge(rule, &Bench::new(&case, source, destination));
+        unit.blamed |= outcome == Outcome::NotApplicable(BLAMED);
         match &outcome {
             Outcome::Unsettled(_) => drop(streak.fetch_add(1, Relaxed)),
             Outcome::Held | Outcome::Broken(_) => streak.store(0, Relaxed),
@@ -192,7 +222,7 @@ fn one(
         match outcome {
             Outcome::Broken(finding) => {
                 unit.judged += 1;
-                unit.outcome = settle(job, rule, case, finding, (source, destination), &mut unit.case);
+                unit.outcome = settle(job, rule, case, finding, (source, destination), &mut unit.case, judge);
                 break;
             }
             Outcome::Held => {
@@ -251,8 +281,12 @@ fn settle(
     first: Finding,
     (source, destination): (&Subject, &Subject),
     small: &mut Option<Case>,
+    judge: Judge,
 ) -> Outcome {
-    let mut breaks = |case: &Case| matches!(judge(rule, case, source, destination), Outcome::Broken(_));
+    let judge = |case: &Case, source: &Subject, destination: &Subject| {
+        judge(rule, &Bench::new(case, source, destination))
+    };
+    let mut breaks = |case: &Case| matches!(judge(case, source, destination), Outcome::Broken(_));
     let case = minimize(case, job.shrinks, &mut breaks);
     let mut finding = first;
     for _ in 0..CONFIRM {
@@ -261,7 +295,7 @@ fn settle(
             Ok(fresh) => fresh,
             Err(why) => return Outcome::Unsettled(format!("a finding could not be confirmed: {why}")),
         };
-        match judge(rule, &case, &source, &destination) {
+        match judge(&case, &source, &destination) {
             Outcome::Broken(again) => finding = again,
             other => {
                 let why = format!("{}, and {} on fresh instances", finding.summary, other.name());

@@ -357,13 +357,21 @@ fn how(status: ExitStatus) -> String {
 }
 
 const SIGNALS: &[(i32, &str)] = &[
+    (1, "SIGHUP"),
+    (2, "SIGINT"),
+    (3, "SIGQUIT"),
     (4, "SIGILL"),
+    (5, "SIGTRAP"),
     (6, "SIGABRT"),
     (7, "SIGBUS"),
     (8, "SIGFPE"),
     (9, "SIGKILL"),
     (11, "SIGSEGV"),
+    (13, "SIGPIPE"),
+    (14, "SIGALRM"),
     (15, "SIGTERM"),
+    (24, "SIGXCPU"),
+    (25, "SIGXFSZ"),
     (31, "SIGSYS"),
 ];
 
