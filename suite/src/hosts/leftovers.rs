@@ -132,7 +132,7 @@ mod tests {
         fs::create_dir_all(&deep).expect("made");
         fs::write(deep.join("file"), "").expect("written");
         std::os::unix::fs::symlink("/", place.path().join("deep/link")).expect("linked");
-        fs::set_permissions(place.path().join("deep/deep"), Permissions::from_mode(0)).expect("changed");
+        fs::set_permissions(place.path().join("deep/deep"), Permissions::from_mode(0o000)).expect("changed");
         empty(place.path()).expect("emptied");
         assert_eq!(fs::read_dir(place.path()).expect("readable").count(), 0);
     }
