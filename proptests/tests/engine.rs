@@ -241,7 +241,7 @@ fn two_elements_shrink_to_two() {
 /// A history, and a script for a device that is always the same.
 fn planted(bytes: &[u8]) -> Result<(History, Vec<Step>)> {
     let register = |offset| Register {
-        name: "WORD",
+        name: "WORD".into(),
         region: 0,
         offset,
         size: 4,
