@@ -23,6 +23,8 @@ mod irqs;
 mod memory;
 mod outside;
 pub mod server;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 use super::ask::{Mute, ask};

@@ -124,6 +124,6 @@ fn told(address: u64, bytes: &[u8]) -> String {
 /// Offset and count of what lies in the memory as a whole.
 fn inside(address: u64, count: u64) -> Option<(u64, usize)> {
     let end = address.checked_add(count)?;
-    let is_inside = ADDRESSES.start <= address && end <= ADDRESSES.end;
-    is_inside.then_some((address - ADDRESSES.start, count as usize))
+    let offset = address.checked_sub(ADDRESSES.start)?;
+    (end <= ADDRESSES.end).then_some((offset, count as usize))
 }
