@@ -195,6 +195,12 @@ pub struct Stranded {
     pub then: Box<Error>,
 }
 
+impl Stranded {
+    fn why(&self) -> String {
+        self.why.as_ref().map_or_else(|| "given up".to_owned(), ToString::to_string)
+    }
+}
+
 /// How a migration failed.
 #[derive(thiserror::Error)]
 pub enum Failed {
@@ -202,7 +208,7 @@ pub enum Failed {
     #[error("failed to {}: {}; the source goes on", .0.phase, .0.why)]
     Stayed(Stayed),
     /// Neither runs.
-    #[error("failed to {}, and the source can't go on: {}", .0.phase, .0.then)]
+    #[error("failed to {}: {}, and the source can't go on: {}", .0.phase, .0.why(), .0.then)]
     Stranded(Stranded),
 }
 

@@ -4,6 +4,7 @@
 use migcert::bench::Subject;
 use migcert::certify::{Job, Unit, certify};
 use migcert::devices::fault::{FAULTS, Row};
+use migcert::devices::synthetic;
 use migcert::impls;
 use migcert::rules::{self, Outcome, Rule};
 use std::collections::BTreeSet;
@@ -52,6 +53,24 @@ fn killed_by(row: &Row) -> (Vec<&'static str>, Vec<&'static str>) {
     };
     (fires(own, CASES), fires(others, FEW))
 }
+
+/// The faults of the engine don't depend on the hardware around it.
+#[test]
+fn every_fault_of_the_engine_is_killed_in_a_synthetic_device() {
+    let mut survivors = Vec::new();
+    for row in FAULTS.iter().filter(|row| synthetic::FAULTS.contains(&row.fault)) {
+        let own = rules::ALL.iter().copied().filter(|rule| rule.cites == row.breaks).collect();
+        let units = run(&[format!("builtin:synthetic+{}={INFO}", row.id)], own, CASES);
+        if !units.iter().any(|unit| matches!(unit.outcome, Outcome::Broken(_))) {
+            survivors.push(row.id);
+        }
+    }
+    assert_eq!(survivors, [""; 0]);
+}
+
+/// A model with PRE_COPY and P2P.
+const INFO: &str = r#"{"models": {"vendor-a.com/nic": {"params":
+    {"size": {"type": "int", "init_value": 2, "off_value": 0, "allowed_values": ["0-4"]}}}}}"#;
 
 #[test]
 fn clean_devices_are_left_alone() {

@@ -7,7 +7,7 @@ use crate::rules::{Judgement, Stop, broken};
 use migcert_core::compat::Verdict;
 use migcert_core::device::{Capabilities, Device, Interface, Machine, Outside, Seen, State, Step};
 use migcert_core::error::{Error, Misbehaved};
-use migcert_core::migrate::{self, Carrier, Failed, Plan, Saved};
+use migcert_core::migrate::{self, Carrier, Failed, Plan, Saved, Stranded};
 use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Model, Program};
 use migcert_core::version::Setup;
@@ -329,6 +329,9 @@ pub fn failed(why: Failed) -> Stop {
             Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
             _ => broken("a migration that the check allows failed", "it completes", why),
         },
+        Failed::Stranded(Stranded { why: Some(first), .. }) if matches!(**first, Error::Unavailable(_)) => {
+            Stop::Unsettled(why.to_string())
+        }
         Failed::Stranded(_) => broken("a failed migration left neither side running", "one runs", why),
     }
 }

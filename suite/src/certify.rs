@@ -4,7 +4,7 @@ use crate::bench::{Bench, Subject};
 use crate::case::Case;
 use crate::generate::script::{self, Between};
 use crate::minimize::minimize;
-use crate::rules::{Draws, Finding, Level, On, Outcome, Rule};
+use crate::rules::{BLAMED, Draws, Finding, Level, On, Outcome, Rule};
 use arbitrary::Unstructured;
 use migcert_core::device::Interface;
 use migcert_core::model::ModelId;
@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -21,6 +21,10 @@ use std::time::Instant;
 const DNA: usize = 1024;
 /// A finding is confirmed by so many further runs on fresh instances.
 const CONFIRM: usize = 3;
+
+/// After so many unsettled cases in a row no further one is begun: each takes its whole time limit,
+/// and a program that hangs must not hang us.
+const PATIENCE: u32 = 12;
 
 /// What is to be done.
 pub struct Job<'a> {
@@ -57,6 +61,8 @@ pub struct Unit {
     pub begun: u32,
     /// The case that breaks it, made small.
     pub case: Option<Case>,
+    /// Whether a case broke it that also broke a rule that it builds on.
+    pub blamed: bool,
     /// Why it is not held against the implementation, where a profile waives it.
     pub waived: Option<String>,
 }
@@ -93,13 +99,14 @@ pub fn certify(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
     let next = AtomicUsize::new(0);
     let units: Vec<Mutex<Option<Unit>>> = work.iter().map(|_| Mutex::new(None)).collect();
     let known = Interfaces::default();
+    let streak = AtomicU32::new(0);
     std::thread::scope(|scope| {
         for _ in 0..job.jobs.clamp(1, work.len().max(1)) {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Relaxed);
                     let (Some((rule, pair)), Some(slot)) = (work.get(at), units.get(at)) else { break };
-                    let unit = one(job, rule, *pair, &known);
+                    let unit = one(job, rule, *pair, &known, &streak, Rule::judge);
                     done(&unit);
                     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(unit);
                 }
@@ -108,18 +115,43 @@ pub fn certify(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
     });
     let taken = units.into_iter().filter_map(|u| u.into_inner().unwrap_or_else(PoisonError::into_inner));
     let mut taken: Vec<Unit> = taken.collect();
+    // Blame that no rule took, because the one to take it was not selected or drew other cases,
+    // stays where it was.
+    let broken: Vec<&'static Rule> = broken_rules(&taken).collect();
+    for unit in &mut taken {
+        let is_taken =
+            matches!(unit.outcome, Outcome::Broken(_)) || broken.iter().any(|base| unit.rule.builds_on(base));
+        if unit.blamed && !is_taken {
+            *unit = one(job, unit.rule, unit.pair, &known, &streak, Rule::alone);
+        }
+    }
     // A rule without a pair to look at is said, not left out.
     for (at, rule) in job.rules.iter().enumerate() {
         if !work.iter().any(|(other, _)| other.id == rule.id) {
             let why = Outcome::NotApplicable("it looks at two implementations: add one with --to");
             let end = taken.iter().position(|unit| job.rules[at + 1..].iter().any(|r| r.id == unit.rule.id));
-            let unit =
-                Unit { rule, pair: (0, 0), outcome: why, judged: 0, begun: 0, case: None, waived: None };
+            let unit = Unit {
+                rule,
+                pair: (0, 0),
+                outcome: why,
+                judged: 0,
+                begun: 0,
+                case: None,
+                blamed: false,
+                waived: None,
+            };
             taken.insert(end.unwrap_or(taken.len()), unit);
         }
     }
     taken
 }
+
+fn broken_rules(units: &[Unit]) -> impl Iterator<Item = &'static Rule> {
+    units.iter().filter(|unit| matches!(unit.outcome, Outcome::Broken(_))).map(|unit| unit.rule)
+}
+
+/// How a case is judged.
+type Judge = fn(&Rule, &Bench<'_>) -> Outcome;
 
 /// What guests can do with the instances of a subject; started once for each setup.
 #[derive(Default)]
@@ -137,7 +169,14 @@ impl Interfaces {
     }
 }
 
-fn one(job: &Job<'_>, rule: &'static Rule, pair: (usize, usize), known: &Interfaces) -> Unit {
+fn one(
+    job: &Job<'_>,
+    rule: &'static Rule,
+    pair: (usize, usize),
+    known: &Interfaces,
+    streak: &AtomicU32,
+    judge: Judge,
+) -> Unit {
     let (source, destination) = (&job.subjects[pair.0], &job.subjects[pair.1]);
     let interface = |model: &ModelId, setup: &Setup| known.of(job, pair.0, model, setup);
     let between = Between {
@@ -152,6 +191,7 @@ fn one(job: &Job<'_>, rule: &'static Rule, pair: (usize, usize), known: &Interfa
         judged: 0,
         begun: 0,
         case: None,
+        blamed: false,
         waived: waiver(rule, source).or_else(|| waiver(rule, destination)).map(|(_, why)| why.to_owned()),
     };
     let cases = if rule.draws == Draws::Nothing { 1 } else { job.cases };
@@ -162,13 +202,27 @@ fn one(job: &Job<'_>, rule: &'static Rule, pair: (usize, usize), known: &Interfa
             }
             break;
         }
+        if PATIENCE <= streak.load(Relaxed) {
+            if unit.begun == 0 {
+                let why = "not tried: too many cases in a row could not be judged";
+                unit.outcome = Outcome::Unsettled(why.to_owned());
+            }
+            break;
+        }
         let dna = dna(job.seed, rule, between.source.0, between.destination.0, index);
         let Ok(Some(case)) = script::case(&mut Unstructured::new(&dna), rule, &between) else { continue };
         unit.begun += 1;
-        match judge(rule, &case, source, destination) {
+        let outcome = judge(rule, &Bench::new(&case, source, destination));
+        unit.blamed |= outcome == Outcome::NotApplicable(BLAMED);
+        match &outcome {
+            Outcome::Unsettled(_) => drop(streak.fetch_add(1, Relaxed)),
+            Outcome::Held | Outcome::Broken(_) => streak.store(0, Relaxed),
+            Outcome::NotApplicable(_) => {}
+        }
+        match outcome {
             Outcome::Broken(finding) => {
                 unit.judged += 1;
-                unit.outcome = settle(job, rule, case, finding, (source, destination), &mut unit.case);
+                unit.outcome = settle(job, rule, case, finding, (source, destination), &mut unit.case, judge);
                 break;
             }
             Outcome::Held => {
@@ -227,8 +281,12 @@ fn settle(
     first: Finding,
     (source, destination): (&Subject, &Subject),
     small: &mut Option<Case>,
+    judge: Judge,
 ) -> Outcome {
-    let mut breaks = |case: &Case| matches!(judge(rule, case, source, destination), Outcome::Broken(_));
+    let judge = |case: &Case, source: &Subject, destination: &Subject| {
+        judge(rule, &Bench::new(case, source, destination))
+    };
+    let mut breaks = |case: &Case| matches!(judge(case, source, destination), Outcome::Broken(_));
     let case = minimize(case, job.shrinks, &mut breaks);
     let mut finding = first;
     for _ in 0..CONFIRM {
@@ -237,7 +295,7 @@ fn settle(
             Ok(fresh) => fresh,
             Err(why) => return Outcome::Unsettled(format!("a finding could not be confirmed: {why}")),
         };
-        match judge(rule, &case, &source, &destination) {
+        match judge(&case, &source, &destination) {
             Outcome::Broken(again) => finding = again,
             other => {
                 let why = format!("{}, and {} on fresh instances", finding.summary, other.name());

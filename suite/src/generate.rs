@@ -9,6 +9,7 @@ pub mod family;
 pub mod reseal;
 pub mod script;
 pub mod setup;
+mod values;
 
 /// Draws elements while the bytes say so, at most `max`.
 pub fn list<'a, T>(
@@ -21,4 +22,9 @@ pub fn list<'a, T>(
         out.push(element(u)?);
     }
     Ok(out)
+}
+
+/// Draws an index from one byte, however many there are: fewer of them don't shift what follows.
+pub fn index(u: &mut Unstructured<'_>, len: usize) -> Result<usize> {
+    Ok(usize::from(u.arbitrary::<u8>()?) % len.max(1))
 }

@@ -1,6 +1,7 @@
 //! Real devices behind the same two traits: programs of their own, reached over a wire.
 
 mod ask;
+pub mod leftovers;
 pub mod process;
 mod reach;
 pub mod vfio_user;

@@ -63,9 +63,11 @@ fn open_in(name: &str, processes: Processes) -> Result<Opened, CannotOpen> {
     }
     if let Some(Named { file, release, binary }) = profile(name) {
         let found = Profile::read(file).and_then(|profile| profile.find(release, binary, processes));
-        let Found { program, binary, waive, .. } = found.map_err(|why| CannotOpen::Profile(Box::new(why)))?;
-        let subject = described(name, Box::new(program))?;
-        return Ok(Opened::Program(Subject { sha256: Some(sha256(&binary)?), waive, ..subject }));
+        let found = found.map_err(|why| CannotOpen::Profile(Box::new(why)))?;
+        let Found { program, binary, waive, is_slow } = found;
+        let subject = described(name, program)?;
+        let cases = if is_slow { PROGRAM_CASES } else { subject.cases };
+        return Ok(Opened::Program(Subject { sha256: Some(sha256(&binary)?), waive, cases, ..subject }));
     }
     let path = Path::new(name);
     match path.extension().and_then(|extension| extension.to_str()) {

@@ -93,5 +93,6 @@ fn main() -> ExitCode {
             _ => Exit::Usage,
         }
     });
+    migcert::hosts::leftovers::kill_children();
     ExitCode::from(exit as u8)
 }

@@ -17,12 +17,31 @@
 //! [waive]
 //! "R-6.5" = "no PRE_COPY"
 //! ```
+//!
+//! With `wire = "vfio-user"` there is more to say, and less that must be said:
+//!
+//! ```toml
+//! program = "./my-device"
+//! wire = "vfio-user"
+//! args = ["-l", "{socket}", "-o", "queues={param:queues}"]  # or {fd}; without, as R-8.2 has it
+//! initial = ["write 7:0x4/2=0x6"]                           # what a driver does first
+//! never = [{ region = 0, offset = 0x80, size = 8 }]         # what no driver touches
+//! volatile = [{ region = 0, offset = 0x10, size = 4 }]      # what is not compared
+//! limits.answer-ms = 2000
+//!
+//! [scripts]                                                 # what a driver does as one step
+//! ring = ["write 0:0x10/4=1", "write 0:0x14/4=0x10000"]
+//! ```
+//!
+//! Without `info`, the program is asked for it (R-8.1).
 
 use crate::guests::virtio_fs::Opens;
 use crate::hosts::process::{Process, scratch};
+use crate::hosts::vfio_user::{self, Guide, Place, Socket, Told, VfioUser};
 use crate::hosts::vhost_user::{Config, Processes, VhostUser};
+use migcert_core::device::{BadStep, Step};
 use migcert_core::manifest::BadManifest;
-use migcert_core::program::{Manifest, Model};
+use migcert_core::program::{Manifest, Model, Program};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,13 +62,20 @@ pub struct Profile {
 struct Text {
     program: String,
     release: Option<String>,
+    #[serde(default)]
     args: Vec<String>,
     wire: Wire,
-    guest: String,
+    guest: Option<String>,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
-    volatile: Vec<Volatile>,
+    never: Vec<Range>,
+    #[serde(default)]
+    volatile: Vec<Range>,
+    #[serde(default)]
+    initial: Vec<String>,
+    #[serde(default)]
+    scripts: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     waive: BTreeMap<String, String>,
     info: Option<toml::Table>,
@@ -79,16 +105,13 @@ impl Default for Limits {
     }
 }
 
-/// Bytes of the hardware interface that no two devices need to have the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// Bytes of a region.
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Volatile {
-    /// Region number.
-    pub region: u32,
-    /// Bytes from the start of the region.
-    pub offset: u64,
-    /// How many bytes.
-    pub size: u64,
+struct Range {
+    region: u32,
+    offset: u64,
+    size: u64,
 }
 
 /// What is different in some releases.
@@ -108,13 +131,13 @@ struct Release {
 /// A program that a profile describes, found and ready to be started.
 pub struct Found {
     /// The program.
-    pub program: VhostUser,
+    pub program: Box<dyn Program>,
     /// The file behind it.
     pub binary: PathBuf,
     /// Rules and requirements that are not held against it, each with the reason.
     pub waive: BTreeMap<String, String>,
-    /// What need not be the same.
-    pub volatile: Vec<Volatile>,
+    /// Whether each instance has a process of its own, which takes its time to start.
+    pub is_slow: bool,
 }
 
 impl Profile {
@@ -152,9 +175,6 @@ impl Profile {
         processes: Processes,
     ) -> Result<Found, Why> {
         let text = &self.text;
-        if text.wire != Wire::VhostUser {
-            return Err(Why::Wire);
-        }
         let binary = match binary {
             Some(binary) => binary.to_owned(),
             None => self.binary(release)?,
@@ -167,26 +187,55 @@ impl Profile {
         let own =
             release.and_then(|(at, release)| Some((format!("releases[{at}].info"), release.info.as_ref()?)));
         let general = text.info.as_ref().map(|info| ("info".to_owned(), info));
-        let (place, info) = own.or(general).ok_or(Why::NoInfo)?;
-        let json = serde_json::to_vec(info).map_err(io::Error::other).map_err(Why::File)?;
-        let manifest = Manifest::from_json(&json).map_err(|why| Why::Info { place, why })?;
+        let manifest = own.or(general).map(|(place, info)| described(place, info)).transpose()?;
 
         let more = release.map(|(_, release)| release);
-        let guest = more.and_then(|release| release.guest.as_ref()).unwrap_or(&text.guest);
-        let guest = Opens::of(guest).ok_or_else(|| Why::Guest(guest.clone()))?;
+        let guest = more.and_then(|release| release.guest.as_ref()).or(text.guest.as_ref());
         let args: Vec<String> =
             text.args.iter().chain(more.iter().flat_map(|release| &release.args)).cloned().collect();
         for arg in &args {
-            places_are_known(arg, &manifest)?;
+            places_are_known(arg, manifest.as_ref())?;
         }
         let mut waive = text.waive.clone();
         waive.extend(more.map(|release| release.waive.clone()).unwrap_or_default());
         if let Some((rule, _)) = waive.iter().find(|(_, reason)| reason.trim().is_empty()) {
             return Err(Why::NoReason(rule.clone()));
         }
-        let program =
-            VhostUser::new(Config { program: binary.clone(), args, manifest, guest, limit, processes });
-        Ok(Found { program, binary, waive, volatile: text.volatile.clone() })
+        let program = binary.clone();
+        let program: Box<dyn Program> = match text.wire {
+            Wire::VhostUser => {
+                let manifest = manifest.ok_or(Why::NoInfo)?;
+                let guest = guest.ok_or(Why::NoGuest)?;
+                let guest = Opens::of(guest).ok_or_else(|| Why::Guest(guest.clone()))?;
+                Box::new(VhostUser::new(Config { program, args, manifest, guest, limit, processes }))
+            }
+            Wire::VfioUser => {
+                if let Some(guest) = guest.filter(|guest| *guest != "registers") {
+                    return Err(Why::Guest(guest.clone()));
+                }
+                let (told, socket) = asked_by(&args);
+                if told == Told::ByPlaceholders && manifest.is_none() {
+                    return Err(Why::NoInfo);
+                }
+                let guide = self.guide()?;
+                let config = vfio_user::Config { program, args, told, socket, manifest, limit, guide };
+                Box::new(VfioUser::new(config))
+            }
+        };
+        Ok(Found { program, binary, waive, is_slow: text.wire == Wire::VfioUser })
+    }
+
+    fn guide(&self) -> Result<Guide, Why> {
+        let place = |range: &Range| Place { region: range.region, offset: range.offset, size: range.size };
+        let steps =
+            |steps: &Vec<String>| steps.iter().map(|step| step.parse()).collect::<Result<Vec<Step>, _>>();
+        let scripts = self.text.scripts.iter().map(|(name, lines)| Ok((name.clone(), steps(lines)?)));
+        Ok(Guide {
+            never: self.text.never.iter().map(place).collect(),
+            volatile: self.text.volatile.iter().map(place).collect(),
+            initial: steps(&self.text.initial)?,
+            scripts: scripts.collect::<Result<_, BadStep>>()?,
+        })
     }
 
     fn binary(&self, release: Option<&str>) -> Result<PathBuf, Why> {
@@ -201,7 +250,7 @@ impl Profile {
             return Ok(PathBuf::from(program));
         }
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        let binary = folder.join(program);
+        let binary = std::path::absolute(folder.join(program)).map_err(Why::File)?;
         if binary.is_file() { Ok(binary) } else { Err(Why::NoProgram(binary)) }
     }
 
@@ -210,6 +259,21 @@ impl Profile {
         known
             .find(|(_, release)| release.says.iter().any(|begins| says.starts_with(begins)))
             .ok_or_else(|| Why::Unknown(says.to_owned()))
+    }
+}
+
+fn described(place: String, info: &toml::Table) -> Result<Manifest, Why> {
+    let json = serde_json::to_vec(info).map_err(io::Error::other).map_err(Why::File)?;
+    Manifest::from_json(&json).map_err(|why| Why::Info { place, why })
+}
+
+/// How arguments tell a vfio-user program of its socket: by themselves, or not at all.
+fn asked_by(args: &[String]) -> (Told, Socket) {
+    let names = |place: &str| args.iter().any(|arg| arg.contains(place));
+    match (names("{fd}"), names("{socket}")) {
+        (true, _) => (Told::ByPlaceholders, Socket::Descriptor),
+        (_, true) => (Told::ByPlaceholders, Socket::Path),
+        _ => (Told::ByOptions, Socket::Path),
     }
 }
 
@@ -226,17 +290,19 @@ fn version(program: &Path, limit: Duration) -> Result<String, Why> {
 }
 
 /// Everything in braces stands for something.
-fn places_are_known(arg: &str, manifest: &Manifest) -> Result<(), Why> {
+fn places_are_known(arg: &str, manifest: Option<&Manifest>) -> Result<(), Why> {
     let params = |name: &str| {
-        manifest.models.values().all(|model| match model {
-            Model::Params(description) => description.params.keys().any(|known| known.as_str() == name),
-            Model::Versions(_) => false,
+        manifest.is_some_and(|manifest| {
+            manifest.models.values().all(|model| match model {
+                Model::Params(description) => description.params.keys().any(|known| known.as_str() == name),
+                Model::Versions(_) => false,
+            })
         })
     };
     for part in arg.split('{').skip(1) {
         let place = part.split_once('}').map(|(place, _)| place);
         let known = match place {
-            Some("socket" | "scratch" | "shared") => true,
+            Some("socket" | "fd" | "scratch" | "shared" | "model" | "version") => true,
             Some(place) => place.strip_prefix("param:").is_some_and(params),
             None => false,
         };
@@ -259,10 +325,14 @@ pub struct BadProfile {
 enum Why {
     #[error(transparent)]
     File(io::Error),
-    #[error("guest: `{0}` is no guest; there are `virtio-fs` and `virtio-fs-named`")]
+    #[error(
+        "guest: `{0}` is no guest; there are `virtio-fs` and `virtio-fs-named`, and `registers` over vfio-user"
+    )]
     Guest(String),
     #[error("{place}: {why}")]
     Info { place: String, why: BadManifest },
+    #[error("guest: it needs one; there are `virtio-fs` and `virtio-fs-named`")]
+    NoGuest,
     #[error("there is no migration info: give `info`, or `info` in each of `releases`")]
     NoInfo,
     #[error("program: {} is not there; scripts/install-devices builds the programs of our own profiles", .0.display())]
@@ -274,15 +344,15 @@ enum Why {
     #[error("program: it has no `{{release}}` that could be another one")]
     OneRelease,
     #[error(
-        "args: `{arg}`: `{{{place}}}` stands for nothing; known are {{socket}}, {{scratch}}, {{shared}} and {{param:NAME}}"
+        "args: `{arg}`: `{{{place}}}` stands for nothing; known are {{socket}}, {{fd}}, {{scratch}}, {{shared}}, {{model}}, {{version}} and {{param:NAME}}"
     )]
     Place { arg: String, place: String },
+    #[error(transparent)]
+    Step(#[from] BadStep),
     #[error("{0}")]
     Toml(Box<toml::de::Error>),
     #[error("releases: none says what the program says: `{0}`")]
     Unknown(String),
-    #[error("wire: `vfio-user` is not spoken yet")]
-    Wire,
 }
 
 #[cfg(test)]
@@ -322,6 +392,9 @@ mod tests {
         says(&GOOD.replace("/bin/sh", "./nothing"), "scripts/install-devices");
         says(&GOOD.replace("/bin/sh", "./x-{release}"), "no `release` is named");
         says(&GOOD.replace("init_value = 1", "init_value = \"x\""), "info: ");
+        let vfio = GOOD.replace("vhost-user", "vfio-user").replace("virtio-fs", "registers");
+        says(&vfio, "fine");
+        says(&vfio.replace("args", "initial = [\"touch 0\"]\nargs"), "`touch 0` is no step");
         says(&format!("{GOOD}\n[waive]\n\"R-6.5\" = \" \""), "`R-6.5` is waived without a reason");
         says(&format!("{GOOD}\n[[releases]]\nsays = [\"sh 9\"]"), "none says what the program says");
     }

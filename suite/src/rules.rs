@@ -42,7 +42,7 @@ pub struct Rule {
 impl Rule {
     /// Judges a case on a bench. What breaks a rule that this one builds on says nothing of this.
     pub fn judge(&self, bench: &Bench<'_>) -> Outcome {
-        let outcome = Outcome::from((self.check)(bench));
+        let outcome = self.alone(bench);
         if !matches!(outcome, Outcome::Broken(_)) {
             return outcome;
         }
@@ -52,13 +52,26 @@ impl Rule {
                 let case = Case { at, ..bench.case.clone() };
                 let plain = Bench::new(&case, bench.source, bench.destination);
                 if matches!((base.check)(&plain), Err(Stop::Broken(_))) {
-                    return Outcome::NotApplicable("a rule that it builds on is broken already");
+                    return Outcome::NotApplicable(BLAMED);
                 }
             }
         }
         outcome
     }
+
+    /// Judges a case on a bench, whatever else it breaks.
+    pub fn alone(&self, bench: &Bench<'_>) -> Outcome {
+        Outcome::from((self.check)(bench))
+    }
+
+    /// Whether it builds on another rule, or that on another.
+    pub fn builds_on(&self, other: &Rule) -> bool {
+        self.builds_on.iter().any(|base| base.id == other.id || base.builds_on(other))
+    }
 }
+
+/// Why a rule says nothing of a case that breaks it.
+pub const BLAMED: &str = "a rule that it builds on is broken already";
 
 /// How much a broken rule weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

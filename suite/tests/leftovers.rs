@@ -5,7 +5,6 @@ use migcert::hosts::vhost_user::Processes;
 use migcert::profile::Profile;
 use migcert_core::device::Step;
 use migcert_core::model::ModelId;
-use migcert_core::program::Program;
 use std::fs;
 use std::path::{Path, PathBuf};
 

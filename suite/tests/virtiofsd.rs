@@ -26,26 +26,26 @@ fn profile() -> Profile {
     Profile::read(&path).unwrap_or_else(|why| panic!("{why}"))
 }
 
-fn program(release: &str, processes: Processes) -> VhostUser {
+fn program(release: &str, processes: Processes) -> Box<dyn Program> {
     let found = profile().find(Some(release), None, processes);
     found.unwrap_or_else(|why| panic!("{why}; run scripts/install-devices")).program
 }
 
 /// A program of our own choice instead of virtiofsd.
-fn other(program: &str, args: &[&str]) -> VhostUser {
+fn other(program: &str, args: &[&str]) -> Box<dyn Program> {
     let manifest =
         Manifest { models: [(model(), migcert_core::program::Model::Params(Default::default()))].into() };
-    VhostUser::new(Config {
+    Box::new(VhostUser::new(Config {
         program: PathBuf::from(program),
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
         manifest,
         guest: Opens::Any,
         limit: Duration::from_millis(300),
         processes: Processes::Fresh,
-    })
+    }))
 }
 
-fn begin(program: &VhostUser, outside: &Outside) -> Result<Box<dyn Device>, Error> {
+fn begin(program: &dyn Program, outside: &Outside) -> Result<Box<dyn Device>, Error> {
     let setup = match program.describe()?.models.get(&model()) {
         Some(model) => model.latest(),
         None => Setup::Params(BTreeMap::new()),
@@ -53,11 +53,11 @@ fn begin(program: &VhostUser, outside: &Outside) -> Result<Box<dyn Device>, Erro
     program.start(&model(), &setup, outside)
 }
 
-fn outside(program: &VhostUser) -> Outside {
+fn outside(program: &dyn Program) -> Outside {
     program.outside().expect("an outside")
 }
 
-fn start(program: &VhostUser, outside: &Outside) -> Box<dyn Device> {
+fn start(program: &dyn Program, outside: &Outside) -> Box<dyn Device> {
     begin(program, outside).unwrap_or_else(|why| panic!("start: {why}"))
 }
 
@@ -152,9 +152,9 @@ const AFTER: &[(&str, &str)] = &[
 fn a_guest_goes_on_after_a_migration() {
     for release in RELEASES {
         let program = program(release, Processes::Fresh);
-        let ours = outside(&program);
-        let mut source = start(&program, &ours);
-        let destination = start(&program, &ours);
+        let ours = outside(&*program);
+        let mut source = start(&*program, &ours);
+        let destination = start(&*program, &ours);
         does(&mut *source, BEFORE);
         does(&mut *migrate(source, destination), AFTER);
     }
@@ -164,9 +164,9 @@ fn a_guest_goes_on_after_a_migration() {
 fn a_guest_goes_on_after_pre_copy() {
     for release in RELEASES {
         let program = program(release, Processes::Fresh);
-        let ours = outside(&program);
-        let mut source = start(&program, &ours);
-        let destination = start(&program, &ours);
+        let ours = outside(&*program);
+        let mut source = start(&*program, &ours);
+        let destination = start(&*program, &ours);
         does(&mut *source, &BEFORE[..8]);
         source.set_state(State::PreCopy).expect("announces");
         assert_eq!(source.read_state(&mut [0; 64]).expect("reads"), 0);
@@ -190,10 +190,10 @@ fn the_other_pairs_load_or_are_refused_early() {
         assert_eq!(verdict.is_compatible(), compatible, "{from} to {to}");
         if compatible {
             let (old, new) = (program(from, Processes::Fresh), program(to, Processes::Fresh));
-            let ours = outside(&old);
-            let mut source = start(&old, &ours);
+            let ours = outside(&*old);
+            let mut source = start(&*old, &ours);
             does(&mut *source, BEFORE);
-            does(&mut *migrate(source, start(&new, &ours)), AFTER);
+            does(&mut *migrate(source, start(&*new, &ours)), AFTER);
         }
     }
 }
@@ -203,9 +203,9 @@ fn what_is_in_flight_completes_once() {
     for release in RELEASES {
         let program = program(release, Processes::Reused);
         for in_flight in 0..12 {
-            let ours = outside(&program);
-            let mut source = start(&program, &ours);
-            let destination = start(&program, &ours);
+            let ours = outside(&*program);
+            let mut source = start(&*program, &ours);
+            let destination = start(&*program, &ours);
             does(&mut *source, &BEFORE[..2]);
             for i in 0..in_flight {
                 ask(&mut *source, &format!("post write %1 {} \"{}\"", i * 2, i % 10));
@@ -245,13 +245,13 @@ fn drawn_guests_see_what_their_twins_see() {
     for release in RELEASES {
         let program = program(release, Processes::Reused);
         for seed in 0..60 {
-            let (ours, twins) = (outside(&program), outside(&program));
-            let (mut moved, mut twin) = (start(&program, &ours), start(&program, &twins));
+            let (ours, twins) = (outside(&*program), outside(&*program));
+            let (mut moved, mut twin) = (start(&*program, &ours), start(&*program, &twins));
             let Interface::Requests(guest) = moved.capabilities().interface else { panic!("no requests") };
             let script = script(seed, if guest == NAMED { Opens::Named } else { Opens::Any });
             for (i, words) in script.iter().enumerate() {
                 if i == script.len() / 2 {
-                    moved = migrate(moved, start(&program, &ours));
+                    moved = migrate(moved, start(&*program, &ours));
                 }
                 let (observed, expected) = (ask(&mut *moved, words), ask(&mut *twin, words));
                 assert_eq!(observed, expected, "{release}, seed {seed}, step {i}: {words}");
@@ -268,13 +268,13 @@ fn drawn_guests_see_what_their_twins_see() {
 fn a_reset_device_is_as_a_fresh_one() {
     for release in RELEASES {
         let fresh = save(&mut *start(
-            &program(release, Processes::Fresh),
-            &outside(&program(release, Processes::Fresh)),
+            &*program(release, Processes::Fresh),
+            &outside(&*program(release, Processes::Fresh)),
         ));
         let fresh = fresh.expect("saves");
         let program = program(release, Processes::Reused);
-        let ours = outside(&program);
-        let mut device = start(&program, &ours);
+        let ours = outside(&*program);
+        let mut device = start(&*program, &ours);
         for state in [State::Running, State::Stop, State::PreCopy, State::StopCopy, State::Resuming] {
             does(&mut *device, &BEFORE[..2]);
             device.set_state(state).expect("walks");
@@ -286,7 +286,7 @@ fn a_reset_device_is_as_a_fresh_one() {
         // The next one gets the same process.
         does(&mut *device, &BEFORE[..5]);
         drop(device);
-        let mut next = start(&program, &ours);
+        let mut next = start(&*program, &ours);
         assert_eq!(save(&mut *next).expect("saves"), fresh, "{release}: a reused process");
         // A session that was not negotiated is not there: the first request mounts.
         next.set_state(State::Running).expect("runs");
@@ -298,8 +298,8 @@ fn a_reset_device_is_as_a_fresh_one() {
 fn an_outside_is_as_at_first() {
     let program = program("1.14.0", Processes::Reused);
     for _ in 0..3 {
-        let ours = outside(&program);
-        let mut device = start(&program, &ours);
+        let ours = outside(&*program);
+        let mut device = start(&*program, &ours);
         does(
             &mut *device,
             &[
@@ -318,11 +318,11 @@ fn an_outside_is_as_at_first() {
 fn hostile_states_are_judged_and_survived() {
     for release in RELEASES {
         let program = program(release, Processes::Reused);
-        let ours = outside(&program);
-        let mut source = start(&program, &ours);
+        let ours = outside(&*program);
+        let mut source = start(&*program, &ours);
         does(&mut *source, &BEFORE[..9]);
         let state = save(&mut *source).expect("saves");
-        let mut device = start(&program, &ours);
+        let mut device = start(&*program, &ours);
         let judged = |device: &mut dyn Device, bytes: &[u8]| {
             let accepted = match load(device, bytes) {
                 Ok(()) => true,
@@ -354,12 +354,12 @@ fn hostile_states_are_judged_and_survived() {
 fn known_findings_are_found() {
     let finds = |release: &str, script: &[&str], last: &str, twin: &str, moved: &str| {
         let program = program(release, Processes::Fresh);
-        let (ours, twins) = (outside(&program), outside(&program));
-        let (mut source, mut never) = (start(&program, &ours), start(&program, &twins));
+        let (ours, twins) = (outside(&*program), outside(&*program));
+        let (mut source, mut never) = (start(&*program, &ours), start(&*program, &twins));
         for words in script {
             assert_eq!(ask(&mut *source, words), ask(&mut *never, words), "{words}");
         }
-        let mut device = migrate(source, start(&program, &ours));
+        let mut device = migrate(source, start(&*program, &ours));
         assert_eq!(ask(&mut *never, last), twin, "{release}: never moved");
         assert_eq!(ask(&mut *device, last), moved, "{release}: moved");
     };
@@ -378,8 +378,8 @@ fn known_findings_are_found() {
 #[test]
 fn a_program_that_dies_is_blamed() {
     let program = program("1.14.0", Processes::Fresh);
-    let ours = outside(&program);
-    let mut device = start(&program, &ours);
+    let ours = outside(&*program);
+    let mut device = start(&*program, &ours);
     does(&mut *device, &BEFORE[..2]);
     let child = youngest_child();
     std::process::Command::new("kill").args(["-KILL", &child]).status().expect("kill");
@@ -402,19 +402,19 @@ fn youngest_child() -> String {
 #[test]
 fn a_program_that_does_not_start_says_why() {
     let fails = other("/bin/sh", &["-c", "echo no such parameter >&2; exit 1"]);
-    match begin(&fails, &outside(&fails)).map(drop) {
+    match begin(&*fails, &outside(&*fails)).map(drop) {
         Err(Error::Refused(Refusal::ByDevice(words))) => {
             assert_eq!(words, "the program ended with exit status 1: no such parameter");
         }
         other => panic!("{other:?}"),
     }
     let sleeps = other("/bin/sleep", &["1000"]);
-    match begin(&sleeps, &outside(&sleeps)).map(drop) {
+    match begin(&*sleeps, &outside(&*sleeps)).map(drop) {
         Err(Error::Unavailable(why)) => assert_eq!(why.kind(), ErrorKind::TimedOut),
         other => panic!("{other:?}"),
     }
     let nothing = other("/nothing/here", &[]);
-    match begin(&nothing, &outside(&nothing)).map(drop) {
+    match begin(&*nothing, &outside(&*nothing)).map(drop) {
         Err(Error::Unavailable(why)) => assert!(why.to_string().contains("/nothing/here"), "{why}"),
         other => panic!("{other:?}"),
     }

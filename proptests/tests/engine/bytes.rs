@@ -34,8 +34,8 @@ pub(crate) struct Tree {
     better: bool,
 }
 
-/// Chunks of up to so many bytes, about an element, are tried in every length and at every place.
-const SMALL: usize = 32;
+/// Chunks of up to so many bytes, about an element, are cut in every length and at every place.
+const SMALL: usize = 24;
 
 /// Makes something smaller of what is before a chunk, the chunk, and what is after it.
 type Pass = fn(&[u8], &[u8], &[u8]) -> Vec<u8>;
@@ -76,15 +76,19 @@ impl ValueTree for Tree {
 }
 
 impl Tree {
-    /// An element may begin anywhere.
+    /// Elements that can be cut begin anywhere and have any length.
+    fn is_fine(&self) -> bool {
+        self.pass == 0 && self.len <= SMALL
+    }
+
     fn stride(&self) -> usize {
-        if self.len <= SMALL { 1 } else { self.len }
+        if self.is_fine() { 1 } else { self.len }
     }
 
     fn attempt(&mut self) -> bool {
         while !self.best.is_empty() {
             if self.best.len() <= self.at {
-                (self.at, self.len) = (0, if self.len <= SMALL { self.len - 1 } else { self.len / 2 });
+                (self.at, self.len) = (0, if self.is_fine() { self.len - 1 } else { self.len / 2 });
             }
             if self.len == 0 {
                 (self.pass, self.len) = (self.pass + 1, self.best.len());

@@ -134,7 +134,7 @@ fn write_cases(certificate: &mut Certificate<'_>, report: Option<&Path>) -> anyh
 
 /// What of a name can stand in a file's name.
 fn file_name(name: &str) -> String {
-    let name = name.rsplit('/').next().unwrap_or(name).trim_start_matches("builtin:");
+    let name = name.rsplit('/').next().unwrap_or(name).trim_start_matches("builtin:").replace(".toml", "");
     let plain = |c: char| if c.is_ascii_alphanumeric() || ".@+-".contains(c) { c } else { '_' };
     name.chars().take(60).map(plain).collect()
 }

@@ -113,7 +113,7 @@ fn case(bytes: &[u8]) -> anyhow::Result<Tried> {
 fn tell(file: &Path, tried: &Tried, args: &ReplayArgs) -> anyhow::Result<Exit> {
     let Tried { rule, case, source, destination } = tried;
     let bench = Bench::new(case, source, destination).telling();
-    let outcome = rule.judge(&bench);
+    let outcome = rule.alone(&bench);
     let steps = bench.told();
     let name = file.display().to_string();
     let finding = finding(&outcome);

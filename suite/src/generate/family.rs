@@ -8,29 +8,25 @@
 //! version changes its meaning (R-4.2), and an off value is never anything else (R-3.4). So a
 //! device that behaves as its description says keeps every promise, and only the check may say no.
 
-use super::{list, setup};
+use super::values::{allowed, first, is_of, narrow, only, union, value, without};
+use super::{index, list, setup};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use migcert_core::model::ModelId;
-use migcert_core::param::{Allowed, Configuration, IntSet, Param, ParamName, Type, Value};
+use migcert_core::param::{Allowed, Configuration, Param, ParamName, Type, Value};
 use migcert_core::program::{Description, Manifest, Model, Requires, Versions};
 use migcert_core::version::Version;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 
 /// Releases of a history.
 const RELEASES: usize = 4;
 /// Changes from one release to the next.
 const CHANGES: usize = 6;
-/// Values and ranges of one allowed set.
-const ALLOWED: usize = 4;
 /// Clauses of `requires`.
 const REQUIRES: usize = 3;
 /// Parameters on one side of a clause.
 const SIDE: usize = 2;
 /// Versions, over all releases.
 const VERSIONS: usize = 8;
-/// Characters of a text.
-const TEXT: usize = 4;
 
 /// The releases of one device model, the oldest first; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +46,7 @@ impl<'a> Arbitrary<'a> for History {
             }
             maker.promise();
             releases.push(maker.manifest());
-            if releases.len() == RELEASES || u.int_in_range(0..=3u8)? == 0 {
+            if u.int_in_range(0..=3u8)? == 0 || releases.len() == RELEASES {
                 return Ok(History(releases));
             }
         }
@@ -181,7 +177,7 @@ impl Maker {
             (_, Change::Convert) => self.form = Form::Strings,
             (Form::Strings, Change::Publish) => self.string(),
             (Form::Strings, Change::Narrow | Change::Retire) => {
-                let gone = u.choose_index(self.strings.len())?;
+                let gone = index(u, self.strings.len())?;
                 self.strings.remove(gone);
             }
             (Form::Strings, _) => {}
@@ -226,7 +222,7 @@ impl Maker {
             }
             Change::Retire => {
                 if !self.model.params.is_empty() {
-                    let gone = u.choose_index(self.model.params.len())?;
+                    let gone = index(u, self.model.params.len())?;
                     let gone = self.model.params.keys().nth(gone).cloned();
                     gone.iter().for_each(|gone| self.retire(gone));
                 }
@@ -286,7 +282,7 @@ impl Maker {
         if self.model.params.is_empty() {
             return Ok(None);
         }
-        let which = u.choose_index(self.model.params.len())?;
+        let which = index(u, self.model.params.len())?;
         Ok(self.model.params.values_mut().nth(which))
     }
 
@@ -296,7 +292,7 @@ impl Maker {
             return Ok(BTreeMap::new());
         }
         let entries = list(u, SIDE, |u| {
-            let (name, param) = *u.choose(&params)?;
+            let (name, param) = params[index(u, params.len())?];
             let set = match u.int_in_range(0..=3u8)? {
                 0 => allowed(u, param.ty)?,
                 _ => only(&setup::value(u, param)?),
@@ -384,141 +380,6 @@ fn param(u: &mut Unstructured<'_>, ty: Type) -> Result<Param> {
         param.allowed = Allowed::Any;
     }
     Ok(param)
-}
-
-/// Small numbers, and the ends of what a number can be.
-fn int(u: &mut Unstructured<'_>) -> Result<i64> {
-    Ok(match u.int_in_range(0..=7u8)? {
-        0..=4 => u.int_in_range(0..=8)?,
-        5 => u.int_in_range(-3..=-1)?,
-        6 => u.int_in_range(31..=65)?,
-        _ => *u.choose(&[i64::MAX, i64::MIN, i64::MAX - 1, i64::MIN + 1, 1 << 32])?,
-    })
-}
-
-/// Text with what has a meaning elsewhere: in requests, in ranges, in JSON.
-fn text(u: &mut Unstructured<'_>) -> Result<String> {
-    let letters =
-        list(u, TEXT, |u| u.choose(&['a', ',', '\\', '-', '=', ' ', '"', 'ü', '0', '+', '@']).copied())?;
-    Ok(letters.into_iter().collect())
-}
-
-fn value(u: &mut Unstructured<'_>, ty: Type) -> Result<Value> {
-    Ok(match ty {
-        Type::Bool => Value::Bool(u.int_in_range(0..=3u8)? == 3),
-        Type::Int => Value::Int(int(u)?),
-        Type::Str => Value::Str(text(u)?),
-    })
-}
-
-/// A set of a type that is not empty.
-fn allowed(u: &mut Unstructured<'_>, ty: Type) -> Result<Allowed> {
-    Ok(match ty {
-        Type::Bool => Allowed::Bools([u.int_in_range(0..=3u8)? != 3].into()),
-        Type::Str => {
-            let mut set = BTreeSet::from([text(u)?]);
-            set.extend(list(u, ALLOWED - 1, text)?);
-            Allowed::Strs(set)
-        }
-        Type::Int => {
-            let mut ranges = vec![range(u)?];
-            ranges.extend(list(u, ALLOWED - 1, range)?);
-            Allowed::Ints(ranges.into_iter().collect())
-        }
-    })
-}
-
-fn range(u: &mut Unstructured<'_>) -> Result<RangeInclusive<i64>> {
-    let start = int(u)?;
-    Ok(match u.int_in_range(0..=2u8)? {
-        0 => start..=start,
-        1 => start..=start.saturating_add(u.int_in_range(1..=4)?),
-        _ => {
-            let end = int(u)?;
-            start.min(end)..=start.max(end)
-        }
-    })
-}
-
-/// Whether it is a set of values of this type; a clause names the values that it means.
-fn is_of(set: &Allowed, ty: Type) -> bool {
-    match set {
-        Allowed::Any => false,
-        Allowed::Bools(_) => ty == Type::Bool,
-        Allowed::Ints(_) => ty == Type::Int,
-        Allowed::Strs(_) => ty == Type::Str,
-    }
-}
-
-fn only(value: &Value) -> Allowed {
-    match value {
-        Value::Bool(b) => Allowed::Bools([*b].into()),
-        Value::Int(n) => Allowed::Ints([*n..=*n].into_iter().collect()),
-        Value::Str(s) => Allowed::Strs([s.clone()].into()),
-    }
-}
-
-fn union(a: &Allowed, b: &Allowed) -> Allowed {
-    match (a, b) {
-        (Allowed::Bools(a), Allowed::Bools(b)) => Allowed::Bools(a | b),
-        (Allowed::Strs(a), Allowed::Strs(b)) => Allowed::Strs(a | b),
-        (Allowed::Ints(a), Allowed::Ints(b)) => {
-            Allowed::Ints(a.ranges().iter().chain(b.ranges()).cloned().collect())
-        }
-        _ => Allowed::Any,
-    }
-}
-
-/// Takes away a value or a range, or one end of it.
-fn narrow(u: &mut Unstructured<'_>, allowed: &mut Allowed) -> Result<()> {
-    match allowed {
-        Allowed::Any => {}
-        Allowed::Bools(set) => {
-            set.remove(&(u.int_in_range(0..=1u8)? == 0));
-        }
-        Allowed::Strs(set) => {
-            let gone = u.choose_iter(set.iter())?.clone();
-            set.remove(&gone);
-        }
-        Allowed::Ints(set) => {
-            let mut ranges = set.ranges().to_vec();
-            let which = u.choose_index(ranges.len())?;
-            let (start, end) = ranges[which].clone().into_inner();
-            match u.int_in_range(0..=2u8)? {
-                0 => drop(ranges.remove(which)),
-                1 => ranges[which] = start..=end.saturating_sub(1),
-                _ => ranges[which] = start.saturating_add(1)..=end,
-            }
-            *set = ranges.into_iter().collect();
-        }
-    }
-    Ok(())
-}
-
-fn without(allowed: &mut Allowed, value: &Value) {
-    match (allowed, value) {
-        (Allowed::Bools(set), Value::Bool(b)) => drop(set.remove(b)),
-        (Allowed::Strs(set), Value::Str(s)) => drop(set.remove(s)),
-        (Allowed::Ints(set), Value::Int(n)) => {
-            let apart = |range: &RangeInclusive<i64>| {
-                let (start, end) = range.clone().into_inner();
-                let below = n.checked_sub(1).map(|n| start..=end.min(n));
-                let above = n.checked_add(1).map(|n| start.max(n)..=end);
-                below.into_iter().chain(above).collect::<Vec<_>>()
-            };
-            *set = set.ranges().iter().flat_map(apart).collect::<IntSet>();
-        }
-        _ => {}
-    }
-}
-
-fn first(allowed: &Allowed) -> Option<Value> {
-    match allowed {
-        Allowed::Any => None,
-        Allowed::Bools(set) => set.first().copied().map(Value::Bool),
-        Allowed::Ints(set) => set.ranges().first().map(|range| Value::Int(*range.start())),
-        Allowed::Strs(set) => set.first().cloned().map(Value::Str),
-    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub fn configuration(u: &mut Unstructured<'_>, model: &Description) -> Result<Co
         configuration.extend(model.versions.values().nth(version).cloned().unwrap_or_default());
     }
     for (name, param) in &model.params {
-        if u.ratio(1, 2)? {
+        if u.int_in_range(0..=1u8)? != 0 {
             let before = configuration.insert(name.clone(), value(u, param)?);
             if let (Some(before), false) = (before, model.faults(&configuration).is_empty()) {
                 configuration.insert(name.clone(), before);

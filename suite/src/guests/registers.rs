@@ -44,8 +44,12 @@ impl Registers {
 
     fn name(&self, region: u32, offset: u64) -> String {
         match self.at(region, offset) {
-            Some((register, _)) if register.count == 1 => register.name.to_string(),
-            Some((register, index)) => format!("{}[{index}]", register.name),
+            Some((register, index)) => {
+                let index = if register.count == 1 { String::new() } else { format!("[{index}]") };
+                let alike = self.all.iter().filter(|other| other.name == register.name).count();
+                let place = if alike == 1 { String::new() } else { format!(" of region {region}") };
+                format!("{}{index}{place}", register.name)
+            }
             None => format!("{offset:#x} of region {region}"),
         }
     }

@@ -1,13 +1,15 @@
 //! A device program that runs as a child, and leaves nothing behind.
 //!
 //! The child has a process group of its own, which is killed on drop; its scratch directory goes
-//! with it. What it prints is kept at both ends and dropped in the middle, so that a flood costs
-//! nothing. A call into the child may be given a time limit, at whose end the child is killed:
-//! whatever the call was waiting for then fails.
+//! with it. Whatever it started elsewhere becomes a child of ours when its parent is gone, and is
+//! found by a mark in its environment. What it prints is kept at both ends and dropped in the middle,
+//! so that a flood costs nothing. A call into the child may be given a time limit, at whose end the
+//! child is killed: whatever the call was waiting for then fails.
 
+use super::leftovers;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpgid};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{self, PipeReader, Read};
@@ -20,13 +22,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A new scratch directory, in memory where the machine has a place for that.
+/// A new scratch directory: where `MIGCERT_SCRATCH` says, or in memory where the machine has a
+/// place for that.
 ///
 /// # Errors
 /// Those of making a directory.
 pub fn scratch() -> io::Result<TempDir> {
     let memory = Path::new("/dev/shm");
-    let place = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+    let usual = || if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+    let place = std::env::var_os("MIGCERT_SCRATCH").map_or_else(usual, PathBuf::from);
     tempfile::Builder::new().prefix("migcert-").tempdir_in(place)
 }
 
@@ -36,6 +40,7 @@ pub struct Process {
     child: Child,
     pidfd: OwnedFd,
     watched: Arc<Watched>,
+    mark: String,
     scratch: TempDir,
 }
 
@@ -77,8 +82,10 @@ impl Process {
         // The scratch directory is no place to look from for what was named elsewhere.
         let named = program.components().count() > 1;
         let program = if named { std::path::absolute(program)? } else { program.to_path_buf() };
+        leftovers::adopt_orphans();
+        let mark = leftovers::new_mark();
         let mut command = Command::new(&program);
-        command.args(args).current_dir(scratch.path()).process_group(0);
+        command.args(args).current_dir(scratch.path()).process_group(0).env(leftovers::MARK, &mark);
         command.stdin(stdin).stdout(input.try_clone()?).stderr(input);
         let child =
             command.spawn().map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;
@@ -94,7 +101,7 @@ impl Process {
         let shared = Arc::clone(&watched);
         thread::Builder::new().name(format!("watch {group}")).spawn(move || shared.watch(&output))?;
         let pidfd = pidfd_open(group, PidfdFlags::empty())?;
-        Ok(Process { child, pidfd, watched, scratch })
+        Ok(Process { child, pidfd, watched, mark, scratch })
     }
 
     /// Readable once the program has ended.
@@ -216,10 +223,17 @@ impl Memory {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let group = self.watched.group;
         // The group outlives its leader as long as others are in it.
-        let _ = kill_process_group(self.watched.group, Signal::KILL);
+        let _ = kill_process_group(group, Signal::KILL);
         let _ = self.child.wait();
-        // The watcher ends by itself: one that left the group may still hold the output.
+        while matches!(waitpgid(group, WaitOptions::empty()), Ok(_) | Err(Errno::INTR)) {}
+        // Somebody who left the group holds the output.
+        if !self.watched.drain().ended {
+            leftovers::kill_marked(&self.mark);
+        }
+        // What can't be removed here can't be removed at all.
+        let _ = leftovers::empty(self.scratch.path());
         self.watched.limit().gone = true;
     }
 }
@@ -276,9 +290,12 @@ impl Output {
         Output { from, head: Vec::new(), tail: VecDeque::new(), total: 0, ended: false }
     }
 
+    /// Takes what there is now; who never stops printing must not keep us here.
     fn drain(&mut self) {
-        let mut bytes = [0; 4096];
-        while !self.ended {
+        const MOST: u64 = 1 << 20;
+        let mut bytes = [0; 64 << 10];
+        let before = self.total;
+        while !self.ended && self.total - before < MOST {
             match self.from.read(&mut bytes) {
                 Ok(0) => self.ended = true,
                 Ok(n) => self.keep(&bytes[..n]),
@@ -293,7 +310,7 @@ impl Output {
         self.total += bytes.len() as u64;
         let room = HEAD.saturating_sub(self.head.len()).min(bytes.len());
         self.head.extend_from_slice(&bytes[..room]);
-        self.tail.extend(bytes);
+        self.tail.extend(&bytes[bytes.len().saturating_sub(TAIL)..]);
         let excess = self.tail.len().saturating_sub(TAIL);
         self.tail.drain(..excess);
     }
@@ -340,13 +357,21 @@ fn how(status: ExitStatus) -> String {
 }
 
 const SIGNALS: &[(i32, &str)] = &[
+    (1, "SIGHUP"),
+    (2, "SIGINT"),
+    (3, "SIGQUIT"),
     (4, "SIGILL"),
+    (5, "SIGTRAP"),
     (6, "SIGABRT"),
     (7, "SIGBUS"),
     (8, "SIGFPE"),
     (9, "SIGKILL"),
     (11, "SIGSEGV"),
+    (13, "SIGPIPE"),
+    (14, "SIGALRM"),
     (15, "SIGTERM"),
+    (24, "SIGXCPU"),
+    (25, "SIGXFSZ"),
     (31, "SIGSYS"),
 ];
 
@@ -401,6 +426,16 @@ mod tests {
             thread::yield_now();
         }
         assert!(!runs(child) && !runs(pid as i32));
+    }
+
+    #[test]
+    fn an_endless_flood_keeps_nobody() {
+        let flood = shell("yes");
+        let ended = flood.within(Duration::from_millis(300), || {
+            ready(&[(flood.end(), PollFlags::IN)], Instant::now() + SOON)
+        });
+        assert!(ended.expect("polls").is_some());
+        assert_eq!(flood.last_words(0).as_deref(), Some("y"));
     }
 
     #[test]

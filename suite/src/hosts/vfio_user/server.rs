@@ -1,7 +1,7 @@
 //! The other side: any device behind our trait, as a program that speaks vfio-user.
 //!
 //! Registers are read and written as regions, interrupts come as those of type 0, and what
-//! happens outside goes through the [outside region](super::outside), which is the last one.
+//! happens outside goes through the outside region, which is the last one.
 
 use super::channel::{Broken, Channel};
 use super::outside;

@@ -288,7 +288,7 @@ impl Default for Capabilities {
 /// Our own capability.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extension {
-    /// The number of the [outside region](super::outside), in an answer.
+    /// The number of the outside region, in an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outside: Option<u32>,
 }

@@ -1,0 +1,139 @@
+//! What a device program leaves behind, wherever it hid: processes and files.
+
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What a program and all that it starts have in their environment, with a value of its own.
+pub(super) const MARK: &str = "MIGCERT_PROCESS";
+
+/// A value that no other program has.
+pub(super) fn new_mark() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed))
+}
+
+/// From now on, orphans of our children become our children.
+pub(super) fn adopt_orphans() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = set_child_subreaper(Some(getpid()));
+    });
+}
+
+/// Kills what has a mark, in whatever session.
+pub(super) fn kill_marked(mark: &str) {
+    let mark = format!("{MARK}={mark}");
+    kill_all(|pid| {
+        let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_pid())).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes())
+    });
+}
+
+/// Kills all our children, those that forgot their mark too. For the end, when no program is in
+/// use any more.
+pub fn kill_children() {
+    let us = getpid();
+    kill_all(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).unwrap_or_default();
+        // The name stands in parentheses and may have any in it; state and parent follow.
+        let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        rest.split(' ').nth(1).and_then(|parent| parent.parse().ok()) == Some(us.as_raw_pid())
+    });
+}
+
+/// Kills all that are wanted, and again, as long as there are any: their children come to us.
+fn kill_all(is_wanted: impl Fn(Pid) -> bool) {
+    const ROUNDS: u32 = 100;
+    for _ in 0..ROUNDS {
+        let Ok(entries) = fs::read_dir("/proc") else { return };
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let wanted: Vec<Pid> = pids.filter_map(Pid::from_raw).filter(|pid| is_wanted(*pid)).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        for pid in wanted {
+            let _ = kill_process(pid, Signal::KILL);
+            // Where its parent still lives it is not ours yet; the next round sees.
+            let _ = waitpid(Some(pid), WaitOptions::empty());
+        }
+    }
+}
+
+/// Removes all that is in a directory, however deep: neither depth nor the number of our
+/// descriptors is a limit, because what lies deep is moved up.
+pub(super) fn empty(top: &Path) -> io::Result<()> {
+    let mut moved: u64 = 0;
+    loop {
+        let mut any = false;
+        for entry in fs::read_dir(top)? {
+            let entry = entry?;
+            any = true;
+            if !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
+                continue;
+            }
+            fs::set_permissions(entry.path(), Permissions::from_mode(0o700))?;
+            for inner in fs::read_dir(entry.path())? {
+                let inner = inner?;
+                if inner.file_type()?.is_dir() {
+                    // Moved, its parent is written: a new name that nothing has.
+                    fs::set_permissions(inner.path(), Permissions::from_mode(0o700))?;
+                    moved += 1;
+                    fs::rename(inner.path(), top.join(format!(".{}-{moved}", new_mark())))?;
+                } else {
+                    fs::remove_file(inner.path())?;
+                }
+            }
+            fs::remove_dir(entry.path())?;
+        }
+        if !any {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::process::{Process, scratch};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn nobody_gets_away() {
+        // An orphan, in a session of its own.
+        let args = ["-c", "setsid sleep 1001 & exit"];
+        let parent = Process::start(Path::new("/bin/sh"), &args, scratch().expect("scratch")).expect("sh");
+        let sleeps = || {
+            let entries = fs::read_dir("/proc").expect("/proc").flatten();
+            let command = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            entries.map(command).any(|command| command == b"sleep\x001001\0")
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !sleeps() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(sleeps());
+        drop(parent);
+        assert!(!sleeps());
+    }
+
+    #[test]
+    fn nothing_is_too_deep() {
+        let place = scratch().expect("scratch");
+        let mut deep = place.path().to_path_buf();
+        for _ in 0..200 {
+            deep.push("deep");
+        }
+        fs::create_dir_all(&deep).expect("made");
+        fs::write(deep.join("file"), "").expect("written");
+        std::os::unix::fs::symlink("/", place.path().join("deep/link")).expect("linked");
+        fs::set_permissions(place.path().join("deep/deep"), Permissions::from_mode(0o000)).expect("changed");
+        empty(place.path()).expect("emptied");
+        assert_eq!(fs::read_dir(place.path()).expect("readable").count(), 0);
+    }
+}

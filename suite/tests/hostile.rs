@@ -1,0 +1,287 @@
+//! A program that hangs, lies, floods or dies cannot hang, crash, exhaust or fool migcert.
+//!
+//! A row each: what `examples/hostile` does, the exit status of a certification, and words that
+//! its report must have. For every row: limits of time and memory hold, and nothing is left
+//! behind, neither process nor file.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What one answer may take, by the profile.
+const ANSWER_MS: u32 = 600;
+/// What a row may take: far more than it does, far less than for ever.
+const LIMIT: Duration = Duration::from_secs(30);
+const MEMORY_KIB: u64 = 256 << 10;
+const DESCRIPTORS: u32 = 128;
+
+macro_rules! rows {
+    ($($wire:ident { $($name:ident $trick:literal $status:literal $words:literal,)* })*) => {
+        $(mod $wire {
+            $(#[test]
+            fn $name() {
+                super::row(stringify!($wire), $trick, $status, $words);
+            })*
+        })*
+    };
+}
+
+rows! {
+    description {
+        honest "" 0 "pass",
+        silent "describes-in-silence" 101 "did not end within 600ms",
+        dies "describes-and-dies" 101 "--print-migration-info-json with signal: 11",
+        garbage "describes-garbage" 101 "--print-migration-info-json with",
+        prints_a_gib "describes-1-gib" 101 "--print-migration-info-json with more than",
+        changes "describes-another" 100 "the description changed",
+    }
+    vfio_user {
+        honest "" 0 "pass",
+        never_listens "never-listens" 4 "no socket within 600ms",
+        listens_late "listens-late" 0 "pass",
+        ends_at_once "exits-at-once" 100 "exit status 1: hostile: there is no such thing",
+        is_no_socket "not-a-socket" 4 "no socket within 600ms",
+        never_accepts "never-accepts" 4 "no answer to VERSION within 600ms",
+        // Every command of a start and a migration, unanswered, and answered by the end.
+        silent_at_version "silent@version" 4 "no answer to VERSION within 600ms",
+        silent_at_device_info "silent@device-info" 4 "no answer to DEVICE_GET_INFO within 600ms",
+        silent_at_region_info "silent@region-info" 4 "no answer to DEVICE_GET_REGION_INFO 0 within 600ms",
+        silent_at_irq_info "silent@irq-info" 4 "no answer to DEVICE_GET_IRQ_INFO 2 within 600ms",
+        silent_at_set_irqs "silent@set-irqs" 4 "no answer to DEVICE_SET_IRQS within 600ms",
+        silent_at_dma_map "silent@dma-map" 4 "no answer to DMA_MAP within 600ms",
+        silent_at_get_migration "silent@get-migration" 4 "no answer to Get MIGRATION within 600ms",
+        silent_at_get_state "silent@get-state" 4 "no answer to Get MIG_DEVICE_STATE within 600ms",
+        silent_at_set_state "silent@set-state" 4 "no answer to Set MIG_DEVICE_STATE",
+        silent_at_data_read "silent@data-read" 4 "no answer to MIG_DATA_READ",
+        silent_at_data_write "silent@data-write" 4 "no answer to MIG_DATA_WRITE",
+        silent_at_region_read "silent@region-read" 4 "no answer to REGION_READ",
+        silent_at_region_write "silent@region-write" 4 "no answer to REGION_WRITE",
+        silent_at_reset "silent@reset" 4 "no answer to DEVICE_RESET",
+        closes_at_version "closes@version" 100 "died during VERSION: exit status 0",
+        closes_at_device_info "closes@device-info" 100 "died during DEVICE_GET_INFO: exit status 0",
+        closes_at_region_info "closes@region-info" 100 "died during DEVICE_GET_REGION_INFO 0: exit status 0",
+        closes_at_irq_info "closes@irq-info" 100 "died during DEVICE_GET_IRQ_INFO 2: exit status 0",
+        closes_at_set_irqs "closes@set-irqs" 100 "died during DEVICE_SET_IRQS: exit status 0",
+        closes_at_dma_map "closes@dma-map" 100 "died during DMA_MAP: exit status 0",
+        closes_at_get_state "closes@get-state" 100 "died during Get MIG_DEVICE_STATE: exit status 0",
+        closes_at_set_state "closes@set-state" 100 "died during Set MIG_DEVICE_STATE",
+        closes_at_data_read "closes@data-read" 100 "died during MIG_DATA_READ",
+        closes_at_data_write "closes@data-write" 100 "died during MIG_DATA_WRITE",
+        closes_at_region_read "exits-3@region-read" 100 "exit status 3",
+        closes_at_region_write "closes@region-write" 100 "died during REGION_WRITE",
+        closes_at_reset "closes@reset" 100 "died during DEVICE_RESET",
+        hangs_up "hangs-up@data-read" 100 "it closed the connection and still runs",
+        dies_by_abrt "dies-abrt@set-state" 100 "signal SIGABRT",
+        dies_by_bus "dies-bus@data-read" 100 "signal SIGBUS",
+        dies_by_fpe "dies-fpe@data-write" 100 "signal SIGFPE",
+        dies_by_hup "dies-hup@version" 100 "signal SIGHUP",
+        dies_by_ill "dies-ill@get-state" 100 "signal SIGILL",
+        dies_by_kill "dies-kill@data-write" 100 "signal SIGKILL",
+        dies_by_segv "dies-segv@data-read" 100 "signal SIGSEGV",
+        dies_by_sys "dies-sys@region-info" 100 "signal SIGSYS",
+        dies_by_term "dies-term@irq-info" 100 "signal SIGTERM",
+        dies_by_trap "dies-trap@dma-map" 100 "signal SIGTRAP",
+        dies_by_xcpu "dies-xcpu@set-irqs" 100 "signal SIGXCPU",
+        stopped_by_stop "dies-stop@data-read" 4 "no answer to MIG_DATA_READ",
+        another_major "major-7@version" 100 "protocol 7.1, where 0.1 was proposed",
+        another_minor "minor-9@version" 100 "protocol 0.9, where 0.1 was proposed",
+        garbage_for_capabilities "versions-garbage@version" 100 "capabilities that can't be read",
+        transfers_nothing "transfers-nothing@version" 100 "max_data_xfer_size 0",
+        garbage "garbage@device-info" 100 "DEVICE_GET_INFO with",
+        garbage_for_state "garbage@data-read" 100 "MIG_DATA_READ",
+        short_message "short@version" 100 "died during VERSION",
+        half_a_message "stalls@device-info" 4 "no answer to DEVICE_GET_INFO within 600ms",
+        cut_body "cuts-the-body@device-info" 100 "DEVICE_GET_INFO cut short: 0 of",
+        cut_state "cuts-the-body@data-read" 100 "MIG_DATA_READ",
+        oversized_message "claims-4-gib@region-info" 100 "a message of 4294967295",
+        undersized_message "claims-8-bytes@region-info" 100 "a message cut short: 8 of 16",
+        endless_message "endless@data-read" 100 "MIG_DATA_READ",
+        split_messages "split@region-info" 0 "pass",
+        split_state "split@data-read" 0 "pass",
+        slow_message "slow@get-state" 4 "no answer to Get MIG_DEVICE_STATE within 600ms",
+        slow_state "slow@data-read" 4 "no answer to MIG_DATA_READ",
+        another_id "another-id@device-info" 100 "a reply to message",
+        another_command "another-command@device-info" 100 "a reply to message",
+        repeated_reply "repeated@region-info" 100 "a reply to message",
+        reply_to_nothing "stray-reply@get-state" 100 "a reply to message",
+        no_reply_flag "not-a-reply@device-info" 100 "which is not the device's",
+        echoes_commands "flags-a-command" 100 "which is not the device's",
+        error_without_errno "errs-without-errno@set-state" 100 "STOP",
+        refuses_to_be_saved "refuses@data-read" 100 "EINVAL",
+        refuses_its_own_state "refuses@data-write" 100 "EINVAL",
+        no_stop_copy "no-stop-copy@get-migration" 100 "no STOP_COPY",
+        success_without_effect "does-nothing@set-state" 100 "it says that it is in RUNNING and should be in",
+        says_a_state_that_is_none "says-99@get-state" 100 "99, which means nothing",
+        says_another_state "says-resuming@get-state" 100 "it says that it is in RESUMING and should be in",
+        state_that_never_ends "never-ends@data-read" 100 "did not end after",
+        state_that_grows "grows@data-read" 100 "MIG_DATA_READ",
+        more_state_than_asked "gives-more-than-asked@data-read" 100 "MIG_DATA_READ",
+        claims_more_state "claims-more-than-sent@data-read" 100 "MIG_DATA_READ",
+        state_of_no_bytes "gives-nothing@data-read" 100 "EINVAL",
+        reads_less "reads-less@region-read" 100 "REGION_READ",
+        regions_for_ever "regions-for-ever@device-info" 100 "regions",
+        irqs_for_ever "irqs-for-ever@device-info" 100 "types of interrupts",
+        huge_regions "huge-regions@region-info" 0 "pass",
+        huge_irqs "huge-irqs@irq-info" 0 "pass",
+        hundreds_of_descriptors "passes-descriptors@region-read" 0 "pass",
+        descriptors_at_the_start "passes-descriptors@version" 0 "pass",
+        dma_read_outside "dma-outside-read" 100 "outside of the memory that was mapped",
+        dma_write_outside "dma-outside-write" 100 "outside of the memory that was mapped",
+        dma_read_of_4_gib "dma-reads-4-gib" 100 "more than a message may have",
+        dma_write_that_lies "dma-claims-more" 100 "DMA_WRITE",
+        dma_for_ever "dma-for-ever" 4 "no answer to REGION_READ",
+        floods_a_gib "floods-1-gib" 0 "pass",
+        floods_for_ever "floods-for-ever" 0 "pass",
+        forks "forks" 0 "pass",
+        forks_away "forks-away" 0 "pass",
+        forks_and_hides "forks-and-hides" 0 "pass",
+        fills_its_scratch_directory "fills-scratch" 0 "pass",
+        ignores_sigterm "ignores-sigterm" 0 "pass",
+    }
+    vhost_user {
+        honest "" 0 "pass",
+        never_listens "never-listens" 4 "no socket within 600ms",
+        listens_late "listens-late" 0 "pass",
+        ends_at_once "exits-at-once" 100 "the program ended with exit status 1: hostile: there is no such thing",
+        is_no_socket "not-a-socket" 4 "no socket within 600ms",
+        never_accepts "never-accepts" 4 "no answer within 600ms to GET_FEATURES",
+        silent_at_features "silent@get-features" 4 "no answer within 600ms to GET_FEATURES",
+        silent_at_protocol_features "silent@get-protocol-features" 4 "no answer within 600ms to GET_PROTOCOL_FEATURES",
+        silent_at_state_fd "silent@set-device-state-fd" 4 "no answer within 600ms to SET_DEVICE_STATE_FD",
+        silent_at_check "silent@check-device-state" 4 "no answer within 600ms to CHECK_DEVICE_STATE",
+        closes_at_features "closes@get-features" 100 "died during GET_FEATURES: exit status 0",
+        closes_at_protocol_features "exits-3@get-protocol-features" 100 "died during GET_PROTOCOL_FEATURES: exit status 3",
+        closes_at_state_fd "closes@set-device-state-fd" 100 "died during SET_DEVICE_STATE_FD: exit status 0",
+        closes_at_check "closes@check-device-state" 100 "died during CHECK_DEVICE_STATE: exit status 0",
+        hangs_up "hangs-up@check-device-state" 100 "died during CHECK_DEVICE_STATE: it closed the connection and still runs",
+        dies_by_segv "dies-segv@get-features" 100 "died during GET_FEATURES: signal SIGSEGV",
+        dies_by_abrt "dies-abrt@check-device-state" 100 "died during CHECK_DEVICE_STATE: signal SIGABRT",
+        garbage "garbage@get-features" 100 "GET_FEATURES",
+        short_message "short@get-features" 100 "GET_FEATURES",
+        half_a_message "stalls@get-features" 4 "no answer within 600ms to GET_FEATURES",
+        oversized_message "claims-4-gib@get-features" 100 "GET_FEATURES",
+        split_message "split@get-features" 0 "pass",
+        slow_message "slow@get-features" 4 "no answer within 600ms to GET_FEATURES",
+        endless_message "endless@get-features" 100 "GET_FEATURES",
+        another_command "another-command@get-features" 100 "GET_FEATURES",
+        another_version "another-version@get-features" 100 "GET_FEATURES",
+        no_state "no-state" 100 "VHOST_USER_PROTOCOL_F_DEVICE_STATE",
+        state_that_never_ends "never-ends" 100 "did not end",
+        state_that_is_kept_open "keeps-the-stream" 4 "no answer within 600ms to a save",
+        state_that_drips "drips" 4 "no answer within 600ms to a save",
+        fails_the_check "fails-check" 100 "CHECK_DEVICE_STATE says no",
+        floods_a_gib "floods-1-gib" 0 "pass",
+        floods_for_ever "floods-for-ever" 0 "pass",
+        forks "forks" 0 "pass",
+        forks_away "forks-away" 0 "pass",
+        forks_and_hides "forks-and-hides" 0 "pass",
+        fills_its_scratch_directory "fills-scratch" 0 "pass",
+        ignores_sigterm "ignores-sigterm" 0 "pass",
+    }
+}
+
+#[track_caller]
+fn row(wire: &str, trick: &str, status: i32, words: &str) {
+    let place = tempfile::tempdir().expect("a directory");
+    let scratch = place.path().join("s");
+    fs::create_dir(&scratch).expect("made");
+    let program = if trick.is_empty() { "hostile".to_owned() } else { format!("hostile+{trick}") };
+    symlink(example("hostile"), place.path().join(&program)).expect("linked");
+    fs::write(place.path().join("p.toml"), profile(wire, &program)).expect("written");
+
+    let told = place.path().join("told");
+    let begun = Instant::now();
+    let rule = match (wire, trick.split_once('@').map_or(trick, |(_, at)| at)) {
+        ("description", _) => "description-is-stable",
+        ("vhost_user", _) => "latest-starts",
+        (_, "reset") => "reset-is-fresh",
+        _ => "twin-after-load",
+    };
+    let mut migcert = start(place.path(), rule, &scratch, File::create(&told).expect("a file"));
+    let memory = watch(&mut migcert, begun + LIMIT);
+    let told = fs::read_to_string(&told).expect("text");
+    let ended = migcert.wait().expect("it ended");
+    assert!(begun.elapsed() < LIMIT, "{trick}: it took {:?}\n{told}", begun.elapsed());
+    assert_eq!(ended.code(), Some(status), "{trick}: {ended}\n{told}");
+    assert!(told.contains(words), "{trick}: no `{words}` in\n{told}");
+    assert!(memory < MEMORY_KIB, "{trick}: {memory} KiB of memory were used");
+
+    let processes = running(&scratch);
+    for (pid, _) in &processes {
+        let _ = kill_process(*pid, Signal::KILL);
+    }
+    assert!(processes.is_empty(), "{trick}: left behind: {processes:?}");
+    let files: Vec<_> = fs::read_dir(&scratch).expect("readable").flatten().map(|file| file.path()).collect();
+    assert!(files.is_empty(), "{trick}: left behind: {files:?}");
+}
+
+fn profile(wire: &str, program: &str) -> String {
+    let start = format!("program = \"./{program}\"\nlimits.answer-ms = {ANSWER_MS}\n");
+    let info = "[info.models.\"example.org/hostile\"]\nparams = {}\n";
+    let rest = match wire {
+        "vhost_user" => "wire = \"vhost-user\"\nguest = \"virtio-fs\"\nargs = [\"--vhost={socket}\"]\n",
+        "vfio_user" => "wire = \"vfio-user\"\nargs = [\"--socket-path={socket}\"]\n",
+        _ => return format!("{start}wire = \"vfio-user\"\n"),
+    };
+    format!("{start}{rest}{info}")
+}
+
+/// Starts a certification with few descriptors, and nothing that dies leaves a core.
+fn start(place: &Path, rule: &str, scratch: &Path, told: File) -> Child {
+    let run = format!(r#"ulimit -c 0 -n {DESCRIPTORS}; exec "$0" "$@""#);
+    Command::new("sh")
+        .args(["-c", &run, env!("CARGO_BIN_EXE_migcert"), "certify", "p.toml"])
+        .args(["--only", &format!("latest-starts,{rule}"), "--cases", "3", "--seed", "1", "-j", "2"])
+        .current_dir(place)
+        .env("MIGCERT_SCRATCH", scratch)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .stdout(told.try_clone().expect("a file"))
+        .stderr(told)
+        .spawn()
+        .expect("migcert starts")
+}
+
+/// Waits for the end, or makes one; says how much memory was in use at most, in KiB.
+fn watch(migcert: &mut Child, deadline: Instant) -> u64 {
+    let mut highest = 0;
+    while migcert.try_wait().expect("waits").is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", migcert.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        highest = highest.max(now.unwrap_or(0));
+        if deadline <= Instant::now() {
+            migcert.kill().expect("killed");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    highest
+}
+
+/// What still runs with our scratch directory in its environment, or as its place.
+fn running(scratch: &Path) -> Vec<(Pid, String)> {
+    let ours = scratch.to_string_lossy();
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_ours = |pid: &Pid| {
+        let place = format!("/proc/{}", pid.as_raw_pid());
+        let environment = fs::read(format!("{place}/environ")).unwrap_or_default();
+        let at = fs::read_link(format!("{place}/cwd")).unwrap_or_default();
+        String::from_utf8_lossy(&environment).contains(&*ours) || at.starts_with(scratch)
+    };
+    let line =
+        |pid: Pid| fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_pid())).unwrap_or_default();
+    pids.filter_map(Pid::from_raw).filter(is_ours).map(|pid| (pid, line(pid))).collect()
+}
+
+/// A program from `examples`, which `cargo test` builds beside the tests.
+fn example(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().expect("a path");
+    let path = tests.ancestors().nth(2).expect("a folder").join("examples").join(name);
+    assert!(path.exists(), "{} is not there: run `cargo build --examples`", path.display());
+    path
+}

@@ -1,0 +1,126 @@
+//! A device program that is not ours, certified as its vendor would do it: it passes in both
+//! releases, and with each of its faults it fails by the rule that the fault breaks.
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use tempfile::TempDir;
+
+#[path = "../examples/rtc/fault.rs"]
+#[expect(dead_code, reason = "here, only the table counts")]
+mod fault;
+
+/// Faults that show between releases only.
+const BY_PAIR: &[&str] = &["off-is-written", "version-drift"];
+/// Faults that show where the guest does what a profile tells it.
+const BY_SCRIPT: &[&str] = &["config-forgotten", "log-place-forgotten"];
+
+#[test]
+fn clean_releases_pass_and_migrate_to_each_other() {
+    let place = place();
+    let report = certify(&place, &["./rtc-2", "--to", "./rtc-1", "--cases", "12"], 0);
+    assert_eq!(report["verdict"], "pass");
+    assert_eq!(outcomes(&report, "unsettled"), BTreeSet::new());
+}
+
+#[test]
+fn clean_releases_pass_by_a_profile() {
+    let place = place();
+    let report = certify(&place, &["rtc.toml", "--to", "rtc.toml@1", "--cases", "12"], 0);
+    assert_eq!(report["verdict"], "pass");
+    assert_eq!(outcomes(&report, "unsettled"), BTreeSet::new());
+}
+
+#[test]
+fn every_fault_fails_by_its_rule() {
+    let rows = fault::FAULTS.iter().filter(|row| !BY_SCRIPT.contains(&row.0));
+    all_fail(rows.map(|row| (format!("./rtc-2+{}", row.0), *row)).collect());
+}
+
+#[test]
+fn faults_fail_by_a_profile() {
+    let rows = fault::FAULTS.iter().filter(|row| BY_SCRIPT.contains(&row.0) || PLAIN.contains(&row.0));
+    all_fail(rows.map(|row| (format!("rtc.toml@2+{}", row.0), *row)).collect());
+}
+
+/// A few of those that need no script.
+const PLAIN: &[&str] =
+    &["alarm-forgotten", "setup-ignored", "cut-accepted", "fresh-stopped", "allowed-refused"];
+
+/// Certifies each by the rules of the requirement that its fault breaks.
+#[track_caller]
+fn all_fail(rows: Vec<(String, (&str, &str, &str))>) {
+    let place = place();
+    let wrong = Mutex::new(Vec::new());
+    let rows = Mutex::new(rows.into_iter());
+    let next = || rows.lock().expect("whole").next();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some((program, (name, breaks, what))) = next() {
+                    let mut args = vec![&*program, "--only", breaks, "--cases", "200", "-j", "1"];
+                    if BY_PAIR.contains(&name) {
+                        args.extend(["--to", "./rtc-1"]);
+                    }
+                    let report = run(&place, &args);
+                    let broken = report.1.as_ref().map(|report| outcomes(report, "broken"));
+                    if report.0 != Some(100) || !broken.is_some_and(|broken| broken.contains(breaks)) {
+                        let line = format!("{name}: {what}: {:?} {:?}", report.0, report.1);
+                        wrong.lock().expect("whole").push(line);
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().expect("whole");
+    assert!(wrong.is_empty(), "not found:\n{}", wrong.join("\n"));
+}
+
+/// A folder with the program under all its names, and its profile.
+fn place() -> TempDir {
+    let place = tempfile::tempdir().expect("a directory");
+    let names = fault::FAULTS.iter().map(|row| format!("rtc-2+{}", row.0));
+    for name in names.chain(["rtc-1".to_owned(), "rtc-2".to_owned()]) {
+        symlink(example("rtc"), place.path().join(name)).expect("linked");
+    }
+    let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/rtc/rtc.toml");
+    fs::copy(profile, place.path().join("rtc.toml")).expect("copied");
+    place
+}
+
+#[track_caller]
+fn certify(place: &TempDir, args: &[&str], status: i32) -> Value {
+    let (ended, report) = run(place, args);
+    assert_eq!(ended, Some(status), "{report:#?}");
+    report.expect("a report")
+}
+
+fn run(place: &TempDir, args: &[&str]) -> (Option<i32>, Option<Value>) {
+    let run = Command::new(env!("CARGO_BIN_EXE_migcert"))
+        .arg("certify")
+        .args(args)
+        .args(["--seed", "1", "--format", "json"])
+        .current_dir(place.path())
+        .output()
+        .expect("migcert runs");
+    (run.status.code(), serde_json::from_slice(&run.stdout).ok())
+}
+
+/// The requirements of the rules with an outcome.
+fn outcomes(report: &Value, outcome: &str) -> BTreeSet<String> {
+    let rules = report["rules"].as_array().expect("rules").iter();
+    let rules = rules.filter(|rule| rule["outcome"] == outcome);
+    rules.map(|rule| rule["requirement"].as_str().expect("a requirement").to_owned()).collect()
+}
+
+/// A program from `examples`, which `cargo test` builds beside the tests.
+fn example(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().expect("a path");
+    let path = tests.ancestors().nth(2).expect("a folder").join("examples").join(name);
+    assert!(path.exists(), "{} is not there: run `cargo build --examples`", path.display());
+    path
+}
