@@ -169,8 +169,8 @@ fn meanwhile(trick: &Trick) {
                 deep.push("deeper");
             }
             let _ = fs::create_dir_all(deep);
-            for i in 0..64 {
-                let _ = fs::write(format!("{i}"), vec![1; 1 << 20]);
+            for i in 0..500 {
+                let _ = fs::write(format!("{i}"), vec![1; 1 << 16]);
             }
         }
         _ => {}
