@@ -37,6 +37,7 @@ rows! {
         dies "describes-and-dies" 101 "--print-migration-info-json with signal: 11",
         garbage "describes-garbage" 101 "--print-migration-info-json with",
         prints_a_gib "describes-1-gib" 101 "--print-migration-info-json with more than",
+        forks "describes-and-forks" 0 "pass",
         changes "describes-another" 100 "the description changed",
     }
     vfio_user {

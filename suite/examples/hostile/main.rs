@@ -130,6 +130,10 @@ fn describe(trick: &Trick) -> io::Result<()> {
             flood(io::stdout(), GIB)?;
             return Ok(());
         }
+        "describes-and-forks" => {
+            meanwhile(&Trick { what: "forks-away".to_owned(), at: String::new() });
+            1
+        }
         "describes-another" => std::process::id() % 1000,
         _ => 1,
     };
