@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 /// What one answer may take, by the profile.
 const ANSWER_MS: u32 = 600;
 /// What a row may take: far more than it does, far less than for ever.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 const MEMORY_KIB: u64 = 256 << 10;
-const DESCRIPTORS: u32 = 128;
+const DESCRIPTORS: u32 = 256;
 
 macro_rules! rows {
     ($($wire:ident { $($name:ident $trick:literal $status:literal $words:literal,)* })*) => {
@@ -37,6 +37,7 @@ rows! {
         dies "describes-and-dies" 101 "--print-migration-info-json with signal: 11",
         garbage "describes-garbage" 101 "--print-migration-info-json with",
         prints_a_gib "describes-1-gib" 101 "--print-migration-info-json with more than",
+        forks "describes-and-forks" 0 "pass",
         changes "describes-another" 100 "the description changed",
     }
     vfio_user {
@@ -110,7 +111,7 @@ rows! {
         reply_to_nothing "stray-reply@get-state" 100 "a reply to message",
         no_reply_flag "not-a-reply@device-info" 100 "which is not the device's",
         echoes_commands "flags-a-command" 100 "which is not the device's",
-        error_without_errno "errs-without-errno@set-state" 100 "STOP",
+        error_without_errno "errs-without-errno@set-state" 100 "RUNNING to RESUMING: an error without a number",
         refuses_to_be_saved "refuses@data-read" 100 "EINVAL",
         refuses_its_own_state "refuses@data-write" 100 "EINVAL",
         no_stop_copy "no-stop-copy@get-migration" 100 "no STOP_COPY",
@@ -118,7 +119,7 @@ rows! {
         says_a_state_that_is_none "says-99@get-state" 100 "99, which means nothing",
         says_another_state "says-resuming@get-state" 100 "it says that it is in RESUMING and should be in",
         state_that_never_ends "never-ends@data-read" 100 "did not end after",
-        state_that_grows "grows@data-read" 100 "MIG_DATA_READ",
+        state_that_grows "grows@data-read" 100 "did not end after",
         more_state_than_asked "gives-more-than-asked@data-read" 100 "MIG_DATA_READ",
         claims_more_state "claims-more-than-sent@data-read" 100 "MIG_DATA_READ",
         state_of_no_bytes "gives-nothing@data-read" 100 "EINVAL",
@@ -186,7 +187,9 @@ rows! {
 
 #[track_caller]
 fn row(wire: &str, trick: &str, status: i32, words: &str) {
-    let place = tempfile::tempdir().expect("a directory");
+    let memory = Path::new("/dev/shm");
+    let place = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    let place = place.expect("a directory");
     let scratch = place.path().join("s");
     fs::create_dir(&scratch).expect("made");
     let program = if trick.is_empty() { "hostile".to_owned() } else { format!("hostile+{trick}") };
@@ -195,11 +198,14 @@ fn row(wire: &str, trick: &str, status: i32, words: &str) {
 
     let told = place.path().join("told");
     let begun = Instant::now();
-    let rule = match (wire, trick.split_once('@').map_or(trick, |(_, at)| at)) {
+    // The rule that comes by the trick, beside the one that an instance starts.
+    let rule = match (wire, trick.split_once('@')) {
         ("description", _) => "description-is-stable",
-        ("vhost_user", _) => "latest-starts",
-        (_, "reset") => "reset-is-fresh",
-        _ => "twin-after-load",
+        ("vfio_user", Some((_, "reset"))) => "reset-is-fresh",
+        ("vfio_user", at) if at.is_some() || trick.is_empty() || trick.starts_with("dma-") => {
+            "twin-after-load"
+        }
+        _ => "latest-starts",
     };
     let mut migcert = start(place.path(), rule, &scratch, File::create(&told).expect("a file"));
     let memory = watch(&mut migcert, begun + LIMIT);
@@ -232,7 +238,7 @@ fn profile(wire: &str, program: &str) -> String {
 
 /// Starts a certification with few descriptors, and nothing that dies leaves a core.
 fn start(place: &Path, rule: &str, scratch: &Path, told: File) -> Child {
-    let run = format!(r#"ulimit -c 0 -n {DESCRIPTORS}; exec "$0" "$@""#);
+    let run = format!(r#"ulimit -c 0; ulimit -n {DESCRIPTORS}; exec "$0" "$@""#);
     Command::new("sh")
         .args(["-c", &run, env!("CARGO_BIN_EXE_migcert"), "certify", "p.toml"])
         .args(["--only", &format!("latest-starts,{rule}"), "--cases", "3", "--seed", "1", "-j", "2"])

@@ -48,8 +48,7 @@ fn faults_fail_by_a_profile() {
 }
 
 /// A few of those that need no script.
-const PLAIN: &[&str] =
-    &["alarm-forgotten", "setup-ignored", "cut-accepted", "fresh-stopped", "allowed-refused"];
+const PLAIN: &[&str] = &["alarm-forgotten", "setup-ignored", "fresh-stopped"];
 
 /// Certifies each by the rules of the requirement that its fault breaks.
 #[track_caller]

@@ -130,6 +130,10 @@ fn describe(trick: &Trick) -> io::Result<()> {
             flood(io::stdout(), GIB)?;
             return Ok(());
         }
+        "describes-and-forks" => {
+            meanwhile(&Trick { what: "forks-away".to_owned(), at: String::new() });
+            1
+        }
         "describes-another" => std::process::id() % 1000,
         _ => 1,
     };
@@ -169,8 +173,8 @@ fn meanwhile(trick: &Trick) {
                 deep.push("deeper");
             }
             let _ = fs::create_dir_all(deep);
-            for i in 0..64 {
-                let _ = fs::write(format!("{i}"), vec![1; 1 << 20]);
+            for i in 0..500 {
+                let _ = fs::write(format!("{i}"), vec![1; 1 << 16]);
             }
         }
         _ => {}

@@ -24,7 +24,7 @@ struct Device {
 pub(crate) fn serve(listener: UnixListener, trick: &Trick) -> io::Result<()> {
     let (mut socket, _) = listener.accept()?;
     let mut device = Device { registers: [0; 16], state: RUNNING, stream: Vec::new() };
-    let mut reads = 0;
+    let (mut reads, mut mapped) = (0, 0);
     loop {
         let mut header = [0; 16];
         match socket.read_exact(&mut header) {
@@ -42,8 +42,12 @@ pub(crate) fn serve(listener: UnixListener, trick: &Trick) -> io::Result<()> {
         }
         let name = name(command, &body);
         let here = |what: &str| trick.is(what) && trick.at == name;
+        if command == 2 {
+            mapped =
+                body.get(16..).and_then(|rest| rest.first_chunk()).map_or(0, |at| u64::from_le_bytes(*at));
+        }
         if trick.what.starts_with("dma-") && command == 9 {
-            dma(&mut socket, trick)?;
+            dma(&mut socket, trick, mapped)?;
         }
         let mut answer = match () {
             () if here("refuses") || here("errs-without-errno") => Err(0),
@@ -248,7 +252,7 @@ fn lie(trick: &Trick, name: &str, reads: u32, answer: &mut Vec<u8>, asked: &[u8]
 }
 
 /// Asks for memory that nobody mapped, or for too much, or without end.
-fn dma(socket: &mut UnixStream, trick: &Trick) -> io::Result<()> {
+fn dma(socket: &mut UnixStream, trick: &Trick, mapped: u64) -> io::Result<()> {
     const READ: u16 = 11;
     const WRITE: u16 = 12;
     let ask = |socket: &mut UnixStream, command: u16, address: u64, count: u64, data: &[u8]| {
@@ -260,10 +264,10 @@ fn dma(socket: &mut UnixStream, trick: &Trick) -> io::Result<()> {
     match trick.what.as_str() {
         "dma-outside-read" => ask(socket, READ, u64::MAX - 15, 8, &[]),
         "dma-outside-write" => ask(socket, WRITE, 1 << 60, 8, &[1; 8]),
-        "dma-reads-4-gib" => ask(socket, READ, 0, u64::from(u32::MAX), &[]),
-        "dma-claims-more" => ask(socket, WRITE, 0, 1 << 30, &[1; 8]),
+        "dma-reads-4-gib" => ask(socket, READ, mapped, u64::from(u32::MAX), &[]),
+        "dma-claims-more" => ask(socket, WRITE, mapped, 1 << 30, &[1; 8]),
         "dma-for-ever" => loop {
-            ask(socket, WRITE, 0, 8, &[1; 8])?;
+            ask(socket, WRITE, mapped, 8, &[1; 8])?;
         },
         _ => Ok(()),
     }

@@ -1,5 +1,6 @@
 //! Asking a program for something that it prints: within a time, and within so many bytes.
 
+use super::leftovers;
 use super::process::{ready, scratch};
 use rustix::event::PollFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -41,13 +42,15 @@ impl From<io::Error> for Mute {
 pub(super) fn ask(program: &Path, args: &[String], most: usize, limit: Duration) -> Result<Said, Mute> {
     let deadline = Instant::now() + limit;
     let scratch = scratch()?;
+    leftovers::adopt_orphans();
+    let mark = leftovers::new_mark();
     let mut command = Command::new(program);
-    command.args(args).current_dir(scratch.path()).process_group(0);
+    command.args(args).current_dir(scratch.path()).process_group(0).env(leftovers::MARK, &mark);
     let (mut out, output) = io::pipe()?;
     let (mut err, errors) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
     let named = |why: io::Error| io::Error::new(why.kind(), format!("{}: {why}", program.display()));
-    let mut group = Group(command.spawn().map_err(named)?);
+    let mut group = Group(command.spawn().map_err(named)?, mark);
     drop(command);
     rustix::io::ioctl_fionbio(&out, true).map_err(io::Error::from)?;
     rustix::io::ioctl_fionbio(&err, true).map_err(io::Error::from)?;
@@ -112,12 +115,13 @@ fn drain(from: &mut impl Read, into: &mut Vec<u8>, keep: usize) -> io::Result<bo
     Ok(false)
 }
 
-/// A process and those that it started.
-struct Group(Child);
+/// A process and those that it started, in its group or with its mark.
+struct Group(Child, String);
 
 impl Drop for Group {
     fn drop(&mut self) {
         let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
         let _ = self.0.wait();
+        leftovers::kill_marked(&self.1);
     }
 }
