@@ -42,16 +42,18 @@ const HEAD: &str = "\
 
 /// The rules that a fault breaks: those of its requirement, and others.
 fn killed_by(row: &Row) -> (Vec<&'static str>, Vec<&'static str>) {
-    let (own, others): (Vec<_>, Vec<_>) =
-        rules::ALL.iter().copied().partition(|rule| rule.cites == row.breaks);
-    let fires = |rules: Vec<&'static Rule>, cases| {
+    let is_own = |rule: &&Rule| rule.cites == row.breaks;
+    let fires = |rules: Vec<&'static Rule>, cases| -> Vec<&'static Rule> {
         let units = run(&[format!("builtin:nic+{}", row.id), "builtin:nic@2".to_owned()], rules, cases);
         let broken = units.iter().filter(|unit| matches!(unit.outcome, Outcome::Broken(_)));
-        let mut ids: Vec<_> = broken.map(|unit| unit.rule.id).collect();
-        ids.dedup();
-        ids
+        let mut rules: Vec<_> = broken.map(|unit| unit.rule).collect();
+        rules.dedup_by_key(|rule| rule.id);
+        rules
     };
-    (fires(own, CASES), fires(others, FEW))
+    let own = fires(rules::ALL.iter().copied().filter(is_own).collect(), CASES);
+    // All of them together: a rule is not to blame where one that it builds on is.
+    let others = fires(rules::ALL.to_vec(), FEW).into_iter().filter(|rule| !is_own(rule));
+    (own.iter().map(|rule| rule.id).collect(), others.map(|rule| rule.id).collect())
 }
 
 /// The faults of the engine don't depend on the hardware around it.
