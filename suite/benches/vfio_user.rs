@@ -8,7 +8,9 @@
 //! `cargo bench -p migcert --bench vfio_user` fails when the ratio misses its target; with
 //! `-- --quick` it takes a few turns and only prints.
 
-use migcert::hosts::vfio_user::wire::{Access, HEADER, Kind, Request, Version, message};
+use migcert::hosts::vfio_user::wire::request::Request;
+use migcert::hosts::vfio_user::wire::version::Version;
+use migcert::hosts::vfio_user::wire::{Access, HEADER, Kind, message};
 use migcert::hosts::vfio_user::{Config, Socket, VfioUser};
 use migcert_core::device::{Device, Step};
 use migcert_core::program::Program;

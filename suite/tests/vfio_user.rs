@@ -14,8 +14,14 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Faults of each kind of rule; all of them are compared by `the_whole_matrix_is_the_same`.
-const SOME: &[&str] =
-    &["index-forgotten", "piece-lost", "stale-precopy", "refusal-runs", "end-forgotten", "reserves-claims"];
+const SOME: &[&str] = &[
+    "index-forgotten",
+    "piece-lost",
+    "precopy-consumes",
+    "refusal-runs",
+    "end-forgotten",
+    "reserves-claims",
+];
 
 /// Faults that are seen through a socket otherwise than in process, and why.
 const OTHERWISE: &[(&str, &str)] = &[

@@ -5,10 +5,10 @@
 
 use super::channel::{Broken, Channel, Until};
 use super::memory::{self, Memory};
-use super::wire::{
-    self, Access, Act, Capabilities, DeviceInfo, Extension, Feature, IrqInfo, Kind, MAX_DATA, Malformed,
-    Migration, RegionInfo, Reply, Request, SetIrqs, Version,
-};
+use super::wire::reply::{DeviceInfo, IrqInfo, RegionInfo, Reply};
+use super::wire::request::{Act, Request, SetIrqs};
+use super::wire::version::{Capabilities, Extension, Version};
+use super::wire::{self, Access, Feature, Kind, MAX_DATA, Malformed, Migration};
 use crate::hosts::process::Process;
 use migcert_core::device::State;
 use migcert_core::error::{Error, Misbehaved, Refusal};

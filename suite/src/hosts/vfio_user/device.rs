@@ -5,7 +5,8 @@ use super::dma_log::DmaLog;
 use super::interface::{self, CONFIG, Guide};
 use super::irqs::Irqs;
 use super::outside;
-use super::wire::{DeviceInfo, Migration, value};
+use super::wire::reply::DeviceInfo;
+use super::wire::{Migration, value};
 use crate::hosts::process::Memory;
 use migcert_core::device::{
     Capabilities, Device, GUEST_MEMORY, Interface, Machine, Options, Register, Seen, Sight, State, Step, walk,

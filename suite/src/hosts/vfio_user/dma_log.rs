@@ -3,7 +3,8 @@
 
 use super::client::Client;
 use super::memory::{ADDRESSES, SIZE};
-use super::wire::{Act, Feature};
+use super::wire::Feature;
+use super::wire::request::Act;
 use migcert_core::error::{Error, Misbehaved};
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! What a guest can do with a device of which only regions are known.
 
 use super::memory;
-use super::wire::{DeviceInfo, RegionInfo};
+use super::wire::reply::{DeviceInfo, RegionInfo};
 use migcert_core::device::{Register, Step, Windows};
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! Interrupts, counted through eventfds.
 
 use super::client::Client;
-use super::wire::{DeviceInfo, IrqInfo};
+use super::wire::reply::{DeviceInfo, IrqInfo};
 use migcert_core::device::Sight;
 use migcert_core::error::Error;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};

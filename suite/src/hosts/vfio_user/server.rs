@@ -5,10 +5,10 @@
 
 use super::channel::{Broken, Channel};
 use super::outside;
-use super::wire::{
-    self, Access, Act, Capabilities, DeviceInfo, Extension, Feature, IrqInfo, Kind, MAX_DATA, Migration,
-    RegionInfo, Reply, Request, SetIrqs, Version,
-};
+use super::wire::reply::{DeviceInfo, IrqInfo, RegionInfo, Reply};
+use super::wire::request::{Act, Request, SetIrqs};
+use super::wire::version::{Capabilities, Extension, Version};
+use super::wire::{self, Access, Feature, Kind, MAX_DATA, Migration};
 use migcert_core::device::{Device, Interface, Register, Seen, Sight, State, Step};
 use migcert_core::error::Error;
 use std::io;

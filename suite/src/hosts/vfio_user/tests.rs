@@ -4,10 +4,10 @@ use super::channel::Channel;
 use super::client::Client;
 use super::device::Instance;
 use super::interface::{CONFIG, Guide, Place};
-use super::wire::{
-    self, Access, Act, Capabilities, DeviceInfo, Feature, HEADER, IrqInfo, Kind, Migration, RegionInfo,
-    Reply, Request, Transfer, Version,
-};
+use super::wire::reply::{DeviceInfo, IrqInfo, RegionInfo, Reply};
+use super::wire::request::{Act, Request};
+use super::wire::version::{Capabilities, Version};
+use super::wire::{self, Access, Feature, HEADER, Kind, Migration, Transfer};
 use super::{config_space, memory};
 use crate::hosts::process::{Process, scratch};
 use migcert_core::device::{Device, GUEST_MEMORY, Interface, Register, Seen, State, Step};
