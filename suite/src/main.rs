@@ -28,6 +28,7 @@ struct Cli {
 const EXIT_STATUS: &str = "\
 Exit status:
   0    nothing found: compatible, passed, no longer reproduces
+  1    serve only: the setup is refused
   100  found: incompatible, broken, reproduced
   2    usage, or input that can't be understood
   4    nothing was executed, or too little to judge

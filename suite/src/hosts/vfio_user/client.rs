@@ -143,6 +143,19 @@ impl Client {
         self.want(&request, if self.most_fds == 0 { &[] } else { &fds }).map(drop)
     }
 
+    /// Takes the guest's memory away from the device and gives it back, as when a guest starts
+    /// anew. A device that forgot it, or keeps it whatever it is told, is left alone.
+    pub(super) fn map_anew(&mut self) -> Result<(), Error> {
+        let Range { start: address, end } = memory::ADDRESSES;
+        match self.ask(&Request::DmaUnmap { address, size: end - address }, &[])? {
+            Ok(_) => self.map(),
+            Err(_) => match self.map() {
+                Err(Error::Refused(_)) => Ok(()),
+                mapped => mapped,
+            },
+        }
+    }
+
     /// Reads a region.
     ///
     /// # Errors

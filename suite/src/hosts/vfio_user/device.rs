@@ -270,6 +270,7 @@ impl Device for Instance {
         self.is_up = false;
         self.log.forget();
         // Whose driver starts anew sets up its interrupts anew; none that came before is its own.
+        self.client.map_anew()?;
         self.irqs.enable(&mut self.client)?;
         self.irqs.raised(&mut self.client)?;
         Ok(self.client.memory.refresh()?)

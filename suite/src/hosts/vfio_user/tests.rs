@@ -243,3 +243,32 @@ fn configuration_space_is_learned_and_places_are_left_alone() {
     ];
     assert_eq!(windows(&Guide { never, ..Guide::default() }), narrow);
 }
+
+#[test]
+fn a_guide_says_what_a_guest_does() {
+    let guide = Guide {
+        volatile: vec![Place { region: CONFIG, offset: 6, size: 2 }],
+        initial: vec![DOORBELL],
+        scripts: [("ring".to_owned(), vec![write(GUEST_MEMORY, 0x10008, 7), DOORBELL])].into(),
+        ..Guide::default()
+    };
+    let mut first = device(Logs::Everything, &guide);
+    let status = Step::Read { region: CONFIG, offset: 4, size: 4 };
+    let rung = "interrupt 1, memory 0x10008: 0800";
+    sees(&mut first, &status, &format!("{rung}0100, volatile"));
+    sees(&mut first, &Step::Request("ring".to_owned()), &format!("{rung}01"));
+    // What a guest has done moves with its memory, and is forgotten by a reset.
+    let mut second = device(Logs::Everything, &guide);
+    second.set_guest_memory(&first.guest_memory().expect("memory")).expect("put in place");
+    sees(&mut second, &status, "volatile");
+    second.reset().expect("reset");
+    sees(&mut second, &status, &format!("{rung}0100, volatile"));
+}
+
+#[test]
+fn a_stopped_device_is_not_touched() {
+    let mut device = device(Logs::Everything, &Guide::default());
+    device.set_state(State::Stop).expect("stops");
+    sees(&mut device, &DOORBELL, "can't use the device in STOP");
+    sees(&mut device, &Step::Pass(8), "nothing");
+}
