@@ -211,15 +211,15 @@ fn row(wire: &str, trick: &str, status: i32, words: &str) {
     let memory = watch(&mut migcert, begun + LIMIT);
     let told = fs::read_to_string(&told).expect("text");
     let ended = migcert.wait().expect("it ended");
-    assert!(begun.elapsed() < LIMIT, "{trick}: it took {:?}\n{told}", begun.elapsed());
-    assert_eq!(ended.code(), Some(status), "{trick}: {ended}\n{told}");
-    assert!(told.contains(words), "{trick}: no `{words}` in\n{told}");
-    assert!(memory < MEMORY_KIB, "{trick}: {memory} KiB of memory were used");
-
     let processes = running(&scratch);
     for (pid, _) in &processes {
         let _ = kill_process(*pid, Signal::KILL);
     }
+
+    assert!(begun.elapsed() < LIMIT, "{trick}: it took {:?}\n{told}", begun.elapsed());
+    assert_eq!(ended.code(), Some(status), "{trick}: {ended}\n{told}");
+    assert!(told.contains(words), "{trick}: no `{words}` in\n{told}");
+    assert!(memory < MEMORY_KIB, "{trick}: {memory} KiB of memory were used");
     assert!(processes.is_empty(), "{trick}: left behind: {processes:?}");
     let files: Vec<_> = fs::read_dir(&scratch).expect("readable").flatten().map(|file| file.path()).collect();
     assert!(files.is_empty(), "{trick}: left behind: {files:?}");

@@ -64,12 +64,14 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
     anstream::eprintln!("seed {seed:#x}");
     let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     let reopen = |name: &str| impls::fresh(name).map_err(|why| why.to_string());
+    let usual = subjects.iter().map(|subject| subject.cases).min().unwrap_or(1);
     let job = Job {
         subjects: &subjects,
         rules,
         seed,
-        cases: args.cases.unwrap_or(subjects.iter().map(|s| s.cases).min().unwrap_or(1)),
-        shrinks: 2000,
+        cases: args.cases.unwrap_or(usual),
+        // Where cases take long, fewer of them make a finding small.
+        shrinks: usual.saturating_mul(5).min(2000),
         jobs,
         until: args.max_time.map(|time| Instant::now() + time),
         reopen: &reopen,

@@ -31,7 +31,7 @@ use site::{Lease, Pool};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use vhost::vhost_user::message::VhostTransferStateDirection as Direction;
 
 /// How a program is started and what it supports.
@@ -102,7 +102,10 @@ fn first_state(backend: &mut Backend) -> Result<Vec<u8>, Error> {
     let mut stream = backend.transfer(Direction::SAVE)?;
     let mut state = Vec::new();
     let mut piece = [0; 4096];
+    // It is short: all of it must come within the time of one answer.
+    let begun = Instant::now();
     loop {
+        backend.still_within(begun, "a save")?;
         match backend.read(&mut stream, &mut piece)? {
             0 => break,
             n => state.extend_from_slice(&piece[..n]),
