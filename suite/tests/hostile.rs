@@ -79,7 +79,6 @@ rows! {
         dies_by_abrt "dies-abrt@set-state" 100 "signal SIGABRT",
         dies_by_bus "dies-bus@data-read" 100 "signal SIGBUS",
         dies_by_fpe "dies-fpe@data-write" 100 "signal SIGFPE",
-        dies_by_hup "dies-hup@version" 100 "signal SIGHUP",
         dies_by_ill "dies-ill@get-state" 100 "signal SIGILL",
         dies_by_kill "dies-kill@data-write" 100 "signal SIGKILL",
         dies_by_segv "dies-segv@data-read" 100 "signal SIGSEGV",

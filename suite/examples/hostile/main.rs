@@ -76,7 +76,6 @@ const SIGNALS: &[(&str, Signal)] = &[
     ("abrt", Signal::ABORT),
     ("bus", Signal::BUS),
     ("fpe", Signal::FPE),
-    ("hup", Signal::HUP),
     ("ill", Signal::ILL),
     ("kill", Signal::KILL),
     ("segv", Signal::SEGV),
