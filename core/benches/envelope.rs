@@ -11,7 +11,7 @@
 //! bincode's own traits instead of serde's, with a special case for bytes. None has a checksum.
 //!
 //! `cargo bench -p migcert-core --bench envelope` fails when a ratio misses its target;
-//! with `-- --quick` it takes a few turns and only prints.
+//! with `-- --test` it takes a few turns and only prints.
 
 use migcert_core::envelope::Tag;
 use migcert_core::envelope::read::{Reader, Sections};
@@ -36,7 +36,7 @@ const TARGETS: &[(&str, &str, f64)] = &[
 ];
 
 fn main() -> ExitCode {
-    let quick = std::env::args().any(|arg| arg == "--quick");
+    let quick = std::env::args().any(|arg| arg == "--test");
     let rates = Bench::new().run(if quick { 3 } else { 25 });
     for (name, rate) in &rates {
         println!("{name:<24}{:>8.2} GB/s", rate / 1e9);

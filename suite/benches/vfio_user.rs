@@ -6,7 +6,7 @@
 //! sends exactly these. What starting an instance takes is shown and not judged.
 //!
 //! `cargo bench -p migcert --bench vfio_user` fails when the ratio misses its target; with
-//! `-- --quick` it takes a few turns and only prints.
+//! `-- --test` it takes a few turns and only prints.
 
 use migcert::hosts::vfio_user::wire::request::Request;
 use migcert::hosts::vfio_user::wire::version::Version;
@@ -30,7 +30,7 @@ const FEATURES: u64 = 0x18;
 const OUTSIDE: u32 = 2;
 
 fn main() -> ExitCode {
-    let quick = std::env::args().any(|arg| arg == "--quick");
+    let quick = std::env::args().any(|arg| arg == "--test");
     let (turns, steps) = if quick { (5, 2000) } else { (31, 10_000) };
     let program = program();
     let mut bare = Bare::start();
