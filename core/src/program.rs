@@ -19,6 +19,32 @@ pub struct Manifest {
     pub models: BTreeMap<ModelId, Model>,
 }
 
+impl Manifest {
+    /// Every parameter with its value, for whoever starts an instance of a model: what is not
+    /// named has its init value. Empty where version strings say it all.
+    ///
+    /// # Errors
+    /// Every culprit, where the model or the setup is not supported.
+    pub fn complete(&self, model: &ModelId, setup: &Setup) -> Result<Configuration, Unsupported> {
+        let Some(described) = self.models.get(model) else {
+            return Err(Unsupported(vec![Culprit::Model(model.clone())]));
+        };
+        let setup = match (described, setup) {
+            (Model::Params(description), Setup::Params(named)) => {
+                let mut configuration = description.init();
+                configuration.extend(named.clone());
+                Setup::Params(configuration)
+            }
+            (_, setup) => setup.clone(),
+        };
+        match (described.faults(&setup), setup) {
+            (culprits, _) if !culprits.is_empty() => Err(Unsupported(culprits)),
+            (_, Setup::Params(configuration)) => Ok(configuration),
+            (_, Setup::Version(_)) => Ok(Configuration::default()),
+        }
+    }
+}
+
 /// What is said of one model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]

@@ -585,10 +585,6 @@ impl Nic {
             self.derive();
         }
     }
-
-    fn fields_unchecked(&self) -> bool {
-        self.has(Fault::FieldsUnchecked)
-    }
 }
 
 /// The state without envelope, for faults that need one.
@@ -758,7 +754,7 @@ impl Reference for Nic {
         }
         let Plain { registers, rings, filter, memory, .. } = plain;
         let new = Hardware { registers, rings, filter, memory };
-        if !self.fields_unchecked() {
+        if !self.has(Fault::FieldsUnchecked) {
             new.judge(&self.shape)?;
         }
         self.swap_in(new);

@@ -37,8 +37,7 @@ use migcert_core::device::{Device, Outside, Register};
 use migcert_core::error::{Error, Misbehaved, Refusal};
 use migcert_core::manifest::MAX_BYTES;
 use migcert_core::model::ModelId;
-use migcert_core::param::Configuration;
-use migcert_core::program::{Culprit, Manifest, Model, Program, Unsupported};
+use migcert_core::program::{Manifest, Program};
 use migcert_core::version::Setup;
 use std::collections::BTreeMap;
 use std::io;
@@ -167,7 +166,7 @@ impl VfioUser {
                     Some(known) => known,
                     None => return Err(io::Error::other("no description, and no options to ask by").into()),
                 };
-                let configuration = full(known, model, setup)?;
+                let configuration = known.complete(model, setup).map_err(Refusal::from)?;
                 let version = if let Setup::Version(version) = setup { version.as_str() } else { "" };
                 let place = |arg: String| {
                     let arg = arg.replace("{model}", model.as_str()).replace("{version}", version);
@@ -252,26 +251,5 @@ impl Program for VfioUser {
         let args = self.args(model, setup)?;
         let client = self.launch(&args)?;
         Ok(Box::new(Instance::new(client, &self.config.guide, |size| self.learned(&args, size))?))
-    }
-}
-
-/// Every parameter with its value; what is not named has its init value.
-fn full(manifest: &Manifest, model: &ModelId, setup: &Setup) -> Result<Configuration, Error> {
-    let refused = |culprits| Error::from(Refusal::from(Unsupported(culprits)));
-    let Some(described) = manifest.models.get(model) else {
-        return Err(refused(vec![Culprit::Model(model.clone())]));
-    };
-    let setup = match (described, setup) {
-        (Model::Params(description), Setup::Params(named)) => {
-            let mut configuration = description.init();
-            configuration.extend(named.clone());
-            Setup::Params(configuration)
-        }
-        (_, setup) => setup.clone(),
-    };
-    match (described.faults(&setup), setup) {
-        (culprits, _) if !culprits.is_empty() => Err(refused(culprits)),
-        (_, Setup::Params(configuration)) => Ok(configuration),
-        (_, Setup::Version(_)) => Ok(Configuration::default()),
     }
 }

@@ -24,8 +24,7 @@ use device::Instance;
 use migcert_core::device::{Device, Outside};
 use migcert_core::error::{Error, Refusal};
 use migcert_core::model::ModelId;
-use migcert_core::param::Configuration;
-use migcert_core::program::{Culprit, Manifest, Model, Program, Unsupported};
+use migcert_core::program::{Manifest, Program};
 use migcert_core::version::Setup;
 use site::{Lease, Pool};
 use std::io;
@@ -129,7 +128,7 @@ impl Program for VhostUser {
         let Some(lease) = outside.0.downcast_ref::<Lease>() else {
             return Err(io::Error::other("the outside was made by a program of another kind").into());
         };
-        let configuration = full(&self.config.manifest, model, setup)?;
+        let configuration = self.config.manifest.complete(model, setup).map_err(Refusal::from)?;
         let shared = lease.site.shared();
         let command: Vec<String> = self
             .config
@@ -158,26 +157,5 @@ impl Program for VhostUser {
         let pristine = Arc::clone(&self.pristine);
         let owner = device::Owner { site: Arc::clone(&lease.site), _outside: outside.clone(), key, uses };
         Ok(Box::new(Instance::new(backend, owner, Arc::clone(&self.config), pristine)?))
-    }
-}
-
-/// Every parameter with its value; what is not named has its init value.
-fn full(manifest: &Manifest, model: &ModelId, setup: &Setup) -> Result<Configuration, Error> {
-    let refused = |culprits| Error::from(Refusal::from(Unsupported(culprits)));
-    let Some(described) = manifest.models.get(model) else {
-        return Err(refused(vec![Culprit::Model(model.clone())]));
-    };
-    let setup = match (described, setup) {
-        (Model::Params(description), Setup::Params(named)) => {
-            let mut configuration = description.init();
-            configuration.extend(named.clone());
-            Setup::Params(configuration)
-        }
-        (_, setup) => setup.clone(),
-    };
-    match (described.faults(&setup), setup) {
-        (culprits, _) if !culprits.is_empty() => Err(refused(culprits)),
-        (_, Setup::Params(configuration)) => Ok(configuration),
-        (_, Setup::Version(_)) => Ok(Configuration::default()),
     }
 }
