@@ -3,8 +3,8 @@
 
 use migcert::bench::Subject;
 use migcert::certify::{Job, Unit, certify};
-use migcert::devices::fault::{FAULTS, Row};
-use migcert::devices::synthetic;
+use migcert::devices::fault::Fault;
+use migcert::devices::{self, engine};
 use migcert::impls;
 use migcert::rules::{self, Outcome, Rule};
 use std::collections::BTreeSet;
@@ -20,8 +20,8 @@ fn every_fault_is_killed_and_every_rule_kills() {
     let mut matrix = String::from(HEAD);
     let mut killers = BTreeSet::new();
     let mut survivors = Vec::new();
-    for row in FAULTS {
-        let (own, others) = killed_by(row);
+    for (name, row) in devices::faulty() {
+        let (own, others) = killed_by(&name, row);
         if own.is_empty() {
             survivors.push((row.breaks, row.id));
         }
@@ -41,10 +41,10 @@ const HEAD: &str = "\
 ";
 
 /// The rules that a fault breaks: those of its requirement, and others.
-fn killed_by(row: &Row) -> (Vec<&'static str>, Vec<&'static str>) {
+fn killed_by(name: &str, row: &Fault) -> (Vec<&'static str>, Vec<&'static str>) {
     let is_own = |rule: &&Rule| rule.cites == row.breaks;
     let fires = |rules: Vec<&'static Rule>, cases| -> Vec<&'static Rule> {
-        let units = run(&[format!("builtin:nic+{}", row.id), "builtin:nic@2".to_owned()], rules, cases);
+        let units = run(&[name.to_owned(), "builtin:nic@2".to_owned()], rules, cases);
         let broken = units.iter().filter(|unit| matches!(unit.outcome, Outcome::Broken(_)));
         let mut rules: Vec<_> = broken.map(|unit| unit.rule).collect();
         rules.dedup_by_key(|rule| rule.id);
@@ -60,7 +60,7 @@ fn killed_by(row: &Row) -> (Vec<&'static str>, Vec<&'static str>) {
 #[test]
 fn every_fault_of_the_engine_is_killed_in_a_synthetic_device() {
     let mut survivors = Vec::new();
-    for row in FAULTS.iter().filter(|row| synthetic::FAULTS.contains(&row.fault)) {
+    for row in engine::faults::ALL {
         let own = rules::ALL.iter().copied().filter(|rule| rule.cites == row.breaks).collect();
         let units = run(&[format!("builtin:synthetic+{}={INFO}", row.id)], own, CASES);
         if !units.iter().any(|unit| matches!(unit.outcome, Outcome::Broken(_))) {

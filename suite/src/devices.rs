@@ -2,12 +2,14 @@
 //!
 //! They know neither rules nor generators.
 
-use crate::devices::fault::{FAULTS, Faults, Row};
+use fault::{Fault, Faults};
 use migcert_core::program::{Manifest, Program};
+use std::collections::BTreeSet;
 
 pub mod engine;
 pub mod fault;
 pub mod nic;
+pub mod release;
 pub mod synthetic;
 
 /// A reference device.
@@ -18,12 +20,14 @@ pub struct Device {
     pub what: &'static str,
     /// What its device programs are made from.
     pub made: Made,
+    /// The faults that can be planted in it.
+    pub faults: &'static [&'static [&'static Fault]],
 }
 
 /// What the device programs of a reference device are made from.
 pub enum Made {
     /// Releases, numbered from 1 to this: `NAME@RELEASE`.
-    Releases(u32, fn(u32, Faults) -> Box<dyn Program>),
+    Releases(u32, &'static release::Kind),
     /// Migration info: `NAME=JSON`.
     Info(fn(Manifest, Faults) -> Box<dyn Program>),
 }
@@ -33,6 +37,11 @@ impl Device {
     pub fn usage(&self) -> String {
         let info = if let Made::Info(_) = self.made { "=JSON" } else { "" };
         format!("builtin:{}{info}", self.name)
+    }
+
+    /// The faults that can be planted in it.
+    pub fn faults(&self) -> impl Iterator<Item = &'static Fault> {
+        self.faults.iter().flat_map(|table| table.iter().copied())
     }
 
     /// How many releases there are; migration info is one.
@@ -46,12 +55,14 @@ pub static ALL: &[Device] = &[
     Device {
         name: "nic",
         what: "a network card with queues, a receive filter, packet memory, PRE_COPY and P2P",
-        made: Made::Releases(nic::RELEASES, nic::program),
+        made: Made::Releases(nic::RELEASES, &nic::KIND),
+        faults: &[nic::faults::ALL, engine::faults::ALL, release::faults::ALL],
     },
     Device {
         name: "synthetic",
         what: "a device that behaves as the migration info behind `=` says",
         made: Made::Info(synthetic::program),
+        faults: &[engine::faults::ALL],
     },
 ];
 
@@ -74,24 +85,21 @@ pub fn parse(text: &str) -> Result<Box<dyn Program>, String> {
     let known = ALL.iter().map(|device| device.name).collect::<Vec<_>>().join("`, `");
     let device = ALL.iter().find(|device| device.name == name);
     let device = device.ok_or_else(|| format!("no builtin device `{name}`; there are `{known}`"))?;
-    let faults = words.map(|id| {
-        let row = FAULTS.iter().find(|row| row.id == id);
-        row.ok_or_else(|| format!("no fault `{id}`; `migcert list faults` shows them"))
-    });
-    let rows = faults.collect::<Result<Vec<_>, _>>()?;
     let mut faults = Faults::default();
-    rows.iter().for_each(|row| faults.plant(row.fault));
+    for id in words {
+        let fault = device.faults().find(|fault| fault.id == id);
+        let none = || format!("`{name}` has no fault `{id}`; `migcert list faults` shows them");
+        faults = faults.and(fault.ok_or_else(none)?);
+    }
     match (&device.made, release.map(str::parse), info) {
-        (Made::Releases(latest, program), None, None) => Ok(program(*latest, faults)),
-        (Made::Releases(latest, program), Some(Ok(release)), None) if (1..=*latest).contains(&release) => {
-            Ok(program(release, faults))
+        (Made::Releases(latest, kind), None, None) => Ok(release::program(kind, *latest, faults)),
+        (Made::Releases(latest, kind), Some(Ok(release)), None) if (1..=*latest).contains(&release) => {
+            Ok(release::program(kind, release, faults))
         }
         (Made::Releases(latest, _), ..) => Err(format!("`{name}` has releases 1 to {latest}")),
         (Made::Info(program), None, Some(info)) => {
-            match rows.iter().find(|row| !synthetic::FAULTS.contains(&row.fault)) {
-                Some(row) => Err(format!("`{name}` has nothing in which `{}` could be planted", row.id)),
-                None => Ok(program(Manifest::from_json(info.as_bytes()).map_err(|e| e.to_string())?, faults)),
-            }
+            let manifest = Manifest::from_json(info.as_bytes()).map_err(|why| why.to_string())?;
+            Ok(program(manifest, faults))
         }
         (Made::Info(_), ..) => {
             Err(format!("`{name}` needs migration info and has no releases: `{name}=JSON`"))
@@ -99,9 +107,12 @@ pub fn parse(text: &str) -> Result<Box<dyn Program>, String> {
     }
 }
 
-/// Every fault, and the IMPL that has it.
-pub fn faulty() -> impl Iterator<Item = (String, &'static Row)> {
-    FAULTS.iter().map(|row| (format!("builtin:nic+{}", row.id), row))
+/// Every fault once, and the IMPL that has it.
+pub fn faulty() -> impl Iterator<Item = (String, &'static Fault)> {
+    let first = ALL.iter().flat_map(|device| device.faults().map(move |fault| (device, fault)));
+    let mut known = BTreeSet::new();
+    let first = first.filter(move |(_, fault)| known.insert(fault.id));
+    first.map(|(device, fault)| (format!("builtin:{}+{}", device.name, fault.id), fault))
 }
 
 /// The IMPL of a synthetic device: its description is all there is to it.

@@ -3,7 +3,7 @@
 use crate::bench::Subject;
 use crate::case::Case;
 use crate::certify::judge;
-use crate::devices::{self, fault::Faults, nic, synthetic};
+use crate::devices::{self, fault::Faults, nic, release, synthetic};
 use crate::generate::family::History;
 use crate::generate::script::{self, Between};
 use crate::hostile::{bytes_are_understood_or_refused, messages_are_understood_or_refused};
@@ -186,7 +186,7 @@ fn described(manifest: &Manifest) -> Subject {
 
 fn released(index: usize) -> Subject {
     let release = index as u32 + 1;
-    let program = nic::program(release, Faults::default());
+    let program = release::program(&nic::KIND, release, Faults::default());
     let manifest = program.describe().unwrap_or_default();
     Subject::new(format!("builtin:nic@{release}"), program, manifest)
 }

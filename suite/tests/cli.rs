@@ -76,7 +76,7 @@ fn a_report_is_the_same_whatever_j_is() {
     let run = |jobs: &str| {
         let dir = tempfile::tempdir().expect("a directory");
         let run = Command::new(env!("CARGO_BIN_EXE_migcert"))
-            .args(["certify", "builtin:nic+mask-forgotten", "--to", "builtin:nic@2", "--seed", "7"])
+            .args(["certify", "builtin:nic+macio-regs", "--to", "builtin:nic@2", "--seed", "7"])
             .args(["--cases", "60", "--format", "json", "-j", jobs])
             .current_dir(dir.path())
             .output()

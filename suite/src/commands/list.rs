@@ -32,8 +32,8 @@ pub(crate) fn list(what: What, options: &[OptionalStates], output: &Output) -> a
             .iter()
             .map(|device| json!({ "impl": device.usage(), "releases": device.releases(), "what": device.what }))
             .collect(),
-        What::Faults => devices::faulty().map(|(name, row)| {
-            json!({ "id": row.id, "requirement": row.breaks, "impl": name, "what": row.what })
+        What::Faults => devices::faulty().map(|(name, fault)| {
+            json!({ "id": fault.id, "requirement": fault.breaks, "family": fault.family.to_string(), "reference": fault.reference, "impl": name, "what": fault.what })
         }).collect(),
         What::Walks => {
             let has = |option| options.contains(&option);

@@ -4,6 +4,7 @@
 //! device of it, and of the faults those that are not in the hardware.
 
 use super::fault::{Fault, Faults};
+use faults::*;
 use migcert_core::device::{
     Capabilities, Device, Interface, Machine, NoWalk, Options, Seen, State, Step, walk,
 };
@@ -14,12 +15,24 @@ use migcert_core::error::{Error, Refusal};
 use migcert_core::model::ModelId;
 use migcert_core::version::Setup;
 
-/// The hardware of a reference device and its state.
-pub trait Reference: Send {
+pub mod faults;
+
+/// A reference device: what the guest can do with it.
+pub trait Reference: Stored + Send {
     /// The optional states.
     fn options(&self) -> Options;
     /// What the guest sees.
     fn interface(&self) -> Interface;
+    /// One guest step.
+    fn step(&mut self, step: &Step) -> Seen;
+    /// Back to a fresh instance.
+    fn reset(&mut self);
+    /// The device stops, or goes on.
+    fn pause(&mut self, paused: bool);
+}
+
+/// What the engine saves and loads.
+pub trait Stored {
     /// Model and migration parameter list.
     fn identity(&self) -> (&ModelId, &Setup);
     /// Writes what the state needs in this pass.
@@ -28,18 +41,13 @@ pub trait Reference: Send {
     fn is_dirty(&self) -> bool;
     /// Decodes aside, and swaps in whole.
     fn load(&mut self, sections: Sections) -> Result<(), BadState>;
-    /// Loads bytes after the end mark; only a faulty device gets any.
+    /// Writes bytes to memory that nobody judged; only a faulty device gets any.
     fn load_tail(&mut self, tail: &[u8]);
-    /// Loads a state without envelope; only a faulty device gets one.
+    /// Loads a state without envelope; only a faulty device gets one, perhaps one that has
+    /// [`FIELDS_UNCHECKED`].
     fn load_plain(&mut self, bytes: &[u8]) -> Result<(), BadState>;
     /// Saves one; likewise.
     fn save_plain(&mut self) -> Result<Vec<u8>, Error>;
-    /// Back to a fresh instance.
-    fn reset(&mut self);
-    /// The device stops, or goes on.
-    fn pause(&mut self, paused: bool);
-    /// One guest step.
-    fn step(&mut self, step: &Step) -> Seen;
 }
 
 /// Which part of the state is written.
@@ -88,23 +96,27 @@ struct Scar {
     first_pass_done: bool,
     left_over: Option<Outgoing>,
     last: Outgoing,
+    /// A state that was refused.
+    refused: Vec<u8>,
+    /// What the device was when PRE_COPY took all of it.
+    consumed: Option<Vec<u8>>,
 }
 
 impl<R: Reference> Engine<R> {
     /// A fresh instance, RUNNING.
     pub fn new(device: R, faults: Faults) -> Engine<R> {
-        let state = if faults.has(Fault::FreshStopped) { State::Stop } else { State::Running };
+        let state = if faults.hits(&FRESH_STOPPED, true) { State::Stop } else { State::Running };
         Engine { device, state, session: Session::Closed, faults, scar: Scar::default() }
     }
 
-    fn has(&self, fault: Fault) -> bool {
-        self.faults.has(fault)
+    fn hits(&self, fault: &'static Fault, differs: bool) -> bool {
+        self.faults.hits(fault, differs)
     }
 
     fn is_plain(&self) -> bool {
-        [Fault::PlainFormat, Fault::FieldsUnchecked, Fault::CutAccepted, Fault::ReservesClaims]
+        [&PLAIN_FORMAT, &FIELDS_UNCHECKED, &CUT_ACCEPTED, &RESERVES_CLAIMS]
             .into_iter()
-            .any(|fault| self.has(fault))
+            .any(|fault| self.faults.has(fault))
     }
 
     /// One arc of the table. What fails leaves the state as it was, or in ERROR.
@@ -114,12 +126,12 @@ impl<R: Reference> Engine<R> {
                 let Session::Loading(loading) = std::mem::replace(&mut self.session, Session::Closed) else {
                     return Err(BadState::ByDevice("nothing was loaded".to_owned()).into());
                 };
-                let bytes =
-                    if self.has(Fault::RefusalSurvivesReset) { loading.bytes.clone() } else { vec![] };
+                let bytes = if self.faults.is_empty() { vec![] } else { loading.bytes.clone() };
                 if let Err(why) = self.judge(*loading) {
-                    self.device.load_tail(&bytes);
+                    self.scar.refused = bytes;
                     self.scar.refused_once = true;
-                    self.state = if self.has(Fault::RefusalRuns) { State::Running } else { State::Error };
+                    let runs = self.hits(&REFUSAL_RUNS, true);
+                    self.state = if runs { State::Running } else { State::Error };
                     return Err(why.into());
                 }
                 self.scar.loaded_once = true;
@@ -132,12 +144,13 @@ impl<R: Reference> Engine<R> {
             }
             (_, State::PreCopy | State::PreCopyP2p) if !self.state.saves() => {
                 let mut writer = self.writer();
-                let keeps = self.has(Fault::CancelKeepsSession);
-                if !std::mem::replace(&mut self.scar.first_pass_done, keeps) {
+                if !self.hits(&CANCEL_KEEPS_SESSION, self.scar.first_pass_done) {
                     self.device.save(Pass::First, &mut writer)?;
                 }
-                if self.has(Fault::PrecopyConsumes) {
+                self.scar.first_pass_done = true;
+                if self.faults.has(&PRECOPY_CONSUMES) {
                     self.device.save(Pass::Last, &mut writer)?;
+                    self.scar.consumed = Some(self.device.save_plain()?);
                 }
                 self.session = Session::Open(Box::new(writer));
             }
@@ -162,25 +175,34 @@ impl<R: Reference> Engine<R> {
 
     fn finish(&mut self) -> Result<(), Error> {
         if self.is_plain() {
-            self.session = Session::Finished(self.device.save_plain()?.into());
+            let mut plain = self.device.save_plain()?;
+            plain.extend(sum(&plain));
+            self.session = Session::Finished(plain.into());
             return Ok(());
         }
-        let (mut writer, consumed) = match std::mem::replace(&mut self.session, Session::Closed) {
-            Session::Open(writer) => (*writer, self.has(Fault::PrecopyConsumes)),
+        let mut writer = match std::mem::replace(&mut self.session, Session::Closed) {
+            Session::Open(writer) => *writer,
             _ => {
+                self.scar.consumed = None;
                 let mut writer = self.writer();
                 self.device.save(Pass::First, &mut writer)?;
-                (writer, false)
+                writer
             }
         };
-        if !consumed {
-            self.device.save(Pass::Last, &mut writer)?;
+        match self.scar.consumed.take() {
+            Some(consumed) => {
+                let now = self.device.save_plain()?;
+                self.hits(&PRECOPY_CONSUMES, consumed != now);
+            }
+            None => self.device.save(Pass::Last, &mut writer)?,
         }
         let mut out = writer.finish();
-        if let (true, Some(left)) = (self.has(Fault::SessionResumed), self.scar.left_over.take()) {
+        if let Some(left) = self.scar.left_over.take()
+            && self.hits(&SESSION_RESUMED, true)
+        {
             out = left;
         }
-        if self.has(Fault::EndForgotten) || self.has(Fault::ReadableOutside) {
+        if self.faults.has(&END_FORGOTTEN) || self.faults.has(&READABLE_OUTSIDE) {
             self.scar.last = out.clone();
         }
         self.session = Session::Finished(out);
@@ -189,7 +211,7 @@ impl<R: Reference> Engine<R> {
 
     fn close(&mut self) {
         if let (Session::Finished(out), true) =
-            (std::mem::replace(&mut self.session, Session::Closed), self.has(Fault::SessionResumed))
+            (std::mem::replace(&mut self.session, Session::Closed), self.faults.has(&SESSION_RESUMED))
         {
             self.scar.left_over = (!out.is_empty()).then_some(out);
         }
@@ -197,40 +219,42 @@ impl<R: Reference> Engine<R> {
 
     /// Judges what was written and swaps it in.
     fn judge(&mut self, loading: Loading) -> Result<(), BadState> {
-        if self.has(Fault::LoadedOnce) && self.scar.loaded_once {
+        if self.hits(&LOADED_ONCE, self.scar.loaded_once) {
             return Ok(());
         }
-        if self.has(Fault::RefusalSticks) && self.scar.refused_once {
+        if self.hits(&REFUSAL_STICKS, self.scar.refused_once) {
             return Err(BadState::ByDevice("the device is busy with a failed load".to_owned()));
         }
-        if self.has(Fault::EmptyAccepted) && loading.bytes.is_empty() {
+        if loading.bytes.is_empty() && self.hits(&EMPTY_ACCEPTED, true) {
             return Ok(());
         }
         let result = self.load(loading);
-        match result {
-            Err(_) if self.has(Fault::ErrorSwallowed) => Ok(()),
-            Err(why) if self.has(Fault::JudgedLate) => {
-                self.scar.unjudged = Some(why);
-                Ok(())
-            }
-            result => result,
+        if result.is_err() && self.hits(&ERROR_SWALLOWED, true) {
+            return Ok(());
         }
+        if let Err(why) = &result
+            && self.hits(&JUDGED_LATE, true)
+        {
+            self.scar.unjudged = Some(why.clone());
+            return Ok(());
+        }
+        result
     }
 
     fn load(&mut self, loading: Loading) -> Result<(), BadState> {
         if self.is_plain() {
-            return self.device.load_plain(&loading.bytes);
+            return self.load_plain(loading.bytes);
         }
         let mut reader = loading.reader;
         let mut tail = &[][..];
         if let Some(why) = loading.refused {
             reader = match why {
-                BadState::OtherSetup { saved, .. } if self.has(Fault::OtherSetupAccepted) => {
+                BadState::OtherSetup { saved, .. } if self.hits(&OTHER_SETUP_ACCEPTED, true) => {
                     let mut reader = Reader::new(self.device.identity().0, &saved);
                     reader.push(&loading.bytes)?;
                     reader
                 }
-                BadState::AfterEnd if self.has(Fault::TailIgnored) || self.has(Fault::TailApplied) => {
+                BadState::AfterEnd if self.hits(&TAIL_IGNORED, true) || self.hits(&TAIL_APPLIED, true) => {
                     let (model, list) = self.device.identity();
                     let mut reader = Reader::new(model, list);
                     let bytes = loading.bytes.chunks(1);
@@ -244,11 +268,39 @@ impl<R: Reference> Engine<R> {
             };
         }
         self.device.load(reader.finish()?)?;
-        if self.has(Fault::TailApplied) {
+        if self.faults.has(&TAIL_APPLIED) {
             self.device.load_tail(tail);
         }
         Ok(())
     }
+
+    /// Loads a state that has nothing but a sum after it.
+    fn load_plain(&mut self, mut bytes: Vec<u8>) -> Result<(), BadState> {
+        if self.faults.has(&CUT_ACCEPTED) {
+            let whole = self.device.save_plain().map_err(|why| BadState::ByDevice(why.to_string()))?;
+            if self.hits(&CUT_ACCEPTED, 1024 < bytes.len() && bytes.len() < whole.len()) {
+                bytes.resize(whole.len() + SUM, 0);
+            }
+        }
+        let (state, theirs) = bytes.split_at_checked(bytes.len().wrapping_sub(SUM)).unwrap_or_default();
+        if self.faults.has(&RESERVES_CLAIMS) {
+            let words = state.chunks_exact(4);
+            let claims = words.map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+            let claim = claims.filter(|claim| *claim < 1 << 31).max().unwrap_or(0) as usize;
+            if self.hits(&RESERVES_CLAIMS, state.len() < claim) {
+                drop(std::hint::black_box(Vec::<u8>::with_capacity(claim)));
+            }
+        }
+        self.hits(&PLAIN_FORMAT, sum(state) != theirs);
+        self.device.load_plain(state)
+    }
+}
+
+const SUM: usize = 4;
+
+/// The checksum of a state without envelope, at which nobody looks.
+fn sum(bytes: &[u8]) -> [u8; SUM] {
+    bytes.iter().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into())).to_le_bytes()
 }
 
 impl<R: Reference> Device for Engine<R> {
@@ -259,7 +311,7 @@ impl<R: Reference> Device for Engine<R> {
 
     fn state(&mut self) -> Result<State, Error> {
         match self.state {
-            State::PreCopy if self.has(Fault::StateUnreported) => Ok(State::Running),
+            State::PreCopy if self.hits(&STATE_UNREPORTED, true) => Ok(State::Running),
             state => Ok(state),
         }
     }
@@ -267,13 +319,13 @@ impl<R: Reference> Device for Engine<R> {
     fn set_state(&mut self, to: State) -> Result<(), Error> {
         let from = self.state;
         let path = match walk(from, to, self.device.options()) {
-            Ok(_) if self.has(Fault::ArcMissing) && (from, to) == (State::StopCopy, State::Running) => {
+            Ok(_) if (from, to) == (State::StopCopy, State::Running) && self.hits(&ARC_MISSING, true) => {
                 return Err(Refusal::from(NoWalk { from, to }).into());
             }
-            Err(_) if self.has(Fault::IllegalArc) && (from, to) == (State::StopCopy, State::PreCopy) => {
+            Err(_) if (from, to) == (State::StopCopy, State::PreCopy) && self.hits(&ILLEGAL_ARC, true) => {
                 vec![State::PreCopy]
             }
-            Err(_) if self.has(Fault::ErrorRequested) && to == State::Error => vec![State::Error],
+            Err(_) if to == State::Error && self.hits(&ERROR_REQUESTED, true) => vec![State::Error],
             path => path.map_err(Refusal::from)?,
         };
         path.into_iter().try_for_each(|state| self.enter(state))
@@ -289,26 +341,28 @@ impl<R: Reference> Device for Engine<R> {
                 &mut writer.out
             }
             Session::Finished(out) => out,
-            _ if self.faults.has(Fault::ReadableOutside) && self.state == State::Stop => {
+            _ if self.state == State::Stop
+                && self.faults.hits(&READABLE_OUTSIDE, !self.scar.last.is_empty()) =>
+            {
                 return Ok(self.scar.last.read(into));
             }
             _ => return Err(Refusal::NotIn { what: "read state", state: self.state }.into()),
         };
         let read = out.read(into);
-        if read == 0 && self.faults.has(Fault::EndForgotten) {
+        if read == 0 && self.faults.hits(&END_FORGOTTEN, !self.scar.last.is_empty()) {
             *out = std::mem::take(&mut self.scar.last);
         }
-        if read == into.len() && read < 1024 && self.faults.has(Fault::ShortReadTruncates) {
+        if read == into.len() && read < 1024 && self.faults.hits(&SHORT_READ_TRUNCATES, !out.is_empty()) {
             out.read(&mut [0]);
         }
         Ok(read)
     }
 
     fn write_state(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        if bytes.len() < 4 && self.has(Fault::PieceLost) {
+        if bytes.len() < 4 && self.hits(&PIECE_LOST, !bytes.is_empty()) {
             return Ok(());
         }
-        let faulty = self.faults != Faults::default();
+        let faulty = !self.faults.is_empty();
         let Session::Loading(loading) = &mut self.session else {
             return Err(Refusal::NotIn { what: "write state", state: self.state }.into());
         };
@@ -326,12 +380,15 @@ impl<R: Reference> Device for Engine<R> {
     }
 
     fn reset(&mut self) -> Result<(), Error> {
-        if self.state == State::Resuming && self.has(Fault::ResetKeepsState) {
+        if self.state == State::Resuming && self.hits(&RESET_KEEPS_STATE, true) {
             return Ok(());
         }
         self.session = Session::Closed;
         self.scar.unjudged = None;
         self.device.reset();
+        if self.hits(&REFUSAL_SURVIVES_RESET, !self.scar.refused.is_empty()) {
+            self.device.load_tail(&self.scar.refused);
+        }
         self.device.pause(false);
         self.state = State::Running;
         Ok(())
@@ -340,7 +397,7 @@ impl<R: Reference> Device for Engine<R> {
     fn guest(&mut self, step: &Step) -> Result<Seen, Error> {
         match step {
             Step::Pass(_) if !self.state.runs() => {
-                let works = self.has(Fault::WorksInStop) && self.state == State::Stop;
+                let works = self.state == State::Stop && self.hits(&WORKS_IN_STOP, true);
                 Ok(if works { self.device.step(step) } else { Seen::default() })
             }
             _ if !self.state.runs() => {
