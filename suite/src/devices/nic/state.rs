@@ -171,13 +171,15 @@ impl Stored for Nic {
 
     fn load(&mut self, mut sections: Sections) -> Result<(), BadState> {
         let registers = sections.take_structured(REGISTERS)?;
-        let rings: Vec<Ring> =
-            if self.shape.compact || self.faults.has(&NEWEST_LEVEL_SAVED) && self.saves_compact() {
-                sections.take_structured(COMPACT_RINGS)?
-            } else {
-                let wide: Vec<WideRing> = sections.take_structured(RINGS)?;
-                wide.into_iter().map(Ring::from).collect()
-            };
+        let newest = self.faults.has(&NEWEST_LEVEL_SAVED).then(|| sections.take_structured(COMPACT_RINGS));
+        let rings: Vec<Ring> = if let Some(Ok(rings)) = newest {
+            rings
+        } else if self.shape.compact {
+            sections.take_structured(COMPACT_RINGS)?
+        } else {
+            let wide: Vec<WideRing> = sections.take_structured(RINGS)?;
+            wide.into_iter().map(Ring::from).collect()
+        };
         let filter = match sections.take(FILTER) {
             Err(BadState::Missing(_)) if self.shape.filter == 0 => Vec::new(),
             Ok(filter) if self.faults.has(&OTHER_SETUP_ACCEPTED) => {
