@@ -449,13 +449,50 @@ impl fmt::Display for Sight {
 /// Source and destination share one; a twin has its own. What is inside is known to the
 /// [`Program`](crate::program::Program) that made it. Dropping the last clone gives it back.
 #[derive(Clone)]
-pub struct Outside(pub Arc<dyn Any + Send + Sync>);
+pub struct Outside {
+    inside: Arc<dyn Any + Send + Sync>,
+    trouble: Option<Arc<dyn Trouble>>,
+}
 
 impl Outside {
     /// An outside with nothing in it.
     pub fn none() -> Outside {
-        Outside(Arc::new(()))
+        Outside::of(())
     }
+
+    /// An outside with this in it.
+    pub fn of<T: Any + Send + Sync>(inside: T) -> Outside {
+        Outside { inside: Arc::new(inside), trouble: None }
+    }
+
+    /// An outside that can be made to fail.
+    pub fn troubled<T: Trouble + Any>(inside: Arc<T>) -> Outside {
+        Outside { inside: inside.clone(), trouble: Some(inside) }
+    }
+
+    /// What is in it, if it is of this type.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.inside.downcast_ref()
+    }
+
+    /// The same, shared.
+    pub fn share<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.inside.clone().downcast().ok()
+    }
+
+    /// What makes it fail, if that can be done.
+    pub fn trouble(&self) -> Option<&dyn Trouble> {
+        self.trouble.as_deref()
+    }
+}
+
+/// Makes a host fail on purpose: a backend that is gone, memory that can't be had, a full disk.
+pub trait Trouble: Send + Sync {
+    /// From here on, the operation on the host with this index fails, once; `None`: none does.
+    fn arm(&self, index: Option<u32>);
+
+    /// Whether one failed since then.
+    fn struck(&self) -> bool;
 }
 
 impl fmt::Debug for Outside {
@@ -500,6 +537,10 @@ pub trait Device: Send {
 
     /// Puts guest memory in place, before the guest goes on.
     fn set_guest_memory(&mut self, memory: &[u8]) -> Result<(), Error>;
+
+    /// Ranges of guest memory, in bytes from its start, that the device wrote since PRE_COPY was
+    /// entered or since this was asked last; `None` for a device that keeps no such log.
+    fn dirty_memory(&mut self) -> Result<Option<Vec<Range<usize>>>, Error>;
 
     /// Bytes by which the device's own process grew since it was started, at its highest
     /// `None` for a device in this process, where the bench counts allocations.

@@ -474,6 +474,10 @@ impl Device for Told {
         guarded(|| self.device.set_guest_memory(memory))
     }
 
+    fn dirty_memory(&mut self) -> Result<Option<Vec<Range<usize>>>, Error> {
+        guarded(|| self.device.dirty_memory())
+    }
+
     fn footprint(&mut self) -> Result<Option<u64>, Error> {
         guarded(|| self.device.footprint())
     }

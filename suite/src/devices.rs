@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 
 pub mod engine;
 pub mod fault;
+pub mod host;
+pub mod memory;
 pub mod nic;
 pub mod release;
 pub mod synthetic;

@@ -4,6 +4,7 @@
 //! device of it, and of the faults those that are not in the hardware.
 
 use super::fault::{Fault, Faults};
+use super::memory::Memory;
 use faults::*;
 use migcert_core::device::{
     Capabilities, Device, Interface, Machine, NoWalk, Options, Seen, State, Step, walk,
@@ -14,6 +15,7 @@ use migcert_core::envelope::write::{Outgoing, Writer};
 use migcert_core::error::{Error, Refusal};
 use migcert_core::model::ModelId;
 use migcert_core::version::Setup;
+use std::ops::Range;
 
 pub mod faults;
 
@@ -23,6 +25,8 @@ pub trait Reference: Stored + Send {
     fn options(&self) -> Options;
     /// What the guest sees.
     fn interface(&self) -> Interface;
+    /// Guest memory, if it has DMA.
+    fn memory(&mut self) -> Option<&mut Memory>;
     /// One guest step.
     fn step(&mut self, step: &Step) -> Seen;
     /// Back to a fresh instance.
@@ -164,6 +168,11 @@ impl<R: Reference> Engine<R> {
             _ => {}
         }
         self.state = to;
+        if let Some(memory) = self.device.memory()
+            && memory.is_logged() != to.saves()
+        {
+            memory.keep_log(to.saves());
+        }
         self.device.pause(!to.runs());
         Ok(())
     }
@@ -386,6 +395,9 @@ impl<R: Reference> Device for Engine<R> {
         self.session = Session::Closed;
         self.scar.unjudged = None;
         self.device.reset();
+        if let Some(memory) = self.device.memory() {
+            *memory = Memory::fresh();
+        }
         if self.hits(&REFUSAL_SURVIVES_RESET, !self.scar.refused.is_empty()) {
             self.device.load_tail(&self.scar.refused);
         }
@@ -408,11 +420,18 @@ impl<R: Reference> Device for Engine<R> {
     }
 
     fn guest_memory(&mut self) -> Result<Vec<u8>, Error> {
-        Ok(Vec::new())
+        Ok(self.device.memory().map_or_else(Vec::new, |memory| memory.bytes().to_vec()))
     }
 
-    fn set_guest_memory(&mut self, _memory: &[u8]) -> Result<(), Error> {
+    fn set_guest_memory(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if let Some(memory) = self.device.memory() {
+            memory.put(bytes);
+        }
         Ok(())
+    }
+
+    fn dirty_memory(&mut self) -> Result<Option<Vec<Range<usize>>>, Error> {
+        Ok(self.device.memory().map(Memory::take_log))
     }
 
     fn footprint(&mut self) -> Result<Option<u64>, Error> {

@@ -1,6 +1,7 @@
 //! The device program of one release of a reference device: starting, refusing, describing.
 
 use super::fault::Faults;
+use super::host::{Host, Site};
 use faults::*;
 use migcert_core::device::{Device, Outside};
 use migcert_core::error::{Error, Refusal};
@@ -37,6 +38,8 @@ pub struct Start {
     pub release: u32,
     /// What is wrong with it.
     pub faults: Faults,
+    /// The host that it runs on.
+    pub host: Host,
     /// Whether somebody who only asked has disturbed the running instances.
     pub disturbed: Arc<AtomicBool>,
 }
@@ -94,10 +97,10 @@ impl Program for Release {
 
     fn outside(&self) -> Result<Outside, Error> {
         self.disturbed.store(false, Relaxed);
-        Ok(Outside::none())
+        Ok(Outside::troubled(Site::new()))
     }
 
-    fn start(&self, model: &ModelId, setup: &Setup, _outside: &Outside) -> Result<Box<dyn Device>, Error> {
+    fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
         let refuse = |culprit| Err(Refusal::from(Unsupported(vec![culprit])).into());
         if model.as_str() != self.kind.model {
             return refuse(Culprit::Model(model.clone()));
@@ -119,6 +122,7 @@ impl Program for Release {
             full,
             release: self.release,
             faults: self.faults.clone(),
+            host: Host::next(outside),
             disturbed: self.disturbed.clone(),
         }))
     }

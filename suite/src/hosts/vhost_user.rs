@@ -121,11 +121,11 @@ impl Program for VhostUser {
     }
 
     fn outside(&self) -> Result<Outside, Error> {
-        Ok(Outside(Arc::new(self.pool.lease()?)))
+        Ok(Outside::of(self.pool.lease()?))
     }
 
     fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
-        let Some(lease) = outside.0.downcast_ref::<Lease>() else {
+        let Some(lease) = outside.get::<Lease>() else {
             return Err(io::Error::other("the outside was made by a program of another kind").into());
         };
         let configuration = self.config.manifest.complete(model, setup).map_err(Refusal::from)?;

@@ -4,6 +4,7 @@ use super::Shape;
 use super::faults::*;
 use crate::devices::engine::Reference;
 use crate::devices::fault::Faults;
+use crate::devices::memory::Memory;
 use crate::devices::release::Start;
 use migcert_core::device::{Interface, Options, Register, Seen, Sight, Step};
 use migcert_core::envelope::BadState;
@@ -326,6 +327,10 @@ impl Reference for Nic {
         all.push(word("SLOT", 0, slots, SLOT));
         all.push(word("PACKET_MEMORY", 0, self.shape.memory() / 4, 4));
         Interface::Registers(all.into())
+    }
+
+    fn memory(&mut self) -> Option<&mut Memory> {
+        None
     }
 
     fn step(&mut self, step: &Step) -> Seen {

@@ -4,6 +4,7 @@ use super::{Shape, hash, shapes};
 use crate::devices::engine::faults::FIELDS_UNCHECKED;
 use crate::devices::engine::{Pass, Reference, Stored};
 use crate::devices::fault::Faults;
+use crate::devices::memory::Memory;
 use migcert_core::device::{Interface, Options, Register, Seen, Sight, Step};
 use migcert_core::envelope::read::Sections;
 use migcert_core::envelope::write::Writer;
@@ -290,6 +291,10 @@ impl Reference for Synthetic {
 
     fn interface(&self) -> Interface {
         self.interface.clone()
+    }
+
+    fn memory(&mut self) -> Option<&mut Memory> {
+        None
     }
 
     fn step(&mut self, step: &Step) -> Seen {

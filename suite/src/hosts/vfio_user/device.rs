@@ -14,6 +14,7 @@ use migcert_core::device::{
 use migcert_core::envelope::BadState;
 use migcert_core::error::{Error, Misbehaved, Refusal};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The largest state that is read.
@@ -305,6 +306,10 @@ impl Device for Instance {
         self.client.memory.recall(memory)?;
         self.is_up = *is_up != 0;
         Ok(())
+    }
+
+    fn dirty_memory(&mut self) -> Result<Option<Vec<Range<usize>>>, Error> {
+        Ok(None)
     }
 
     fn footprint(&mut self) -> Result<Option<u64>, Error> {

@@ -13,6 +13,7 @@ use migcert_core::error::{Error, Misbehaved, Refusal};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use vhost::vhost_user::message::VhostTransferStateDirection as Direction;
@@ -442,6 +443,10 @@ impl Device for Instance {
         }
         self.guest = guest;
         Ok(())
+    }
+
+    fn dirty_memory(&mut self) -> Result<Option<Vec<Range<usize>>>, Error> {
+        Ok(None)
     }
 
     fn footprint(&mut self) -> Result<Option<u64>, Error> {
