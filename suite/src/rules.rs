@@ -11,6 +11,7 @@ use std::fmt;
 mod s3_params;
 mod s4_versions;
 mod s5_check;
+mod s6_host;
 mod s6_load;
 mod s6_move;
 mod s7_states;
@@ -242,6 +243,10 @@ pub static ALL: &[&Rule] = &[
     &s6_load::REFUSAL_CAN_BE_RETRIED,
     &s6_load::LOAD_REPLACES_ALL,
     &s6_load::LOAD_IS_BOUNDED,
+    &s6_host::TROUBLE_IS_TOLD,
+    &s6_host::TROUBLE_IS_SURVIVED,
+    &s6_host::TROUBLE_CAN_BE_RETRIED,
+    &s6_host::DIRTY_LOG_IS_COMPLETE,
     // Chapter 7: states.
     &s7_states::FRESH_RUNS,
     &s7_states::WALKS_ARRIVE,
