@@ -3,10 +3,11 @@
 
 use migcert::bench::Subject;
 use migcert::certify::{Job, Unit, certify};
-use migcert::devices::fault::Fault;
-use migcert::devices::{self, engine};
+use migcert::devices::fault::Events;
+use migcert::devices::{self, Faulty, engine};
 use migcert::impls;
 use migcert::rules::{self, Outcome, Rule};
+use migcert::zoo;
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -20,14 +21,19 @@ fn every_fault_is_killed_and_every_rule_kills() {
     let mut matrix = String::from(HEAD);
     let mut killers = BTreeSet::new();
     let mut survivors = Vec::new();
-    for (name, row) in devices::faulty() {
-        let (own, others) = killed_by(&name, row);
+    for faulty in devices::faulty() {
+        let Faulty { fault, name, .. } = &faulty;
+        let (own, others, Events { reached, triggered }) = killed_by(&faulty);
         if own.is_empty() {
-            survivors.push((row.breaks, row.id));
+            survivors.push((fault.breaks, fault.id));
         }
         killers.extend(own.iter().chain(&others).copied());
+        let sign = |is: bool, letter| if is { letter } else { '-' };
+        let signs = [(reached, 'r'), (triggered, 't'), (!own.is_empty(), 'd')];
+        let signs: String = signs.into_iter().map(|(is, letter)| sign(is, letter)).collect();
         let others = if others.is_empty() { String::new() } else { format!(" | {}", others.join(" ")) };
-        matrix += &format!("{} {}: {}{others}\n", row.breaks, row.id, own.join(" "));
+        let name = name.trim_start_matches("builtin:");
+        matrix += &format!("{signs} {} {name}: {}{others}\n", fault.breaks, own.join(" "));
     }
     golden("kills.txt", &matrix);
     assert_eq!(survivors, [], "survive the rules of the requirement that they break");
@@ -36,15 +42,19 @@ fn every_fault_is_killed_and_every_rule_kills() {
 }
 
 const HEAD: &str = "\
-# Which rules notice a fault that was planted in `builtin:nic`, beside `builtin:nic@2`:
-# requirement, fault, the rules of that requirement | other rules.
+# Which rules notice a fault that was planted in the latest release of a device, beside the one before:
+# whether it was (r)eached, (t)riggered, (d)etected; requirement, fault, the rules of that requirement | other rules.
 ";
 
 /// The rules that a fault breaks: those of its requirement, and others.
-fn killed_by(name: &str, row: &Fault) -> (Vec<&'static str>, Vec<&'static str>) {
-    let is_own = |rule: &&Rule| rule.cites == row.breaks;
-    let fires = |rules: Vec<&'static Rule>, cases| -> Vec<&'static Rule> {
-        let units = run(&[name.to_owned(), "builtin:nic@2".to_owned()], rules, cases);
+fn killed_by(faulty: &Faulty) -> (Vec<&'static str>, Vec<&'static str>, Events) {
+    let is_own = |rule: &&Rule| rule.cites == faulty.fault.breaks;
+    let mut events = Events::default();
+    let mut fires = |rules: Vec<&'static Rule>, cases| -> Vec<&'static Rule> {
+        let (subjects, faults) = zoo::open(faulty).expect("a builtin");
+        let units = run(&subjects, rules, cases);
+        let Events { reached, triggered } = faults.take_events(faulty.fault);
+        events = Events { reached: events.reached || reached, triggered: events.triggered || triggered };
         let broken = units.iter().filter(|unit| matches!(unit.outcome, Outcome::Broken(_)));
         let mut rules: Vec<_> = broken.map(|unit| unit.rule).collect();
         rules.dedup_by_key(|rule| rule.id);
@@ -53,7 +63,7 @@ fn killed_by(name: &str, row: &Fault) -> (Vec<&'static str>, Vec<&'static str>) 
     let own = fires(rules::ALL.iter().copied().filter(is_own).collect(), CASES);
     // All of them together: a rule is not to blame where one that it builds on is.
     let others = fires(rules::ALL.to_vec(), FEW).into_iter().filter(|rule| !is_own(rule));
-    (own.iter().map(|rule| rule.id).collect(), others.map(|rule| rule.id).collect())
+    (own.iter().map(|rule| rule.id).collect(), others.map(|rule| rule.id).collect(), events)
 }
 
 /// The faults of the engine don't depend on the hardware around it.
@@ -62,7 +72,7 @@ fn every_fault_of_the_engine_is_killed_in_a_synthetic_device() {
     let mut survivors = Vec::new();
     for row in engine::faults::ALL {
         let own = rules::ALL.iter().copied().filter(|rule| rule.cites == row.breaks).collect();
-        let units = run(&[format!("builtin:synthetic+{}={INFO}", row.id)], own, CASES);
+        let units = run(&opened(&[format!("builtin:synthetic+{}={INFO}", row.id)]), own, CASES);
         if !units.iter().any(|unit| matches!(unit.outcome, Outcome::Broken(_))) {
             survivors.push(row.id);
         }
@@ -76,19 +86,26 @@ const INFO: &str = r#"{"models": {"vendor-a.com/nic": {"params":
 
 #[test]
 fn clean_devices_are_left_alone() {
-    let releases = [1, 2, 3].map(|release| format!("builtin:nic@{release}"));
-    let units = run(&releases, rules::ALL.to_vec(), CASES);
-    for unit in &units {
-        let quiet = matches!(unit.outcome, Outcome::Held | Outcome::NotApplicable(_));
-        assert!(quiet, "{} on {:?}: {:?}", unit.rule.id, unit.pair, unit.outcome);
+    for device in devices::ALL.iter().filter(|device| 1 < device.releases()) {
+        let releases = (1..=device.releases()).map(|release| format!("builtin:{}@{release}", device.name));
+        let units = run(&opened(&releases.collect::<Vec<_>>()), rules::ALL.to_vec(), CASES);
+        for unit in &units {
+            let quiet = matches!(unit.outcome, Outcome::Held | Outcome::NotApplicable(_));
+            assert!(quiet, "{}: {} on {:?}: {:?}", device.name, unit.rule.id, unit.pair, unit.outcome);
+        }
     }
 }
 
-fn run(names: &[String], rules: Vec<&'static Rule>, cases: u32) -> Vec<Unit> {
-    let open = |name: &str| impls::subject(name).map_err(|why| why.to_string());
-    let subjects: Vec<Subject> = names.iter().map(|name| open(name).expect("a builtin")).collect();
-    let job =
-        Job { subjects: &subjects, rules, seed: 1, cases, shrinks: 0, jobs: 2, until: None, reopen: &open };
+fn open(name: &str) -> Result<Subject, String> {
+    impls::subject(name).map_err(|why| why.to_string())
+}
+
+fn opened(names: &[String]) -> Vec<Subject> {
+    names.iter().map(|name| open(name).expect("a builtin")).collect()
+}
+
+fn run(subjects: &[Subject], rules: Vec<&'static Rule>, cases: u32) -> Vec<Unit> {
+    let job = Job { subjects, rules, seed: 1, cases, shrinks: 0, jobs: 2, until: None, reopen: &open };
     certify(&job, &|_| ())
 }
 

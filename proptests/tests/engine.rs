@@ -61,12 +61,16 @@ fn devices_without_faults_withstand_damage() {
                 Damage::Splice(_) => "splice",
                 Damage::Repeat { .. } => "repeat",
                 Damage::Swap { .. } => "swap",
+                Damage::Field { .. } => "field",
+                Damage::Nudge { .. } => "nudge",
                 Damage::Foreign(_) => "foreign",
                 Damage::Reseal => "reseal",
             });
         }
     });
-    seen.demand(["cut", "extend", "flip", "set", "splice", "repeat", "swap", "foreign", "reseal"]);
+    let kinds =
+        ["cut", "extend", "flip", "set", "splice", "repeat", "swap", "field", "nudge", "foreign", "reseal"];
+    seen.demand(kinds);
     let rules = rules::ALL.iter().filter(|rule| rule.draws == Draws::Damage);
     seen.demand(rules.map(|rule| format!("{} held", rule.id)));
 }

@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -169,6 +170,25 @@ impl Interfaces {
     }
 }
 
+/// Draws the case with this index of a rule on a pair; `None` where there is none.
+fn drawn(
+    job: &Job<'_>,
+    rule: &'static Rule,
+    pair: (usize, usize),
+    index: u32,
+    known: &Interfaces,
+) -> Option<Case> {
+    let (source, destination) = (&job.subjects[pair.0], &job.subjects[pair.1]);
+    let interface = |model: &ModelId, setup: &Setup| known.of(job, pair.0, model, setup);
+    let between = Between {
+        source: (&source.name, &source.manifest),
+        destination: (&destination.name, &destination.manifest),
+        interface: &interface,
+    };
+    let dna = dna(job.seed, rule, &source.name, &destination.name, index);
+    script::case(&mut Unstructured::new(&dna), rule, &between).ok().flatten()
+}
+
 fn one(
     job: &Job<'_>,
     rule: &'static Rule,
@@ -178,12 +198,6 @@ fn one(
     judge: Judge,
 ) -> Unit {
     let (source, destination) = (&job.subjects[pair.0], &job.subjects[pair.1]);
-    let interface = |model: &ModelId, setup: &Setup| known.of(job, pair.0, model, setup);
-    let between = Between {
-        source: (&source.name, &source.manifest),
-        destination: (&destination.name, &destination.manifest),
-        interface: &interface,
-    };
     let mut unit = Unit {
         rule,
         pair,
@@ -209,8 +223,7 @@ fn one(
             }
             break;
         }
-        let dna = dna(job.seed, rule, between.source.0, between.destination.0, index);
-        let Ok(Some(case)) = script::case(&mut Unstructured::new(&dna), rule, &between) else { continue };
+        let Some(case) = drawn(job, rule, pair, index, known) else { continue };
         unit.begun += 1;
         let outcome = judge(rule, &Bench::new(&case, source, destination));
         unit.blamed |= outcome == Outcome::NotApplicable(BLAMED);
@@ -241,6 +254,23 @@ fn one(
         }
     }
     unit
+}
+
+/// Runs the cases of a job in turns: the first of every rule on every pair, then the second of each.
+/// Ends when `each` says so.
+pub fn in_turns(job: &Job<'_>, each: &mut dyn FnMut(&'static Rule, &Case, Outcome) -> ControlFlow<()>) {
+    let known = Interfaces::default();
+    let mut work = job.work();
+    for index in 0..job.cases {
+        for (rule, pair) in &work {
+            let Some(case) = drawn(job, rule, *pair, index, &known) else { continue };
+            let outcome = judge(rule, &case, &job.subjects[pair.0], &job.subjects[pair.1]);
+            if each(rule, &case, outcome).is_break() {
+                return;
+            }
+        }
+        work.retain(|(rule, _)| rule.draws != Draws::Nothing);
+    }
 }
 
 /// Judges one case.

@@ -12,6 +12,7 @@ pub(crate) mod describe;
 pub(crate) mod list;
 pub(crate) mod replay;
 pub(crate) mod serve;
+pub(crate) mod zoo;
 
 #[derive(Args)]
 pub(crate) struct Output {

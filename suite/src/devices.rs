@@ -73,6 +73,14 @@ pub static ALL: &[Device] = &[
 /// # Errors
 /// What is wrong, and what there is instead.
 pub fn parse(text: &str) -> Result<Box<dyn Program>, String> {
+    planted(text).map(|(program, _)| program)
+}
+
+/// The same, with the faults, which tell what becomes of them.
+///
+/// # Errors
+/// As [`parse`].
+pub fn planted(text: &str) -> Result<(Box<dyn Program>, Faults), String> {
     // Migration info may have any character in it, also those that separate.
     let (text, info) = match text.split_once('=') {
         Some((text, info)) => (text, Some(info)),
@@ -93,28 +101,43 @@ pub fn parse(text: &str) -> Result<Box<dyn Program>, String> {
         let none = || format!("`{name}` has no fault `{id}`; `migcert list faults` shows them");
         faults = faults.and(fault.ok_or_else(none)?);
     }
-    match (&device.made, release.map(str::parse), info) {
-        (Made::Releases(latest, kind), None, None) => Ok(release::program(kind, *latest, faults)),
+    let planted = faults.clone();
+    let program = match (&device.made, release.map(str::parse), info) {
+        (Made::Releases(latest, kind), None, None) => release::program(kind, *latest, faults),
         (Made::Releases(latest, kind), Some(Ok(release)), None) if (1..=*latest).contains(&release) => {
-            Ok(release::program(kind, release, faults))
+            release::program(kind, release, faults)
         }
-        (Made::Releases(latest, _), ..) => Err(format!("`{name}` has releases 1 to {latest}")),
+        (Made::Releases(latest, _), ..) => return Err(format!("`{name}` has releases 1 to {latest}")),
         (Made::Info(program), None, Some(info)) => {
             let manifest = Manifest::from_json(info.as_bytes()).map_err(|why| why.to_string())?;
-            Ok(program(manifest, faults))
+            program(manifest, faults)
         }
         (Made::Info(_), ..) => {
-            Err(format!("`{name}` needs migration info and has no releases: `{name}=JSON`"))
+            return Err(format!("`{name}` needs migration info and has no releases: `{name}=JSON`"));
         }
-    }
+    };
+    Ok((program, planted))
 }
 
-/// Every fault once, and the IMPL that has it.
-pub fn faulty() -> impl Iterator<Item = (String, &'static Fault)> {
-    let first = ALL.iter().flat_map(|device| device.faults().map(move |fault| (device, fault)));
+/// A fault in the first device that can have it.
+pub struct Faulty {
+    /// The fault.
+    pub fault: &'static Fault,
+    /// The IMPL that has it: the latest release.
+    pub name: String,
+    /// The release before, which has not: some faults show between the two only.
+    pub beside: String,
+}
+
+/// Every fault once.
+pub fn faulty() -> impl Iterator<Item = Faulty> {
+    let all = ALL.iter().flat_map(|device| device.faults().map(move |fault| (device, fault)));
     let mut known = BTreeSet::new();
-    let first = first.filter(move |(_, fault)| known.insert(fault.id));
-    first.map(|(device, fault)| (format!("builtin:{}+{}", device.name, fault.id), fault))
+    all.filter(move |(_, fault)| known.insert(fault.id)).map(|(device, fault)| Faulty {
+        fault,
+        name: format!("builtin:{}+{}", device.name, fault.id),
+        beside: format!("builtin:{}@{}", device.name, device.releases().saturating_sub(1).max(1)),
+    })
 }
 
 /// The IMPL of a synthetic device: its description is all there is to it.

@@ -10,8 +10,8 @@ pub mod hostile;
 pub mod hosts;
 pub mod impls;
 pub mod minimize;
-
 pub mod oracle;
 pub mod profile;
 pub mod report;
 pub mod rules;
+pub mod zoo;

@@ -11,6 +11,7 @@ use commands::describe::describe;
 use commands::list::{OptionalStates, What, explain, list};
 use commands::replay::{ReplayArgs, replay};
 use commands::serve::{ServeArgs, serve};
+use commands::zoo::{ZooArgs, zoo};
 use commands::{Exit, Output};
 use migcert::impls::CannotOpen;
 use std::process::ExitCode;
@@ -52,6 +53,8 @@ enum Command {
     Replay(ReplayArgs),
     /// Serves an implementation as a device program of its own, over vfio-user
     Serve(ServeArgs),
+    /// Looks for planted faults: which are reached, triggered and detected, and after how many cases
+    Zoo(ZooArgs),
     /// Shows what there is
     List {
         /// What to list
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Command::Certify(args) => certify(&args),
         Command::Replay(args) => replay(&args),
         Command::Serve(args) => serve(&args),
+        Command::Zoo(args) => zoo(&args),
         Command::List { what, options, output } => list(what, &options, &output),
         Command::Explain { id, output } => explain(&id, &output),
     };

@@ -37,7 +37,7 @@ fn a_clean_device_passes() {
 
 #[test]
 fn faults_are_seen_as_in_process() {
-    for (_, row) in faulty().filter(|(_, row)| SOME.contains(&row.id)) {
+    for row in faulty().map(|faulty| faulty.fault).filter(|row| SOME.contains(&row.id)) {
         let own = rules::ALL.iter().copied().filter(|rule| rule.cites == row.breaks);
         let (here, there) = both(row, own.collect(), 30);
         assert_eq!(here, there, "{}", row.id);
@@ -50,7 +50,9 @@ fn faults_are_seen_as_in_process() {
 fn the_whole_matrix_is_the_same() {
     let cases = std::env::var("CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(20);
     let mut differ = Vec::new();
-    for (_, row) in faulty().filter(|(_, row)| !OTHERWISE.iter().any(|(id, _)| *id == row.id)) {
+    for row in
+        faulty().map(|faulty| faulty.fault).filter(|row| !OTHERWISE.iter().any(|(id, _)| *id == row.id))
+    {
         let (here, there) = both(row, rules::ALL.to_vec(), cases);
         eprintln!("{} {}: {here:?}", row.breaks, row.id);
         if here != there {

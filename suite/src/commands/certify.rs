@@ -103,12 +103,12 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
     })
 }
 
-fn drawn_seed() -> u64 {
+pub(super) fn drawn_seed() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(1, |now| now.as_nanos() as u64 & 0xffff_ffff)
 }
 
-fn progress(len: u64) -> ProgressBar {
+pub(super) fn progress(len: u64) -> ProgressBar {
     let quiet = !std::io::stderr().is_terminal() || std::env::var_os("CI").is_some();
     if quiet {
         return ProgressBar::hidden();
@@ -141,7 +141,7 @@ fn file_name(name: &str) -> String {
     name.chars().take(60).map(plain).collect()
 }
 
-fn seed(text: &str) -> Result<u64, String> {
+pub(super) fn seed(text: &str) -> Result<u64, String> {
     let hex = text.strip_prefix("0x");
     let read = hex.map_or_else(|| text.parse().ok(), |hex| u64::from_str_radix(hex, 16).ok());
     read.ok_or_else(|| "a seed is a number below 2^64, decimal or 0x".to_owned())

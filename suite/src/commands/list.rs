@@ -3,7 +3,7 @@
 use super::{Exit, Output, print};
 use anyhow::bail;
 use clap::ValueEnum;
-use migcert::devices;
+use migcert::devices::{self, Faulty};
 use migcert::rules::{self, Rule};
 use migcert_core::compat::REASONS;
 use migcert_core::device::{Options, State, walk};
@@ -32,7 +32,7 @@ pub(crate) fn list(what: What, options: &[OptionalStates], output: &Output) -> a
             .iter()
             .map(|device| json!({ "impl": device.usage(), "releases": device.releases(), "what": device.what }))
             .collect(),
-        What::Faults => devices::faulty().map(|(name, fault)| {
+        What::Faults => devices::faulty().map(|Faulty { fault, name, .. }| {
             json!({ "id": fault.id, "requirement": fault.breaks, "family": fault.family.to_string(), "reference": fault.reference, "impl": name, "what": fault.what })
         }).collect(),
         What::Walks => {
@@ -91,8 +91,8 @@ pub(crate) fn explain(id: &str, output: &Output) -> anyhow::Result<Exit> {
         line.map(|line| line.trim_start_matches("- ").to_owned())
     };
     let (json, text) = if let Some(rule) = rules::ALL.iter().find(|rule| rule.id == id) {
-        let faults = devices::faulty().filter(|(_, row)| row.breaks == rule.cites);
-        let faults: Vec<_> = faults.map(|(name, row)| (name, row.what)).collect();
+        let faults = devices::faulty().filter(|faulty| faulty.fault.breaks == rule.cites);
+        let faults: Vec<_> = faults.map(|faulty| (faulty.name, faulty.fault.what)).collect();
         let mut text = format!("{} ({}): {}\n\n", rule.id, rule.level.name(), rule.promise);
         text += &requirement(rule.cites).map_or_else(String::new, |line| format!("{line}\n\n"));
         text += &format!("Where it is broken: {}.\n", rule.advice);

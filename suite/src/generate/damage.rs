@@ -1,8 +1,9 @@
 //! Damage to the bytes of a state on their way.
 
-use super::reseal::reseal;
+use super::reseal::{reseal, sections};
 use arbitrary::{Result, Unstructured};
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// One thing that happens to the bytes. Places are taken modulo the length.
@@ -42,6 +43,24 @@ pub enum Damage {
         /// Bytes in each range.
         len: u32,
     },
+    /// Bytes of one section are overwritten, and checksums are right again.
+    Field {
+        /// Which section, modulo their number.
+        section: u8,
+        /// From which byte of it.
+        at: u16,
+        /// With what.
+        bytes: Vec<u8>,
+    },
+    /// One byte of a section becomes larger or smaller, and checksums are right again.
+    Nudge {
+        /// Which section, modulo their number.
+        section: u8,
+        /// Which byte of it.
+        at: u16,
+        /// By so much, wrapping.
+        by: i8,
+    },
     /// Other bytes come instead.
     Foreign(Vec<u8>),
     /// Checksums, numbers and totals are set right again, where the state is in our envelope: so
@@ -52,8 +71,16 @@ pub enum Damage {
 impl Damage {
     /// Draws one.
     pub fn draw(u: &mut Unstructured<'_>) -> Result<Damage> {
+        let kind = u.int_in_range(0..=15u8)?;
+        if 8 <= kind {
+            let (section, at) = (u.int_in_range(0..=7)?, u.int_in_range(0..=63)?);
+            return Ok(match kind {
+                8..12 => Damage::Field { section, at, bytes: some_bytes(u)? },
+                _ => Damage::Nudge { section, at, by: *u.choose(&[1, -1, 2, -2, 8, 16, 64, -128])? },
+            });
+        }
         let at = place(u)?;
-        Ok(match u.int_in_range(0..=7u8)? {
+        Ok(match kind {
             0 => Damage::Cut(at),
             1 => Damage::Extend(some_bytes(u)?),
             2 => Damage::Flip { at, bit: u.int_in_range(0..=7)? },
@@ -65,6 +92,11 @@ impl Damage {
         })
     }
 
+    /// Whether checksums are right again after it, so that it is none that could happen on the way.
+    pub fn is_sealed(&self) -> bool {
+        matches!(self, Damage::Field { .. } | Damage::Nudge { .. } | Damage::Reseal)
+    }
+
     /// Does it. `earlier` is another state of the same device, for [`Damage::Splice`].
     pub fn apply(&self, state: &mut Vec<u8>, earlier: &[u8]) {
         let within = |at: u32, len: usize| if len == 0 { 0 } else { at as usize % len };
@@ -74,6 +106,18 @@ impl Damage {
             Damage::Extend(bytes) => state.extend(bytes),
             Damage::Foreign(bytes) => state.clone_from(bytes),
             Damage::Reseal => drop(reseal(state)),
+            Damage::Field { section, at, bytes } => {
+                if let Some(place) = field(state, *section, *at) {
+                    state[place].iter_mut().zip(bytes).for_each(|(old, new)| *old = *new);
+                    reseal(state);
+                }
+            }
+            Damage::Nudge { section, at, by } => {
+                if let Some(place) = field(state, *section, *at) {
+                    state[place.start] = state[place.start].wrapping_add_signed(*by);
+                    reseal(state);
+                }
+            }
             Damage::Flip { at, bit } => {
                 if let Some(byte) = state.get_mut(within(*at, len)) {
                     *byte ^= 1 << (bit % 8);
@@ -102,6 +146,13 @@ impl Damage {
             }
         }
     }
+}
+
+/// From a byte of a section to its end.
+fn field(state: &[u8], section: u8, at: u16) -> Option<Range<usize>> {
+    let found: Vec<_> = sections(state).into_iter().filter(|section| !section.is_empty()).collect();
+    let section = found.get(usize::from(section) % found.len().max(1))?;
+    Some(section.start + usize::from(at) % section.len()..section.end)
 }
 
 /// Mostly near the beginning: there are headers, lengths and registers.
@@ -137,6 +188,10 @@ impl fmt::Display for Damage {
             Damage::Splice(at) => write!(f, "splice {at}"),
             Damage::Repeat { at, len } => write!(f, "repeat {at} {len}"),
             Damage::Swap { at, len } => write!(f, "swap {at} {len}"),
+            Damage::Field { section, at, bytes } => {
+                write!(f, "field {section} {at} {}", hex::encode(bytes))
+            }
+            Damage::Nudge { section, at, by } => write!(f, "nudge {section} {at} {by}"),
             Damage::Foreign(bytes) => write!(f, "foreign {}", hex::encode(bytes)),
             Damage::Reseal => f.write_str("reseal"),
         }
@@ -158,6 +213,16 @@ impl FromStr for Damage {
             ["splice", at] => Damage::Splice(number(at)?),
             ["repeat", at, len] => Damage::Repeat { at: number(at)?, len: number(len)? },
             ["swap", at, len] => Damage::Swap { at: number(at)?, len: number(len)? },
+            ["field", section, at, hex] => Damage::Field {
+                section: section.parse().map_err(|_| bad())?,
+                at: at.parse().map_err(|_| bad())?,
+                bytes: bytes(hex)?,
+            },
+            ["nudge", section, at, by] => Damage::Nudge {
+                section: section.parse().map_err(|_| bad())?,
+                at: at.parse().map_err(|_| bad())?,
+                by: by.parse().map_err(|_| bad())?,
+            },
             ["foreign", hex] => Damage::Foreign(bytes(hex)?),
             ["reseal"] => Damage::Reseal,
             _ => return Err(bad()),
@@ -168,6 +233,6 @@ impl FromStr for Damage {
 /// Text that names no damage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `foreign 00aa`"
+    "`{0}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `field 1 4 ff`, `nudge 1 4 -1`, `foreign 00aa`, `reseal`"
 )]
 pub struct BadDamage(String);

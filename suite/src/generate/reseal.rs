@@ -1,6 +1,7 @@
 //! Right checksums on damaged states.
 
 use crc32c::{crc32c, crc32c_append};
+use std::ops::Range;
 
 /// Makes what looks like a state in the core's envelope look undamaged: every checksum, number and
 /// total is set right, as far as the stream can be followed.
@@ -11,9 +12,29 @@ pub fn reseal(state: &mut [u8]) -> bool {
     resealed(state).is_some()
 }
 
+const HEADER: usize = 20;
+const HEAD: usize = 32;
+
+/// Where the bytes of each section lie, as far as the stream can be followed; all of it is one
+/// section where it is not in the core's envelope.
+pub fn sections(state: &[u8]) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let begin = || state.get(..HEADER)?.get(12..).and_then(number)?.checked_add(HEADER + 4);
+    let mut at = begin();
+    while let Some(head) = at.and_then(|at| state.get(at..at.checked_add(HEAD)?)) {
+        let start = at.unwrap_or_default() + HEAD;
+        let end = number(&head[16..24]).and_then(|length| start.checked_add(length));
+        let Some(end) = end.filter(|end| head[..4] != [0; 4] && *end <= state.len()) else { break };
+        found.push(start..end);
+        at = Some(end);
+    }
+    if found.is_empty() {
+        found.push(0..state.len());
+    }
+    found
+}
+
 fn resealed(state: &mut [u8]) -> Option<()> {
-    const HEADER: usize = 20;
-    const HEAD: usize = 32;
     let length = number(state.get(12..HEADER)?)?;
     let mut at = HEADER.checked_add(length)?;
     let mut sum = crc32c(state.get(..at)?);
@@ -74,6 +95,9 @@ mod tests {
         let mut state = good.clone();
         assert!(reseal(&mut state));
         assert_eq!(state, good);
+        let found: Vec<&[u8]> = sections(&state).into_iter().map(|range| &state[range]).collect();
+        assert_eq!(found, [b"good".as_slice(), b"better"]);
+        assert_eq!(sections(b"another format"), vec![Range { start: 0, end: 14 }]);
         let at = good.len() - 32 - 6;
         state[at] = b'B';
         assert!(load(&state).is_err());

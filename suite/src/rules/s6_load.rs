@@ -234,7 +234,7 @@ pub(super) const DAMAGE_IS_NOTICED: Rule = Rule {
 };
 
 fn damage_is_noticed(bench: &Bench<'_>) -> Judgement {
-    let accident = !bench.case.damage.contains(&Damage::Reseal);
+    let accident = !bench.case.damage.iter().any(Damage::is_sealed);
     needs(accident, "no checksum notices damage that is sealed again")?;
     match accepted_damage(bench)? {
         Some((mut device, stopped)) => {

@@ -1,0 +1,148 @@
+//! How well planted faults are found: reached, triggered, detected, by which rule, after how many
+//! cases.
+
+use crate::bench::Subject;
+use crate::case::Case;
+use crate::certify::{Job, in_turns};
+use crate::devices::fault::{Events, Fault, Faults};
+use crate::devices::{self, Faulty};
+use crate::impls;
+use crate::minimize::minimize;
+use crate::rules::{self, Outcome, Rule};
+use std::ops::ControlFlow;
+
+/// What became of one fault.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// The fault.
+    pub fault: &'static Fault,
+    /// The IMPL that has it.
+    pub name: String,
+    /// Cases that were run.
+    pub executed: u32,
+    /// After so many its code had run.
+    pub reached: Option<u32>,
+    /// After so many it had made a difference.
+    pub triggered: Option<u32>,
+    /// After so many a rule of its requirement was broken, and which.
+    pub detected: Option<(u32, &'static Rule)>,
+    /// Rules of other requirements that were broken before.
+    pub others: Vec<&'static Rule>,
+}
+
+/// How long a fault is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Hunt {
+    /// What cases are drawn from.
+    pub seed: u64,
+    /// Cases drawn for each rule on each pair.
+    pub cases: u32,
+}
+
+/// Opens a faulty device and the release beside it, which is without fault.
+///
+/// # Errors
+/// What keeps one of them from being opened.
+pub fn open(faulty: &Faulty) -> Result<(Vec<Subject>, Faults), String> {
+    let (program, faults) = devices::planted(faulty.name.trim_start_matches("builtin:"))?;
+    let manifest = program.describe().map_err(|why| why.to_string())?;
+    let subject = Subject::new(faulty.name.clone(), program, manifest);
+    let beside = impls::subject(&faulty.beside).map_err(|why| why.to_string())?;
+    Ok((vec![subject, beside], faults))
+}
+
+impl Hunt {
+    /// Looks for a fault until a rule of its requirement is broken.
+    ///
+    /// # Errors
+    /// What keeps the device from being opened.
+    pub fn trial(&self, faulty: &Faulty) -> Result<Trial, String> {
+        let (subjects, faults) = open(faulty)?;
+        let Faulty { fault, name, .. } = faulty;
+        let mut trial = Trial {
+            fault,
+            name: name.clone(),
+            executed: 0,
+            reached: None,
+            triggered: None,
+            detected: None,
+            others: Vec::new(),
+        };
+        self.run(&subjects, &mut |rule, _, outcome| {
+            trial.executed += 1;
+            let Events { reached, triggered } = faults.take_events(fault);
+            trial.reached = trial.reached.or(reached.then_some(trial.executed));
+            trial.triggered = trial.triggered.or(triggered.then_some(trial.executed));
+            if !matches!(outcome, Outcome::Broken(_)) {
+                return ControlFlow::Continue(());
+            }
+            if rule.cites == fault.breaks {
+                trial.detected = Some((trial.executed, rule));
+                return ControlFlow::Break(());
+            }
+            if !trial.others.iter().any(|other| other.id == rule.id) {
+                trial.others.push(rule);
+            }
+            ControlFlow::Continue(())
+        });
+        Ok(trial)
+    }
+
+    /// The smallest case found in which a fault makes a difference.
+    ///
+    /// # Errors
+    /// What keeps the device from being opened, or that no case was found.
+    pub fn witness(&self, faulty: &Faulty) -> Result<Case, String> {
+        let (subjects, faults) = open(faulty)?;
+        let mut found = None;
+        self.run(&subjects, &mut |_, case, _| {
+            if faults.take_events(faulty.fault).triggered {
+                found = Some(case.clone());
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        let case = found.ok_or_else(|| format!("no case triggers `{}`", faulty.fault.id))?;
+        let mut triggers = |case: &Case| triggers(faulty.fault, case).is_ok_and(|events| events.triggered);
+        Ok(minimize(case, SHRINKS, &mut triggers))
+    }
+
+    fn run(
+        &self,
+        subjects: &[Subject],
+        each: &mut dyn FnMut(&'static Rule, &Case, Outcome) -> ControlFlow<()>,
+    ) {
+        let job = Job {
+            subjects,
+            rules: rules::ALL.to_vec(),
+            seed: self.seed,
+            cases: self.cases,
+            shrinks: 0,
+            jobs: 1,
+            until: None,
+            reopen: &|_| Err("nothing is confirmed here".to_owned()),
+        };
+        in_turns(&job, each);
+    }
+}
+
+/// Smaller cases tried for a witness.
+const SHRINKS: u32 = 2000;
+
+/// What a case makes of a fault that is planted in one of its subjects.
+///
+/// # Errors
+/// What keeps a subject from being opened.
+pub fn triggers(fault: &'static Fault, case: &Case) -> Result<Events, String> {
+    let rule = rules::ALL.iter().find(|rule| rule.id == case.rule);
+    let rule = rule.ok_or_else(|| format!("there is no rule `{}`", case.rule))?;
+    let open = |name: &str| -> Result<(Subject, Faults), String> {
+        let (program, faults) = devices::planted(name.trim_start_matches("builtin:"))?;
+        let manifest = program.describe().map_err(|why| why.to_string())?;
+        Ok((Subject::new(name.to_owned(), program, manifest), faults))
+    };
+    let ((source, here), (destination, there)) = (open(&case.source)?, open(&case.destination)?);
+    crate::certify::judge(rule, case, &source, &destination);
+    let (here, there) = (here.take_events(fault), there.take_events(fault));
+    Ok(Events { reached: here.reached || there.reached, triggered: here.triggered || there.triggered })
+}
