@@ -120,6 +120,7 @@ pub fn planted(text: &str) -> Result<(Box<dyn Program>, Faults), String> {
 }
 
 /// A fault in the first device that can have it.
+#[derive(Clone, Debug)]
 pub struct Faulty {
     /// The fault.
     pub fault: &'static Fault,

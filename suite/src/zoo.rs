@@ -1,6 +1,8 @@
 //! How well planted faults are found: reached, triggered, detected, by which rule, after how many
 //! cases.
 
+pub mod baselines;
+
 use crate::bench::Subject;
 use crate::case::Case;
 use crate::certify::{Job, in_turns};
@@ -37,6 +39,8 @@ pub struct Hunt {
     pub seed: u64,
     /// Cases drawn for each rule on each pair.
     pub cases: u32,
+    /// Cases run for a fault at most.
+    pub executions: u32,
 }
 
 /// Opens a faulty device and the release beside it, which is without fault.
@@ -69,6 +73,9 @@ impl Hunt {
             others: Vec::new(),
         };
         self.run(&subjects, &mut |rule, _, outcome| {
+            if self.executions <= trial.executed {
+                return ControlFlow::Break(());
+            }
             trial.executed += 1;
             let Events { reached, triggered } = faults.take_events(fault);
             trial.reached = trial.reached.or(reached.then_some(trial.executed));

@@ -40,7 +40,7 @@ pub(crate) fn zoo(args: &ZooArgs) -> anyhow::Result<Exit> {
     }
     let wanted = |faulty: &Faulty| args.only.is_empty() || args.only.iter().any(|id| id == faulty.fault.id);
     let faults: Vec<Faulty> = all.into_iter().filter(wanted).collect();
-    let hunt = Hunt { seed: args.seed.unwrap_or_else(drawn_seed), cases: args.cases };
+    let hunt = Hunt { seed: args.seed.unwrap_or_else(drawn_seed), cases: args.cases, executions: u32::MAX };
     anstream::eprintln!("seed {:#x}", hunt.seed);
     if let Some(dir) = &args.witnesses {
         for faulty in &faults {
