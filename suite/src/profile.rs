@@ -36,7 +36,8 @@
 //! Without `info`, the program is asked for it.
 
 use crate::guests::virtio_fs::Opens;
-use crate::hosts::process::{Process, scratch};
+use crate::hosts::process::Process;
+use crate::hosts::scratch::Scratch;
 use crate::hosts::vfio_user::{self, Guide, Place, Socket, Told, VfioUser};
 use crate::hosts::vhost_user::{Config, Processes, VhostUser};
 use migcert_core::device::{BadStep, Step};
@@ -280,7 +281,7 @@ fn asked_by(args: &[String]) -> (Told, Socket) {
 /// What a program prints when it is asked for its version.
 fn version(program: &Path, limit: Duration) -> Result<String, Why> {
     let asked = || -> io::Result<String> {
-        let mut process = Process::start(program, &["--version"], scratch()?)?;
+        let mut process = Process::start(program, &["--version"], Scratch::directory()?)?;
         let ended = process.ended(limit)?;
         let silent = || io::Error::other(format!("`{} --version` does not end", program.display()));
         ended.ok_or_else(silent)?;
@@ -362,7 +363,7 @@ mod tests {
     /// What is said of a profile whose program is a shell that knows no version.
     #[track_caller]
     fn says(text: &str, expected: &str) {
-        let folder = scratch().expect("scratch");
+        let folder = Scratch::directory().expect("scratch");
         let path = folder.path().join("p.toml");
         fs::write(&path, text).expect("written");
         let found = Profile::read(&path).and_then(|profile| profile.find(None, None, Processes::Fresh));

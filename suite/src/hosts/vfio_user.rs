@@ -28,8 +28,9 @@ mod tests;
 pub mod wire;
 
 use super::ask::{Mute, ask};
-use super::process::{Process, scratch};
+use super::process::Process;
 use super::reach::{Reached, reach};
+use super::scratch::Scratch;
 use client::Client;
 use device::Instance;
 pub use interface::{Guide, Place};
@@ -180,7 +181,7 @@ impl VfioUser {
     }
 
     fn launch(&self, args: &[String]) -> Result<Client, Error> {
-        let scratch = scratch()?;
+        let scratch = Scratch::directory()?;
         let socket = scratch.path().join("socket");
         let place = |arg: &String| {
             let arg = arg.replace("{socket}", &socket.to_string_lossy()).replace("{fd}", "0");

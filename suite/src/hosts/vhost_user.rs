@@ -18,7 +18,8 @@ mod ring;
 mod site;
 
 use crate::guests::virtio_fs::Opens;
-use crate::hosts::process::{Process, scratch};
+use crate::hosts::process::Process;
+use crate::hosts::scratch::Scratch;
 use backend::Backend;
 use device::Instance;
 use migcert_core::device::{Device, Outside};
@@ -80,7 +81,7 @@ impl VhostUser {
     }
 
     fn launch(&self, command: &[String]) -> Result<Backend, Error> {
-        let scratch = scratch()?;
+        let scratch = Scratch::directory()?;
         let socket = scratch.path().join("socket");
         let place = |arg: &String| {
             arg.replace("{socket}", &socket.to_string_lossy())
