@@ -3,6 +3,7 @@
 mod ask;
 pub mod ending;
 pub mod leftovers;
+pub mod limits;
 pub mod process;
 mod reach;
 pub mod scratch;
