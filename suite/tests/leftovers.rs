@@ -117,7 +117,7 @@ fn a_hangup_that_is_ignored_ends_nothing() {
 #[test]
 fn a_kill_leaves_no_device() {
     let _turn = turn();
-    for program in ["hostile+silent@data-read", "rtc-2"] {
+    for program in ["hostile+describes-in-silence", "hostile+never-listens", "rtc-2"] {
         let mut run = Run::start(program);
         run.wait_until_busy();
         run.send(Signal::KILL);
