@@ -17,8 +17,6 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The largest state that is read.
-const STATE_MAX: u64 = 64 << 20;
 /// `ENOMSG`: nothing for now, in PRE_COPY.
 const NO_MESSAGE: u32 = 42;
 
@@ -33,8 +31,6 @@ pub(super) struct Instance {
     can_reset: bool,
     /// The state that it said it is in when it was asked last.
     state: State,
-    /// Bytes of state that were read in this session.
-    carried: u64,
     /// Whether its guest has done what guests do first. Moves with guest memory.
     is_up: bool,
     /// The memory of the process when the instance started.
@@ -84,7 +80,6 @@ impl Instance {
             options: Options { p2p: flags & Migration::P2P != 0, pre_copy: flags & Migration::PRE_COPY != 0 },
             can_reset: info.flags & DeviceInfo::RESET != 0,
             state,
-            carried: 0,
             is_up: false,
             before,
         })
@@ -216,7 +211,7 @@ impl Device for Instance {
     fn set_state(&mut self, to: State) -> Result<(), Error> {
         let from = self.state;
         if !(from.saves() && to.saves()) {
-            self.carried = 0;
+            self.client.begin_transfer();
         }
         if to.saves() && to.runs() && !from.saves() {
             self.log.start(&mut self.client)?;
@@ -234,19 +229,14 @@ impl Device for Instance {
     }
 
     fn read_state(&mut self, into: &mut [u8]) -> Result<usize, Error> {
-        let count = match self.client.read_state(into)? {
-            Ok(count) => count,
-            Err(NO_MESSAGE) if self.state.saves() && self.state.runs() => 0,
+        match self.client.read_state(into)? {
+            Ok(count) => Ok(count),
+            Err(NO_MESSAGE) if self.state.saves() && self.state.runs() => Ok(0),
             Err(error) => {
                 let words = self.client.words(error);
-                return Err(Refusal::ByDevice(format!("reading state in {}: {words}", self.state)).into());
+                Err(Refusal::ByDevice(format!("reading state in {}: {words}", self.state)).into())
             }
-        };
-        self.carried += count as u64;
-        if STATE_MAX < self.carried {
-            return Err(Misbehaved::StateWithoutEnd(self.carried).into());
         }
-        Ok(count)
     }
 
     fn write_state(&mut self, bytes: &[u8]) -> Result<(), Error> {
@@ -268,7 +258,7 @@ impl Device for Instance {
         }
         self.client.reset()?;
         self.state()?;
-        self.carried = 0;
+        self.client.begin_transfer();
         self.is_up = false;
         self.log.forget();
         // Whose driver starts anew sets up its interrupts anew; none that came before is its own.
