@@ -404,6 +404,15 @@ fn guarded<T>(act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     })
 }
 
+/// Has a device go to a state, and doesn't take its word for it.
+fn arrive(device: &mut dyn Device, to: State) -> Result<(), Error> {
+    device.set_state(to)?;
+    match device.state()? {
+        says if says == to => Ok(()),
+        says => Err(Misbehaved::InWrongState { says, should: to }.into()),
+    }
+}
+
 /// A device that has a name and tells what it does.
 struct Told {
     who: &'static str,
@@ -431,7 +440,7 @@ impl Device for Told {
     }
 
     fn set_state(&mut self, to: State) -> Result<(), Error> {
-        let result = guarded(|| self.device.set_state(to));
+        let result = guarded(|| arrive(&mut *self.device, to));
         self.done(|| format!("is asked to go to {to}"), &result);
         result
     }

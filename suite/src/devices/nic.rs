@@ -158,7 +158,9 @@ impl Program for Release {
             };
             queues.allowed = Allowed::Ints(allowed.into_iter().collect());
             if self.has(Fault::DescriptionUnstable) {
-                queues.description = Some(format!("pairs of queues, asked {asked} times"));
+                let process = std::process::id();
+                queues.description =
+                    Some(format!("pairs of queues, asked {asked} times in process {process}"));
             }
         }
         let models = [(ModelId::from(MODEL), Model::Params(description))].into();

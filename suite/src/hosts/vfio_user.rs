@@ -1,11 +1,11 @@
 //! A device program that speaks vfio-user, behind [`Program`] and [`Device`].
 //!
-//! The device walks the arcs of chapter R-7 itself; this host asks, and reads the state back:
+//! The device walks the arcs of chapter R-7 itself; this host asks:
 //!
 //! | call | messages |
 //! |---|---|
 //! | start | VERSION, what the device has, SET_IRQS with eventfds, DMA_MAP of a small memory |
-//! | `set_state` | DEVICE_FEATURE SET MIG_DEVICE_STATE, then GET: they must agree |
+//! | `set_state` | DEVICE_FEATURE SET MIG_DEVICE_STATE; where that fails GET, for the state it left |
 //! | `read_state` | MIG_DATA_READ; 0 bytes are the end, for now or for good |
 //! | `write_state` | MIG_DATA_WRITE |
 //! | `reset` | DEVICE_RESET |
