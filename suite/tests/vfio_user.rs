@@ -150,6 +150,35 @@ fn start(program: &VfioUser, setup: &str) -> Result<Box<dyn migcert_core::device
     program.start(id, &setup, &program.outside().expect("an outside"))
 }
 
+/// Rules about a reset say that there is none; to the others, a fresh process is as good.
+#[test]
+fn a_device_without_a_reset_passes() {
+    let open = |name: &str| {
+        let args = vec!["--no-reset".to_owned()];
+        let program = VfioUser::new(Config { args, ..Config::standard(example("rtc")) });
+        let manifest = program.describe().map_err(|why| why.to_string())?;
+        Ok(Subject::new(name.to_owned(), Box::new(program), manifest))
+    };
+    let subjects = [open("rtc").expect("described")];
+    let mut without = Vec::new();
+    for unit in run(&subjects, &open, rules::ALL.to_vec(), 4) {
+        match unit.outcome {
+            Outcome::NotApplicable("the device does not offer a reset") => without.push(unit.rule.id),
+            Outcome::Held | Outcome::NotApplicable(_) => {}
+            other => panic!("{}: {other:?}", unit.rule.id),
+        }
+    }
+    assert_eq!(without, ["refusal-leaves-nothing", "refusal-can-be-retried", "reset-is-fresh"]);
+}
+
+/// A program from `examples`, which `cargo test` builds beside the tests.
+fn example(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().expect("a path");
+    let path = tests.ancestors().nth(2).expect("a folder").join("examples").join(name);
+    assert!(path.exists(), "{} is not there: run `cargo build --examples`", path.display());
+    path
+}
+
 #[test]
 fn a_refusal_is_in_the_words_of_the_program() {
     let program = program("builtin:nic", Socket::Path);

@@ -24,6 +24,8 @@ pub trait Reference: Send {
     fn identity(&self) -> (&ModelId, &Setup);
     /// Writes what the state needs in this pass.
     fn save(&mut self, pass: Pass, writer: &mut Writer) -> Result<(), Error>;
+    /// About how many bytes that takes, all passes together.
+    fn estimate(&self) -> usize;
     /// Whether another pass in PRE_COPY would send anything.
     fn is_dirty(&self) -> bool;
     /// Decodes aside, and swaps in whole.
@@ -254,7 +256,8 @@ impl<R: Reference> Engine<R> {
 impl<R: Reference> Device for Engine<R> {
     fn capabilities(&self) -> Capabilities {
         let interface = self.device.interface();
-        Capabilities { options: self.device.options(), machine: Machine::Device, interface }
+        let options = self.device.options();
+        Capabilities { options, machine: Machine::Device, can_reset: true, interface }
     }
 
     fn state(&mut self) -> Result<State, Error> {
@@ -323,6 +326,11 @@ impl<R: Reference> Device for Engine<R> {
             Some(why) if !faulty => Err(why.clone().into()),
             _ => Ok(()),
         }
+    }
+
+    fn estimate(&mut self) -> Result<Option<u64>, Error> {
+        let nothing = self.has(Fault::EstimateNothing);
+        Ok(Some(if nothing { 0 } else { self.device.estimate() as u64 }))
     }
 
     fn reset(&mut self) -> Result<(), Error> {

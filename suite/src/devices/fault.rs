@@ -99,6 +99,7 @@ faults! {
     EndForgotten "end-forgotten" "R-7.5" "after the end of the stream it begins again"
     ResetKeepsFilter "reset-keeps-filter" "R-7.6" "a reset leaves the receive filter as it was"
     ResetKeepsState "reset-keeps-state" "R-7.6" "a reset in RESUMING leaves the device there"
+    EstimateNothing "estimate-nothing" "R-7.7" "the state is estimated at no bytes at all"
     InitDiffers "init-differs" "R-8.2" "without an option the parameter is not at its init value"
     AllowedRefused "allowed-refused" "R-8.3" "a value that is described can't be started"
     DescriptionUnstable "description-unstable" "R-8.3" "the description differs from one time to the next"

@@ -682,6 +682,10 @@ impl Reference for Nic {
         Ok(())
     }
 
+    fn estimate(&self) -> usize {
+        self.shape.memory()
+    }
+
     fn is_dirty(&self) -> bool {
         self.dirty.contains(&true)
     }

@@ -445,6 +445,10 @@ impl Reference for Synthetic {
         Ok(())
     }
 
+    fn estimate(&self) -> usize {
+        MEMORY
+    }
+
     fn is_dirty(&self) -> bool {
         self.dirty.contains(&true)
     }

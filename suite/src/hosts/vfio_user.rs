@@ -8,7 +8,8 @@
 //! | `set_state` | DEVICE_FEATURE SET MIG_DEVICE_STATE; where that fails GET, for the state it left |
 //! | `read_state` | MIG_DATA_READ; 0 bytes are the end, for now or for good |
 //! | `write_state` | MIG_DATA_WRITE |
-//! | `reset` | DEVICE_RESET |
+//! | `estimate` | DEVICE_FEATURE PROBE MIG_DATA_SIZE; where it has that, GET |
+//! | `reset` | DEVICE_RESET, where DEVICE_GET_INFO offers it |
 //! | `guest` | REGION_READ, REGION_WRITE; then a round trip, the eventfds and guest memory are looked at |
 //!
 //! Every instance has a process of its own: a reset is a promise under test, not a tool.

@@ -355,7 +355,8 @@ impl Device for Instance {
             Opens::Any => virtio_fs::NAME,
             Opens::Named => virtio_fs::NAMED,
         };
-        Capabilities { options: self.options, machine: Machine::Host, interface: Interface::Requests(guest) }
+        let interface = Interface::Requests(guest);
+        Capabilities { options: self.options, machine: Machine::Host, can_reset: true, interface }
     }
 
     fn state(&mut self) -> Result<State, Error> {
@@ -401,6 +402,10 @@ impl Device for Instance {
             (State::Resuming, Some(stream), Some(backend)) => backend.write(&mut stream.file, bytes),
             _ => Err(Refusal::NotIn { what: "write a state", state: self.state }.into()),
         }
+    }
+
+    fn estimate(&mut self) -> Result<Option<u64>, Error> {
+        Ok(None)
     }
 
     fn reset(&mut self) -> Result<(), Error> {
