@@ -21,7 +21,7 @@
 //! With `wire = "vfio-user"` there is more to say, and less that must be said:
 //!
 //! ```toml
-//! program = "./my-device"
+//! program = "./my-device"                                   # words that follow it go before `args`
 //! wire = "vfio-user"
 //! args = ["-l", "{socket}", "-o", "queues={param:queues}"]  # or {fd}; without, as R-8.2 has it
 //! initial = ["write 7:0x4/2=0x6"]                           # what a driver does first
@@ -181,9 +181,9 @@ impl Profile {
         processes: Processes,
     ) -> Result<Found, Why> {
         let text = &self.text;
-        let binary = match binary {
-            Some(binary) => binary.to_owned(),
-            None => self.binary(release)?,
+        let (binary, words) = match binary {
+            Some(binary) => (binary.to_owned(), vec![]),
+            None => self.command(release)?,
         };
         let limits = text.limits.limits();
         let release = match text.releases.is_empty() {
@@ -197,8 +197,8 @@ impl Profile {
 
         let more = release.map(|(_, release)| release);
         let guest = more.and_then(|release| release.guest.as_ref()).or(text.guest.as_ref());
-        let args: Vec<String> =
-            text.args.iter().chain(more.iter().flat_map(|release| &release.args)).cloned().collect();
+        let more_args = more.iter().flat_map(|release| &release.args);
+        let args: Vec<String> = words.iter().chain(&text.args).chain(more_args).cloned().collect();
         for arg in &args {
             places_are_known(arg, manifest.as_ref())?;
         }
@@ -244,7 +244,8 @@ impl Profile {
         })
     }
 
-    fn binary(&self, release: Option<&str>) -> Result<PathBuf, Why> {
+    /// The program, and the words after it where no file is called by all of them.
+    fn command(&self, release: Option<&str>) -> Result<(PathBuf, Vec<String>), Why> {
         let mut program = self.text.program.clone();
         if program.contains("{release}") {
             let release = release.or(self.text.release.as_deref()).ok_or(Why::NoRelease)?;
@@ -252,12 +253,17 @@ impl Profile {
         } else if release.is_some() {
             return Err(Why::OneRelease);
         }
-        if !program.contains('/') {
-            return Ok(PathBuf::from(program));
-        }
         let folder = self.path.parent().unwrap_or(Path::new("."));
+        let mut words = vec![];
+        if !folder.join(&program).is_file() {
+            words.extend(program.split_whitespace().skip(1).map(str::to_owned));
+            program = program.split_whitespace().next().unwrap_or_default().to_owned();
+        }
+        if !program.contains('/') {
+            return Ok((PathBuf::from(program), words));
+        }
         let binary = std::path::absolute(folder.join(program)).map_err(Why::File)?;
-        if binary.is_file() { Ok(binary) } else { Err(Why::NoProgram(binary)) }
+        if binary.is_file() { Ok((binary, words)) } else { Err(Why::NoProgram(binary)) }
     }
 
     fn release(&self, says: &str) -> Result<(usize, &Release), Why> {
@@ -396,6 +402,9 @@ mod tests {
         says(&GOOD.replace("wire", "wires"), "unknown field `wires`");
         says(&GOOD.replace("\"virtio-fs\"", "\"virtio-net\""), "guest: `virtio-net` is no guest");
         says(&GOOD.replace("/bin/sh", "./nothing"), "scripts/install-devices");
+        says(&GOOD.replace("/bin/sh", "/bin/sh -e"), "fine");
+        says(&GOOD.replace("/bin/sh", "/bin/sh -e {what}"), "`{what}` stands for nothing");
+        says(&GOOD.replace("/bin/sh", "./nothing -e"), "/nothing is not there");
         says(&GOOD.replace("/bin/sh", "./x-{release}"), "no `release` is named");
         says(&GOOD.replace("init_value = 1", "init_value = \"x\""), "info: ");
         let vfio = GOOD.replace("vhost-user", "vfio-user").replace("virtio-fs", "registers");

@@ -20,24 +20,25 @@ pub fn hold_up() -> RwLockReadGuard<'static, ()> {
     END.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP end us and all that is ours, SIGHUP only where it is not
-/// ignored (`nohup`).
+/// From now on SIGINT, SIGTERM and SIGHUP end us and all that is ours; those that are ignored
+/// already (`nohup`, a job in the background) stay so.
 ///
 /// # Errors
 /// Those of handling signals and of starting a thread.
 pub fn by_signals() -> io::Result<()> {
-    let hangup = (!ignores(SIGHUP)?).then_some(SIGHUP);
-    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup))?;
+    let ignored = ignored()?;
+    let heeded = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let mut signals = Signals::new(heeded)?;
     let wait = move || signals.forever().take(1).for_each(end);
     thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
     Ok(())
 }
 
-fn ignores(signal: i32) -> io::Result<bool> {
+/// Bit `n - 1` stands for signal `n`.
+fn ignored() -> io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    Ok(mask >> (signal - 1) & 1 == 1)
+    Ok(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0))
 }
 
 fn end(signal: i32) {

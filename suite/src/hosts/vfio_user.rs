@@ -1,14 +1,15 @@
 //! A device program that speaks vfio-user, behind [`Program`] and [`Device`].
 //!
-//! The device walks the arcs of chapter R-7 itself; this host asks, and reads the state back:
+//! The device walks the arcs of chapter R-7 itself; this host asks:
 //!
 //! | call | messages |
 //! |---|---|
 //! | start | VERSION, what the device has, SET_IRQS with eventfds, DMA_MAP of a small memory |
-//! | `set_state` | DEVICE_FEATURE SET MIG_DEVICE_STATE, then GET: they must agree |
+//! | `set_state` | DEVICE_FEATURE SET MIG_DEVICE_STATE; where that fails GET, for the state it left |
 //! | `read_state` | MIG_DATA_READ; 0 bytes are the end, for now or for good |
 //! | `write_state` | MIG_DATA_WRITE |
-//! | `reset` | DEVICE_RESET |
+//! | `estimate` | DEVICE_FEATURE PROBE MIG_DATA_SIZE; where it has that, GET |
+//! | `reset` | DEVICE_RESET, where DEVICE_GET_INFO offers it |
 //! | `guest` | REGION_READ, REGION_WRITE; then a round trip, the eventfds and guest memory are looked at |
 //!
 //! Every instance has a process of its own: a reset is a promise under test, not a tool.

@@ -6,7 +6,7 @@ use super::interface::{self, CONFIG, Guide};
 use super::irqs::Irqs;
 use super::outside;
 use super::wire::reply::DeviceInfo;
-use super::wire::{Migration, value};
+use super::wire::{self, Feature, Migration, value};
 use crate::hosts::process::Memory;
 use migcert_core::device::{
     Capabilities, Device, GUEST_MEMORY, Interface, Machine, Options, Register, Seen, Sight, State, Step, walk,
@@ -200,7 +200,12 @@ fn described(client: &mut Client, region: u32) -> Result<Vec<Register>, Error> {
 
 impl Device for Instance {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { options: self.options, machine: Machine::Device, interface: self.interface.clone() }
+        Capabilities {
+            options: self.options,
+            machine: Machine::Device,
+            can_reset: self.can_reset,
+            interface: self.interface.clone(),
+        }
     }
 
     fn state(&mut self) -> Result<State, Error> {
@@ -217,15 +222,11 @@ impl Device for Instance {
             self.log.start(&mut self.client)?;
         }
         let answer = self.client.set_state(to)?;
-        let says = self.state()?;
-        if !(says.saves() && says.runs()) {
+        self.state = if answer.is_ok() { to } else { self.client.state()? };
+        if !(self.state.saves() && self.state.runs()) {
             self.log.end(&mut self.client)?;
         }
-        match answer {
-            Err(error) => Err(self.refused(from, to, error)),
-            Ok(()) if says == to => Ok(()),
-            Ok(()) => Err(Misbehaved::InWrongState { says, should: to }.into()),
-        }
+        answer.map_err(|error| self.refused(from, to, error))
     }
 
     fn read_state(&mut self, into: &mut [u8]) -> Result<usize, Error> {
@@ -250,6 +251,14 @@ impl Device for Instance {
                 Err(Refusal::ByDevice(format!("writing state in {}: {words}", self.state)).into())
             }
         }
+    }
+
+    fn estimate(&mut self) -> Result<Option<u64>, Error> {
+        if !self.client.has(Feature::DataSize)? {
+            return Ok(None);
+        }
+        let zeros = [0; size_of::<u64>()];
+        self.client.get(Feature::DataSize, &zeros, wire::data_size).map(Some)
     }
 
     fn reset(&mut self) -> Result<(), Error> {

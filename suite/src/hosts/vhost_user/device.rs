@@ -350,7 +350,8 @@ impl Device for Instance {
             Opens::Any => virtio_fs::NAME,
             Opens::Named => virtio_fs::NAMED,
         };
-        Capabilities { options: self.options, machine: Machine::Host, interface: Interface::Requests(guest) }
+        let interface = Interface::Requests(guest);
+        Capabilities { options: self.options, machine: Machine::Host, can_reset: true, interface }
     }
 
     fn state(&mut self) -> Result<State, Error> {
@@ -400,6 +401,10 @@ impl Device for Instance {
             }
             _ => Err(Refusal::NotIn { what: "write a state", state: self.state }.into()),
         }
+    }
+
+    fn estimate(&mut self) -> Result<Option<u64>, Error> {
+        Ok(None)
     }
 
     fn reset(&mut self) -> Result<(), Error> {
