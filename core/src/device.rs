@@ -247,6 +247,8 @@ pub struct Capabilities {
     pub options: Options,
     /// Who walks the arcs.
     pub machine: Machine,
+    /// Whether it can be reset; where it can't, another instance serves instead.
+    pub can_reset: bool,
     /// What the guest can see and do.
     pub interface: Interface,
 }
@@ -524,6 +526,10 @@ pub trait Device: Send {
 
     /// Writes the next bytes of a state, in RESUMING. All of `bytes` is taken, or an error.
     fn write_state(&mut self, bytes: &[u8]) -> Result<(), Error>;
+
+    /// How many bytes of state it says that stop-and-copy would take now; `None` from a
+    /// device that never says.
+    fn estimate(&mut self) -> Result<Option<u64>, Error>;
 
     /// Back to RUNNING with the state of a fresh instance.
     fn reset(&mut self) -> Result<(), Error>;

@@ -191,6 +191,15 @@ impl<'a> Bench<'a> {
         Ok(Stopped { device, outside, state, memory })
     }
 
+    /// A destination that is as good as new: reset, or another one where it can't be.
+    pub fn renewed(&self, mut device: Box<dyn Device>, stopped: &Stopped) -> Result<Box<dyn Device>, Stop> {
+        if !device.capabilities().can_reset {
+            return self.prepared(stopped);
+        }
+        device.reset()?;
+        Ok(device)
+    }
+
     /// The migration of the case, if the check allows it.
     ///
     /// # Errors
@@ -349,6 +358,11 @@ pub fn needs_own_machine(device: &dyn Device) -> Judgement {
     )
 }
 
+/// Stops where a device can't be reset.
+pub fn needs_reset(device: &dyn Device) -> Judgement {
+    needs(device.capabilities().can_reset, "the device does not offer a reset")
+}
+
 /// A program whose instances have a name and tell what they do.
 pub struct Named<'a> {
     who: &'static str,
@@ -404,6 +418,15 @@ fn guarded<T>(act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     })
 }
 
+/// Has a device go to a state, and doesn't take its word for it.
+fn arrive(device: &mut dyn Device, to: State) -> Result<(), Error> {
+    device.set_state(to)?;
+    match device.state()? {
+        says if says == to => Ok(()),
+        says => Err(Misbehaved::InWrongState { says, should: to }.into()),
+    }
+}
+
 /// A device that has a name and tells what it does.
 struct Told {
     who: &'static str,
@@ -431,7 +454,7 @@ impl Device for Told {
     }
 
     fn set_state(&mut self, to: State) -> Result<(), Error> {
-        let result = guarded(|| self.device.set_state(to));
+        let result = guarded(|| arrive(&mut *self.device, to));
         self.done(|| format!("is asked to go to {to}"), &result);
         result
     }
@@ -445,6 +468,15 @@ impl Device for Told {
     fn write_state(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let result = guarded(|| self.device.write_state(bytes));
         self.done(|| format!("gets {} bytes of state", bytes.len()), &result);
+        result
+    }
+
+    fn estimate(&mut self) -> Result<Option<u64>, Error> {
+        let result = guarded(|| self.device.estimate());
+        self.done(
+            || format!("estimates its state at {:?} bytes", result.as_ref().ok().copied().flatten()),
+            &result,
+        );
         result
     }
 

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use migcert::hosts::ending;
 use serde_json::Value as Json;
 use std::io::Write;
 use std::path::Path;
@@ -49,6 +50,7 @@ pub(crate) fn print(
         Format::Text => text(),
         Format::Json => format!("{:#}\n", json()),
     };
+    drop(ending::hold_up());
     match anstream::stdout().write_all(words.as_bytes()) {
         Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => Err(why).context("can't print"),
         _ => Ok(()),
@@ -61,6 +63,7 @@ pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).with_context(context)?;
     }
+    let _held = ending::hold_up();
     let half = path.with_extension("part");
     std::fs::write(&half, text).and_then(|()| std::fs::rename(&half, path)).with_context(context)
 }

@@ -2,8 +2,9 @@
 //!
 //! Results go to standard output, progress and errors to standard error. Exit status: 0 nothing
 //! found, 100 found, 2 usage or input that can't be understood, 4 too little executed to judge,
-//! 101 could not complete.
+//! 101 could not complete. A signal that ends it is the one that its parent sees.
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use commands::certify::{CertifyArgs, certify};
 use commands::check::{CheckArgs, check};
@@ -13,6 +14,7 @@ use commands::replay::{ReplayArgs, replay};
 use commands::serve::{ServeArgs, serve};
 use commands::zoo::{ZooArgs, zoo};
 use commands::{Exit, Output};
+use migcert::hosts::{ending, leftovers};
 use migcert::impls::CannotOpen;
 use std::process::ExitCode;
 
@@ -77,16 +79,8 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     migcert::bench::keep_device_panics_quiet();
-    let ended = match cli.command {
-        Command::Describe { name, output } => describe(&name, &output),
-        Command::Check(args) => check(&args),
-        Command::Certify(args) => certify(&args),
-        Command::Replay(args) => replay(&args),
-        Command::Serve(args) => serve(&args),
-        Command::Zoo(args) => zoo(&args),
-        Command::List { what, options, output } => list(what, &options, &output),
-        Command::Explain { id, output } => explain(&id, &output),
-    };
+    let ended = ending::by_signals().context("can't handle signals").and_then(|()| run(cli.command));
+    drop(ending::hold_up());
     let exit = ended.unwrap_or_else(|why| {
         anstream::eprintln!("error: {why:#}");
         let opened = why.chain().find_map(|why| why.downcast_ref::<CannotOpen>());
@@ -97,6 +91,19 @@ fn main() -> ExitCode {
             _ => Exit::Usage,
         }
     });
-    migcert::hosts::leftovers::kill_children();
+    leftovers::kill_children();
     ExitCode::from(exit as u8)
+}
+
+fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Describe { name, output } => describe(&name, &output),
+        Command::Check(args) => check(&args),
+        Command::Certify(args) => certify(&args),
+        Command::Replay(args) => replay(&args),
+        Command::Serve(args) => serve(&args),
+        Command::Zoo(args) => zoo(&args),
+        Command::List { what, options, output } => list(what, &options, &output),
+        Command::Explain { id, output } => explain(&id, &output),
+    }
 }

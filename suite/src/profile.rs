@@ -21,13 +21,14 @@
 //! With `wire = "vfio-user"` there is more to say, and less that must be said:
 //!
 //! ```toml
-//! program = "./my-device"
+//! program = "./my-device"                                   # words that follow it go before `args`
 //! wire = "vfio-user"
 //! args = ["-l", "{socket}", "-o", "queues={param:queues}"]  # or {fd}; without, as R-8.2 has it
 //! initial = ["write 7:0x4/2=0x6"]                           # what a driver does first
 //! never = [{ region = 0, offset = 0x80, size = 8 }]         # what no driver touches
 //! volatile = [{ region = 0, offset = 0x10, size = 4 }]      # what is not compared
-//! limits.answer-ms = 2000
+//! limits.answer-ms = 2000                                   # 10000 if not said
+//! limits.transfer-ms = 30000                                # a whole save or load; 6 times an answer if not said
 //!
 //! [scripts]                                                 # what a driver does as one step
 //! ring = ["write 0:0x10/4=1", "write 0:0x14/4=0x10000"]
@@ -36,7 +37,9 @@
 //! Without `info`, the program is asked for it (R-8.1).
 
 use crate::guests::virtio_fs::Opens;
-use crate::hosts::process::{Process, scratch};
+use crate::hosts::limits::Limits;
+use crate::hosts::process::Process;
+use crate::hosts::scratch::Scratch;
 use crate::hosts::vfio_user::{self, Guide, Place, Socket, Told, VfioUser};
 use crate::hosts::vhost_user::{Config, Processes, VhostUser};
 use migcert_core::device::{BadStep, Step};
@@ -67,7 +70,7 @@ struct Text {
     wire: Wire,
     guest: Option<String>,
     #[serde(default)]
-    limits: Limits,
+    limits: Times,
     #[serde(default)]
     never: Vec<Range>,
     #[serde(default)]
@@ -92,16 +95,19 @@ enum Wire {
 }
 
 /// How long things may take.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct Limits {
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Times {
     /// Any answer, in milliseconds.
-    answer_ms: u64,
+    answer_ms: Option<u64>,
+    /// A whole save or load, in milliseconds.
+    transfer_ms: Option<u64>,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { answer_ms: 10_000 }
+impl Times {
+    fn limits(self) -> Limits {
+        let usual = self.answer_ms.map_or_else(Limits::default, |ms| Limits::of(Duration::from_millis(ms)));
+        Limits { transfer: self.transfer_ms.map_or(usual.transfer, Duration::from_millis), ..usual }
     }
 }
 
@@ -175,14 +181,14 @@ impl Profile {
         processes: Processes,
     ) -> Result<Found, Why> {
         let text = &self.text;
-        let binary = match binary {
-            Some(binary) => binary.to_owned(),
-            None => self.binary(release)?,
+        let (binary, words) = match binary {
+            Some(binary) => (binary.to_owned(), vec![]),
+            None => self.command(release)?,
         };
-        let limit = Duration::from_millis(text.limits.answer_ms);
+        let limits = text.limits.limits();
         let release = match text.releases.is_empty() {
             true => None,
-            false => Some(self.release(&version(&binary, limit)?)?),
+            false => Some(self.release(&version(&binary, limits.answer)?)?),
         };
         let own =
             release.and_then(|(at, release)| Some((format!("releases[{at}].info"), release.info.as_ref()?)));
@@ -191,8 +197,8 @@ impl Profile {
 
         let more = release.map(|(_, release)| release);
         let guest = more.and_then(|release| release.guest.as_ref()).or(text.guest.as_ref());
-        let args: Vec<String> =
-            text.args.iter().chain(more.iter().flat_map(|release| &release.args)).cloned().collect();
+        let more_args = more.iter().flat_map(|release| &release.args);
+        let args: Vec<String> = words.iter().chain(&text.args).chain(more_args).cloned().collect();
         for arg in &args {
             places_are_known(arg, manifest.as_ref())?;
         }
@@ -207,7 +213,7 @@ impl Profile {
                 let manifest = manifest.ok_or(Why::NoInfo)?;
                 let guest = guest.ok_or(Why::NoGuest)?;
                 let guest = Opens::of(guest).ok_or_else(|| Why::Guest(guest.clone()))?;
-                Box::new(VhostUser::new(Config { program, args, manifest, guest, limit, processes }))
+                Box::new(VhostUser::new(Config { program, args, manifest, guest, limits, processes }))
             }
             Wire::VfioUser => {
                 if let Some(guest) = guest.filter(|guest| *guest != "registers") {
@@ -218,7 +224,7 @@ impl Profile {
                     return Err(Why::NoInfo);
                 }
                 let guide = self.guide()?;
-                let config = vfio_user::Config { program, args, told, socket, manifest, limit, guide };
+                let config = vfio_user::Config { program, args, told, socket, manifest, limits, guide };
                 Box::new(VfioUser::new(config))
             }
         };
@@ -238,7 +244,8 @@ impl Profile {
         })
     }
 
-    fn binary(&self, release: Option<&str>) -> Result<PathBuf, Why> {
+    /// The program, and the words after it where no file is called by all of them.
+    fn command(&self, release: Option<&str>) -> Result<(PathBuf, Vec<String>), Why> {
         let mut program = self.text.program.clone();
         if program.contains("{release}") {
             let release = release.or(self.text.release.as_deref()).ok_or(Why::NoRelease)?;
@@ -246,12 +253,17 @@ impl Profile {
         } else if release.is_some() {
             return Err(Why::OneRelease);
         }
-        if !program.contains('/') {
-            return Ok(PathBuf::from(program));
-        }
         let folder = self.path.parent().unwrap_or(Path::new("."));
+        let mut words = vec![];
+        if !folder.join(&program).is_file() {
+            words.extend(program.split_whitespace().skip(1).map(str::to_owned));
+            program = program.split_whitespace().next().unwrap_or_default().to_owned();
+        }
+        if !program.contains('/') {
+            return Ok((PathBuf::from(program), words));
+        }
         let binary = std::path::absolute(folder.join(program)).map_err(Why::File)?;
-        if binary.is_file() { Ok(binary) } else { Err(Why::NoProgram(binary)) }
+        if binary.is_file() { Ok((binary, words)) } else { Err(Why::NoProgram(binary)) }
     }
 
     fn release(&self, says: &str) -> Result<(usize, &Release), Why> {
@@ -280,7 +292,7 @@ fn asked_by(args: &[String]) -> (Told, Socket) {
 /// What a program prints when it is asked for its version.
 fn version(program: &Path, limit: Duration) -> Result<String, Why> {
     let asked = || -> io::Result<String> {
-        let mut process = Process::start(program, &["--version"], scratch()?)?;
+        let mut process = Process::start(program, &["--version"], Scratch::directory()?)?;
         let ended = process.ended(limit)?;
         let silent = || io::Error::other(format!("`{} --version` does not end", program.display()));
         ended.ok_or_else(silent)?;
@@ -362,7 +374,7 @@ mod tests {
     /// What is said of a profile whose program is a shell that knows no version.
     #[track_caller]
     fn says(text: &str, expected: &str) {
-        let folder = scratch().expect("scratch");
+        let folder = Scratch::directory().expect("scratch");
         let path = folder.path().join("p.toml");
         fs::write(&path, text).expect("written");
         let found = Profile::read(&path).and_then(|profile| profile.find(None, None, Processes::Fresh));
@@ -390,6 +402,9 @@ mod tests {
         says(&GOOD.replace("wire", "wires"), "unknown field `wires`");
         says(&GOOD.replace("\"virtio-fs\"", "\"virtio-net\""), "guest: `virtio-net` is no guest");
         says(&GOOD.replace("/bin/sh", "./nothing"), "scripts/install-devices");
+        says(&GOOD.replace("/bin/sh", "/bin/sh -e"), "fine");
+        says(&GOOD.replace("/bin/sh", "/bin/sh -e {what}"), "`{what}` stands for nothing");
+        says(&GOOD.replace("/bin/sh", "./nothing -e"), "/nothing is not there");
         says(&GOOD.replace("/bin/sh", "./x-{release}"), "no `release` is named");
         says(&GOOD.replace("init_value = 1", "init_value = \"x\""), "info: ");
         let vfio = GOOD.replace("vhost-user", "vfio-user").replace("virtio-fs", "registers");

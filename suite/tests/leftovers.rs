@@ -1,21 +1,37 @@
-//! Nothing is left behind: no process, no socket, no directory. A test program of its own,
-//! so that all its children are those of the one test.
+//! Nothing is left behind: no process, no socket, no directory, neither at the end nor after a
+//! signal. A test program of its own, whose children are those of one test at a time.
 
 use migcert::hosts::vhost_user::Processes;
 use migcert::profile::Profile;
 use migcert_core::device::Step;
 use migcert_core::model::ModelId;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Held by the test whose turn it is.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Children of this process, and the directories that their command lines name.
 fn left() -> (Vec<String>, Vec<PathBuf>) {
     let tasks = fs::read_dir("/proc/self/task").expect("tasks").flatten();
     let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    let children: Vec<String> =
-        children.flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect();
-    let lines = children.iter().filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).ok());
-    let paths = lines.flat_map(|line| {
+    let children = children.flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    let line = |pid: String| Some((fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?, pid));
+    // One watches over us, and goes with us.
+    let children = children.filter_map(line).filter(|(line, _)| !line.contains("MIGCERT_PROCESS"));
+    let (lines, children): (Vec<_>, Vec<_>) = children.unzip();
+    let paths = lines.iter().flat_map(|line| {
         let paths = line.split('\0').filter_map(|arg| Some(PathBuf::from(arg.split_once('=')?.1)));
         paths.filter(|path| path.is_absolute()).collect::<Vec<_>>()
     });
@@ -25,6 +41,7 @@ fn left() -> (Vec<String>, Vec<PathBuf>) {
 
 #[test]
 fn nothing_is_left_behind() {
+    let _turn = turn();
     let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/virtiofsd.toml");
     for processes in [Processes::Fresh, Processes::Reused] {
         let found = Profile::read(&profile).and_then(|profile| profile.find(None, None, processes));
@@ -45,4 +62,181 @@ fn nothing_is_left_behind() {
         let there: Vec<_> = paths.iter().filter(|path| path.exists()).collect();
         assert!(there.is_empty(), "{there:?}");
     }
+}
+
+/// Programs that hang at some point, that run, and that hide what they start.
+const PROGRAMS: &[&str] = &[
+    "hostile+describes-in-silence",
+    "hostile+never-listens",
+    "hostile+silent@data-read",
+    "hostile+forks-away",
+    "hostile+fills-scratch",
+    "rtc-2",
+];
+
+#[test]
+fn a_signal_leaves_nothing_behind() {
+    const AFTER_MS: &[u64] = &[0, 7, 30, 110, 400];
+    let _turn = turn();
+    thread::scope(|scope| {
+        for program in PROGRAMS {
+            scope.spawn(|| {
+                for (i, after) in AFTER_MS.iter().enumerate() {
+                    let signal = [Signal::INT, Signal::TERM, Signal::HUP][i % 3];
+                    let run = Run::start(program);
+                    run.wait_until_busy();
+                    thread::sleep(Duration::from_millis(*after));
+                    run.ends_by(signal);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_signal_at_the_very_start_leaves_nothing_behind() {
+    let _turn = turn();
+    for after in 0..20 {
+        let run = Run::start("rtc-2");
+        thread::sleep(Duration::from_millis(after));
+        run.ends_by(Signal::TERM);
+    }
+}
+
+#[test]
+fn a_hangup_that_is_ignored_ends_nothing() {
+    let _turn = turn();
+    let mut run = Run::start_by("trap '' HUP; ", "hostile+never-listens");
+    run.wait_until_busy();
+    run.send(Signal::HUP);
+    assert_eq!(run.end().code(), Some(4), "{}", run.told());
+    run.has_left_nothing();
+}
+
+/// In its own time; directories stay.
+#[test]
+fn a_kill_leaves_no_device() {
+    let _turn = turn();
+    for program in ["hostile+describes-in-silence", "hostile+never-listens", "rtc-2"] {
+        let mut run = Run::start(program);
+        run.wait_until_busy();
+        run.send(Signal::KILL);
+        run.end();
+        let deadline = Instant::now() + PATIENCE;
+        while !run.processes().is_empty() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(run.processes(), Vec::<String>::new());
+    }
+}
+
+/// Far more than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A certification in a directory of its own.
+struct Run {
+    migcert: Child,
+    place: TempDir,
+}
+
+impl Run {
+    fn start(program: &str) -> Run {
+        Run::start_by("", program)
+    }
+
+    /// Starts it by a shell that does something first.
+    fn start_by(first: &str, program: &str) -> Run {
+        let place = tempfile::tempdir().expect("a directory");
+        fs::create_dir(place.path().join("scratch")).expect("made");
+        let (name, _) = program.split_once(['+', '-']).expect("an example");
+        symlink(example(name), place.path().join(program)).expect("linked");
+        let profile = format!(
+            "program = \"./{program}\"\nwire = \"vfio-user\"\nlimits.answer-ms = 2000\n\
+             args = [\"--socket-path={{socket}}\"]\n[info.models.\"example.org/hostile\"]\nparams = {{}}\n"
+        );
+        fs::write(place.path().join("p.toml"), profile).expect("written");
+        let asks = name != "hostile" || program.contains("describes");
+        let subject = if asks { format!("./{program}") } else { "p.toml".to_owned() };
+        let told = fs::File::create(place.path().join("told")).expect("a file");
+        let migcert = Command::new("sh")
+            .args(["-c", &format!(r#"{first}exec "$0" "$@""#), env!("CARGO_BIN_EXE_migcert"), "certify"])
+            .args([&subject, "--report", "report", "--seed", "1", "-j", "2"])
+            .current_dir(place.path())
+            .env("MIGCERT_SCRATCH", place.path().join("scratch"))
+            .stdin(Stdio::null())
+            .stdout(told.try_clone().expect("a file"))
+            .stderr(told)
+            .spawn()
+            .expect("migcert starts");
+        Run { migcert, place }
+    }
+
+    fn told(&self) -> String {
+        fs::read_to_string(self.place.path().join("told")).expect("text")
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.place.path().join("scratch")).expect("readable");
+        files.flatten().map(|file| file.path()).collect()
+    }
+
+    /// What runs in or below its scratch directory.
+    fn processes(&self) -> Vec<String> {
+        let scratch = self.place.path().join("scratch");
+        let processes = fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path());
+        let is_ours = |process: &PathBuf| {
+            let environment = fs::read(process.join("environ")).unwrap_or_default();
+            let at = fs::read_link(process.join("cwd")).unwrap_or_default();
+            at.starts_with(&scratch)
+                || String::from_utf8_lossy(&environment).contains(&*scratch.to_string_lossy())
+        };
+        let line = |process: PathBuf| fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+        processes.filter(is_ours).map(line).collect()
+    }
+
+    fn wait_until_busy(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.files().is_empty() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn send(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.migcert), signal).expect("sent");
+    }
+
+    /// Waits for the end, or makes one.
+    fn end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        while self.migcert.try_wait().expect("waits").is_none() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let _ = self.migcert.kill();
+        self.migcert.wait().expect("it ended")
+    }
+
+    #[track_caller]
+    fn ends_by(mut self, signal: Signal) {
+        self.send(signal);
+        assert_eq!(self.end().signal(), Some(signal.as_raw()), "{}", self.told());
+        self.has_left_nothing();
+    }
+
+    #[track_caller]
+    fn has_left_nothing(&self) {
+        assert_eq!(self.processes(), Vec::<String>::new());
+        assert_eq!(self.files(), Vec::<PathBuf>::new());
+        let report = self.place.path().join("report");
+        let halves = fs::read_dir(report).into_iter().flatten().flatten().map(|file| file.path());
+        let halves = halves.filter(|file| file.extension().is_some_and(|extension| extension == "part"));
+        assert_eq!(halves.collect::<Vec<_>>(), Vec::<PathBuf>::new());
+    }
+}
+
+/// A program from `examples`, which `cargo test` builds beside the tests.
+fn example(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().expect("a path");
+    let path = tests.ancestors().nth(2).expect("a folder").join("examples").join(name);
+    assert!(path.exists(), "{} is not there: run `cargo build --examples`", path.display());
+    path
 }

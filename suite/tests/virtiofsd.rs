@@ -2,6 +2,7 @@
 
 use arbitrary::Unstructured;
 use migcert::guests::virtio_fs::{Drawn, NAMED, Opens, draw};
+use migcert::hosts::limits::Limits;
 use migcert::hosts::vhost_user::{Config, Processes, VhostUser};
 use migcert::profile::Profile;
 use migcert_core::device::{Device, Interface, Outside, Seen, Sight, State, Step};
@@ -40,7 +41,7 @@ fn other(program: &str, args: &[&str]) -> Box<dyn Program> {
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
         manifest,
         guest: Opens::Any,
-        limit: Duration::from_millis(300),
+        limits: Limits::of(Duration::from_millis(300)),
         processes: Processes::Fresh,
     }))
 }

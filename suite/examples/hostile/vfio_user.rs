@@ -6,6 +6,8 @@ use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
+use std::time::Duration;
 
 const STOP: u32 = 1;
 const RUNNING: u32 = 2;
@@ -13,6 +15,8 @@ const STOP_COPY: u32 = 3;
 const RESUMING: u32 = 4;
 const PRE_COPY: u32 = 6;
 const EINVAL: u32 = 22;
+/// Less than an answer may take.
+const A_WHILE: Duration = Duration::from_millis(300);
 
 struct Device {
     registers: [u8; 16],
@@ -223,6 +227,14 @@ fn lie(trick: &Trick, name: &str, reads: u32, answer: &mut Vec<u8>, asked: &[u8]
         ("major-7", "version") => set(0, &[7, 0]),
         ("minor-9", "version") => set(2, &[9, 0]),
         ("versions-garbage", "version") => set(4, b"{\"capabilities\": ["),
+        ("drips", "data-read") => {
+            thread::sleep(A_WHILE);
+            *answer = [words(&[9, 1]), vec![7]].concat();
+        }
+        ("sips", "version") => {
+            *answer = [&[0, 0, 1, 0][..], br#"{"capabilities":{"max_data_xfer_size":2}}"#, &[0]].concat();
+        }
+        ("sips", "data-write") => thread::sleep(A_WHILE),
         ("transfers-nothing", "version") => {
             *answer = [&[0, 0, 1, 0][..], br#"{"capabilities":{"max_data_xfer_size":0}}"#, &[0]].concat();
         }

@@ -15,6 +15,8 @@ const GET_PROTOCOL_FEATURES: u32 = 15;
 const SET_DEVICE_STATE_FD: u32 = 42;
 const CHECK_DEVICE_STATE: u32 = 43;
 const HEADER: usize = 12;
+/// Less than an answer may take.
+const A_WHILE: Duration = Duration::from_millis(300);
 
 pub(crate) fn serve(listener: UnixListener, trick: &Trick) -> io::Result<()> {
     let (mut socket, _) = listener.accept()?;
@@ -29,9 +31,10 @@ pub(crate) fn serve(listener: UnixListener, trick: &Trick) -> io::Result<()> {
             GET_PROTOCOL_FEATURES => 1 << 19,
             GET_VRING_BASE => 0,
             SET_DEVICE_STATE_FD => {
-                let saves = body.first() == Some(&0);
-                match (file, saves) {
+                let is_save = body.first() == Some(&0);
+                match (file, is_save) {
                     (Some(file), true) => save(file, trick),
+                    (Some(file), false) if trick.is("sips") => sip(file),
                     (file, _) => stream = file,
                 }
                 0x100
@@ -77,11 +80,33 @@ fn save(mut file: File, trick: &Trick) {
     thread::spawn(move || match what.as_str() {
         "never-ends" => flood(file, usize::MAX),
         "keeps-the-stream" => file.write_all(b"state").map(|()| hang()),
-        "drips" => loop {
-            file.write_all(b"s")?;
-            thread::sleep(Duration::from_secs(1));
-        },
+        "drips" => drip(file),
+        "drips-later" if !is_first_save() => drip(file),
+        // More than a pipe holds.
+        "sips" => file.write_all(&[b's'; 1 << 20]),
         _ => file.write_all(b"state"),
+    });
+}
+
+/// Of all processes of this program.
+fn is_first_save() -> bool {
+    let program = std::env::args().next().unwrap_or_default();
+    File::create_new(format!("{program}.saved")).is_ok()
+}
+
+fn drip(mut file: File) -> io::Result<()> {
+    loop {
+        file.write_all(b"s")?;
+        thread::sleep(A_WHILE);
+    }
+}
+
+/// Reads a state in small pieces, and takes its time.
+fn sip(mut file: File) {
+    thread::spawn(move || {
+        while file.read(&mut [0; 1 << 14]).is_ok_and(|count| count != 0) {
+            thread::sleep(A_WHILE);
+        }
     });
 }
 

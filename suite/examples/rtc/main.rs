@@ -40,8 +40,8 @@ fn main() -> ExitCode {
             println!("{:#}", setup::description(release));
             Ok(())
         }
-        Asked::Instance(listen, setup) => {
-            let served = connect(&listen).and_then(|socket| Server::new(socket, setup).serve());
+        Asked::Instance { listen, setup, resets } => {
+            let served = connect(&listen).and_then(|socket| Server::new(socket, setup, resets).serve());
             served.map_err(|why| why.to_string())
         }
     });
@@ -76,6 +76,7 @@ fn connect(listen: &Listen) -> io::Result<UnixStream> {
 struct Server {
     wire: Wire,
     instance: Instance,
+    resets: bool,
     /// Where to signal each interrupt vector.
     interrupts: [Option<File>; 2],
     memory: Vec<Mapping>,
@@ -90,9 +91,9 @@ struct Mapping {
 }
 
 impl Server {
-    fn new(socket: UnixStream, setup: clock::Setup) -> Server {
+    fn new(socket: UnixStream, setup: clock::Setup, resets: bool) -> Server {
         let (wire, instance) = (Wire::new(socket), Instance::new(setup));
-        Server { wire, instance, interrupts: [None, None], memory: Vec::new() }
+        Server { wire, instance, resets, interrupts: [None, None], memory: Vec::new() }
     }
 
     fn serve(&mut self) -> io::Result<()> {
@@ -116,14 +117,16 @@ impl Server {
         }
         Ok(match message.command {
             wire::VERSION => version(message),
-            wire::DEVICE_GET_INFO => Ok(words(&[16, RESETS | IS_PCI, REGIONS, IRQS])),
+            wire::DEVICE_GET_INFO => {
+                Ok(words(&[16, if self.resets { RESETS | IS_PCI } else { IS_PCI }, REGIONS, IRQS]))
+            }
             wire::DEVICE_GET_REGION_INFO => region_info(message),
             wire::DEVICE_GET_IRQ_INFO => irq_info(message),
             wire::DEVICE_SET_IRQS => self.set_irqs(message),
             wire::DMA_MAP => self.map(message),
             wire::DMA_UNMAP => self.unmap(message),
             wire::REGION_READ => self.region_read(message),
-            wire::DEVICE_RESET => {
+            wire::DEVICE_RESET if self.resets => {
                 self.instance.reset();
                 Ok(vec![])
             }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! rtc --print-migration-info-json
-//! rtc --socket-path PATH | --fd NUMBER [--m-NAME=VALUE | --m-NAME VALUE]...
+//! rtc --socket-path PATH | --fd NUMBER [--m-NAME=VALUE | --m-NAME VALUE]... [--no-reset]
 //! ```
 //!
 //! and one of its own, for a profile: `rtc -l PATH [-o NAME=VALUE]...`, as `rtc.toml` has it. The release, and a fault
@@ -78,7 +78,7 @@ pub(crate) enum Listen {
 pub(crate) enum Asked {
     Version(u32),
     Description(u32),
-    Instance(Listen, clock::Setup),
+    Instance { listen: Listen, setup: clock::Setup, resets: bool },
 }
 
 /// Reads the command line.
@@ -88,11 +88,15 @@ pub(crate) fn asked(mut args: impl Iterator<Item = String>) -> Result<Asked, Str
         Some((option, value)) if option.starts_with("--") => vec![option.to_owned(), value.to_owned()],
         _ => vec![arg],
     });
-    let (mut listen, mut describe, mut named) = (None, false, Vec::new());
+    let (mut listen, mut describe, mut resets, mut named) = (None, false, true, Vec::new());
     while let Some(option) = args.next() {
         match option.as_str() {
             "--print-migration-info-json" => {
                 describe = true;
+                continue;
+            }
+            "--no-reset" => {
+                resets = false;
                 continue;
             }
             "--version" => return Ok(Asked::Version(release)),
@@ -116,7 +120,7 @@ pub(crate) fn asked(mut args: impl Iterator<Item = String>) -> Result<Asked, Str
     }
     let setup = setup(release, named)?;
     let listen = listen.ok_or("give --socket-path or --fd")?;
-    Ok(Asked::Instance(listen, setup))
+    Ok(Asked::Instance { listen, setup, resets })
 }
 
 /// The release that a name stands for, once its fault is planted.

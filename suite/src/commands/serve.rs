@@ -4,6 +4,7 @@ use super::Exit;
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use migcert::bench::Subject;
+use migcert::hosts::scratch::Scratch;
 use migcert::hosts::vfio_user::server;
 use migcert::impls;
 use migcert_core::device::Device;
@@ -125,10 +126,8 @@ fn parse(words: &[String]) -> anyhow::Result<Options> {
 fn connected(options: &Options) -> anyhow::Result<UnixStream> {
     match (&options.socket_path, options.fd) {
         (Some(path), None) => {
-            let listener = UnixListener::bind(path).with_context(|| path.display().to_string())?;
-            let (stream, _) = listener.accept()?;
-            let _ = std::fs::remove_file(path);
-            Ok(stream)
+            let (listener, _socket) = Scratch::socket(path).with_context(|| path.display().to_string())?;
+            Ok(listener.accept()?.0)
         }
         (None, Some(number)) if 0 <= number => {
             // SAFETY: it is only duplicated, which fails for a descriptor that is not open.

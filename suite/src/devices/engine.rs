@@ -41,6 +41,8 @@ pub trait Stored {
     fn identity(&self) -> (&ModelId, &Setup);
     /// Writes what the state needs in this pass.
     fn save(&mut self, pass: Pass, writer: &mut Writer) -> Result<(), Error>;
+    /// About how many bytes that takes, all passes together.
+    fn estimate(&self) -> usize;
     /// Whether another pass in PRE_COPY would send anything.
     fn is_dirty(&self) -> bool;
     /// Decodes aside, and swaps in whole.
@@ -315,7 +317,8 @@ fn sum(bytes: &[u8]) -> [u8; SUM] {
 impl<R: Reference> Device for Engine<R> {
     fn capabilities(&self) -> Capabilities {
         let interface = self.device.interface();
-        Capabilities { options: self.device.options(), machine: Machine::Device, interface }
+        let options = self.device.options();
+        Capabilities { options, machine: Machine::Device, can_reset: true, interface }
     }
 
     fn state(&mut self) -> Result<State, Error> {
@@ -386,6 +389,11 @@ impl<R: Reference> Device for Engine<R> {
             Some(why) if !faulty => Err(why.clone().into()),
             _ => Ok(()),
         }
+    }
+
+    fn estimate(&mut self) -> Result<Option<u64>, Error> {
+        let estimate = self.device.estimate() as u64;
+        Ok(Some(if self.hits(&ESTIMATE_NOTHING, estimate != 0) { 0 } else { estimate }))
     }
 
     fn reset(&mut self) -> Result<(), Error> {

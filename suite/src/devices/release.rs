@@ -89,7 +89,7 @@ impl Program for Release {
         }
         for param in description.params.values_mut().take(1) {
             if self.faults.hits(&DESCRIPTION_UNSTABLE, asked != 0) {
-                param.description = Some(format!("asked {asked} times"));
+                param.description = Some(format!("asked {asked} times in process {}", std::process::id()));
             }
         }
         Ok(Manifest { models: [(ModelId::from(self.kind.model), Model::Params(description))].into() })

@@ -1,7 +1,8 @@
 //! Asking a program for something that it prints: within a time, and within so many bytes.
 
-use super::leftovers;
-use super::process::{ready, scratch};
+use super::process::ready;
+use super::scratch::Scratch;
+use super::{ending, leftovers};
 use rustix::event::PollFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::io::{self, Read};
@@ -41,7 +42,7 @@ impl From<io::Error> for Mute {
 /// See [`Mute`]; a program that takes longer than the limit is [`io::ErrorKind::TimedOut`].
 pub(super) fn ask(program: &Path, args: &[String], most: usize, limit: Duration) -> Result<Said, Mute> {
     let deadline = Instant::now() + limit;
-    let scratch = scratch()?;
+    let scratch = Scratch::directory()?;
     leftovers::adopt_orphans();
     let mark = leftovers::new_mark();
     let mut command = Command::new(program);
@@ -50,8 +51,7 @@ pub(super) fn ask(program: &Path, args: &[String], most: usize, limit: Duration)
     let (mut err, errors) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
     let named = |why: io::Error| io::Error::new(why.kind(), format!("{}: {why}", program.display()));
-    let mut group = Group(command.spawn().map_err(named)?, mark);
-    drop(command);
+    let mut group = Group(ending::spawn(command).map_err(named)?, mark);
     rustix::io::ioctl_fionbio(&out, true).map_err(io::Error::from)?;
     rustix::io::ioctl_fionbio(&err, true).map_err(io::Error::from)?;
     let end = pidfd_open(Pid::from_child(&group.0), PidfdFlags::empty()).map_err(io::Error::from)?;

@@ -64,9 +64,18 @@ fn kill_all(is_wanted: impl Fn(Pid) -> bool) {
     }
 }
 
+/// Removes a file, or a directory with all that is in it.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(path)?.is_dir() {
+        return fs::remove_file(path);
+    }
+    empty(path)?;
+    fs::remove_dir(path)
+}
+
 /// Removes all that is in a directory, however deep: neither depth nor the number of our
 /// descriptors is a limit, because what lies deep is moved up.
-pub(super) fn empty(top: &Path) -> io::Result<()> {
+fn empty(top: &Path) -> io::Result<()> {
     let mut moved: u64 = 0;
     loop {
         let mut any = false;
@@ -100,14 +109,16 @@ pub(super) fn empty(top: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hosts::process::{Process, scratch};
+    use crate::hosts::process::Process;
+    use crate::hosts::scratch::Scratch;
     use std::time::{Duration, Instant};
 
     #[test]
     fn nobody_gets_away() {
         // An orphan, in a session of its own.
         let args = ["-c", "setsid sleep 1001 & exit"];
-        let parent = Process::start(Path::new("/bin/sh"), &args, scratch().expect("scratch")).expect("sh");
+        let parent =
+            Process::start(Path::new("/bin/sh"), &args, Scratch::directory().expect("scratch")).expect("sh");
         let sleeps = || {
             let entries = fs::read_dir("/proc").expect("/proc").flatten();
             let command = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -124,7 +135,7 @@ mod tests {
 
     #[test]
     fn nothing_is_too_deep() {
-        let place = scratch().expect("scratch");
+        let place = Scratch::directory().expect("scratch");
         let mut deep = place.path().to_path_buf();
         for _ in 0..200 {
             deep.push("deep");

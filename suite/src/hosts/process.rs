@@ -6,7 +6,8 @@
 //! so that a flood costs nothing. A call into the child may be given a time limit, at whose end the
 //! child is killed: whatever the call was waiting for then fails.
 
-use super::leftovers;
+use super::scratch::Scratch;
+use super::{ending, leftovers};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpgid};
@@ -20,19 +21,6 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-/// A new scratch directory: where `MIGCERT_SCRATCH` says, or in memory where the machine has a
-/// place for that.
-///
-/// # Errors
-/// Those of making a directory.
-pub fn scratch() -> io::Result<TempDir> {
-    let memory = Path::new("/dev/shm");
-    let usual = || if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
-    let place = std::env::var_os("MIGCERT_SCRATCH").map_or_else(usual, PathBuf::from);
-    tempfile::Builder::new().prefix("migcert-").tempdir_in(place)
-}
 
 /// A running device program.
 #[derive(Debug)]
@@ -41,7 +29,7 @@ pub struct Process {
     pidfd: OwnedFd,
     watched: Arc<Watched>,
     mark: String,
-    scratch: TempDir,
+    scratch: Scratch,
 }
 
 /// What the watching thread shares with the owner.
@@ -64,7 +52,7 @@ impl Process {
     ///
     /// # Errors
     /// Those of starting a process; they name the program.
-    pub fn start<S: AsRef<OsStr>>(program: &Path, args: &[S], scratch: TempDir) -> io::Result<Process> {
+    pub fn start<S: AsRef<OsStr>>(program: &Path, args: &[S], scratch: Scratch) -> io::Result<Process> {
         Process::start_with(program, args, scratch, Stdio::null())
     }
 
@@ -75,7 +63,7 @@ impl Process {
     pub fn start_with<S: AsRef<OsStr>>(
         program: &Path,
         args: &[S],
-        scratch: TempDir,
+        scratch: Scratch,
         stdin: Stdio,
     ) -> io::Result<Process> {
         let (output, input) = io::pipe()?;
@@ -87,10 +75,8 @@ impl Process {
         let mut command = Command::new(&program);
         command.args(args).current_dir(scratch.path()).process_group(0).env(leftovers::MARK, &mark);
         command.stdin(stdin).stdout(input.try_clone()?).stderr(input);
-        let child =
-            command.spawn().map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;
-        // The command holds the write ends; they must be gone for the end of output to be seen.
-        drop(command);
+        let child = ending::spawn(command)
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;
         rustix::io::ioctl_fionbio(&output, true)?;
         let group = Pid::from_child(&child);
         let watched = Arc::new(Watched {
@@ -232,8 +218,6 @@ impl Drop for Process {
         if !self.watched.drain().ended {
             leftovers::kill_marked(&self.mark);
         }
-        // What can't be removed here can't be removed at all.
-        let _ = leftovers::empty(self.scratch.path());
         self.watched.limit().gone = true;
     }
 }
@@ -382,7 +366,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(10);
 
     fn shell(script: &str) -> Process {
-        let scratch = scratch().expect("scratch");
+        let scratch = Scratch::directory().expect("scratch");
         Process::start(Path::new("/bin/sh"), &["-c", script], scratch).expect("sh starts")
     }
 

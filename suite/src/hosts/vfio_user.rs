@@ -1,14 +1,15 @@
 //! A device program that speaks vfio-user, behind [`Program`] and [`Device`].
 //!
-//! The device walks the arcs of chapter R-7 itself; this host asks, and reads the state back:
+//! The device walks the arcs of chapter R-7 itself; this host asks:
 //!
 //! | call | messages |
 //! |---|---|
 //! | start | VERSION, what the device has, SET_IRQS with eventfds, DMA_MAP of a small memory |
-//! | `set_state` | DEVICE_FEATURE SET MIG_DEVICE_STATE, then GET: they must agree |
+//! | `set_state` | DEVICE_FEATURE SET MIG_DEVICE_STATE; where that fails GET, for the state it left |
 //! | `read_state` | MIG_DATA_READ; 0 bytes are the end, for now or for good |
 //! | `write_state` | MIG_DATA_WRITE |
-//! | `reset` | DEVICE_RESET |
+//! | `estimate` | DEVICE_FEATURE PROBE MIG_DATA_SIZE; where it has that, GET |
+//! | `reset` | DEVICE_RESET, where DEVICE_GET_INFO offers it |
 //! | `guest` | REGION_READ, REGION_WRITE; then a round trip, the eventfds and guest memory are looked at |
 //!
 //! Every instance has a process of its own: a reset is a promise under test, not a tool.
@@ -28,8 +29,10 @@ mod tests;
 pub mod wire;
 
 use super::ask::{Mute, ask};
-use super::process::{Process, scratch};
+use super::limits::Limits;
+use super::process::Process;
 use super::reach::{Reached, reach};
+use super::scratch::Scratch;
 use client::Client;
 use device::Instance;
 pub use interface::{Guide, Place};
@@ -47,7 +50,6 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 /// How a program is started and driven.
 #[derive(Clone, Debug)]
@@ -62,8 +64,8 @@ pub struct Config {
     pub socket: Socket,
     /// What it supports; `None` where it says so itself.
     pub manifest: Option<Manifest>,
-    /// How long any answer may take.
-    pub limit: Duration,
+    /// How long it may take.
+    pub limits: Limits,
     /// What its guest does and leaves alone.
     pub guide: Guide,
 }
@@ -71,14 +73,13 @@ pub struct Config {
 impl Config {
     /// A program that follows.
     pub fn standard(program: PathBuf) -> Config {
-        const LIMIT: Duration = Duration::from_secs(10);
         Config {
             program,
             args: vec![],
             told: Told::ByOptions,
             socket: Socket::Path,
             manifest: None,
-            limit: LIMIT,
+            limits: Limits::default(),
             guide: Guide::default(),
         }
     }
@@ -124,7 +125,7 @@ impl VfioUser {
         const ASK: &str = "--print-migration-info-json";
         let wrong = |what: String| Error::from(Misbehaved::Protocol { during: ASK.to_owned(), what });
         let args: Vec<String> = self.config.args.iter().cloned().chain([ASK.to_owned()]).collect();
-        let said = match ask(&self.config.program, &args, MAX_BYTES, self.config.limit) {
+        let said = match ask(&self.config.program, &args, MAX_BYTES, self.config.limits.answer) {
             Ok(said) => said,
             Err(Mute::Machine(why)) => return Err(why.into()),
             Err(Mute::TooMuch) => return Err(wrong(format!("more than {MAX_BYTES} bytes"))),
@@ -180,7 +181,7 @@ impl VfioUser {
     }
 
     fn launch(&self, args: &[String]) -> Result<Client, Error> {
-        let scratch = scratch()?;
+        let scratch = Scratch::directory()?;
         let socket = scratch.path().join("socket");
         let place = |arg: &String| {
             let arg = arg.replace("{socket}", &socket.to_string_lossy()).replace("{fd}", "0");
@@ -193,12 +194,12 @@ impl VfioUser {
                 let (ours, theirs) = UnixStream::pair()?;
                 let process =
                     Process::start_with(program, &args, scratch, Stdio::from(OwnedFd::from(theirs)))?;
-                Client::new(process, ours, self.config.limit)
+                Client::new(process, ours, self.config.limits)
             }
             Socket::Path => {
                 let mut process = Process::start(program, &args, scratch)?;
-                match reach(&mut process, &socket, self.config.limit)? {
-                    Reached::Connected(stream) => Client::new(process, stream, self.config.limit),
+                match reach(&mut process, &socket, self.config.limits.answer)? {
+                    Reached::Connected(stream) => Client::new(process, stream, self.config.limits),
                     Reached::Ended(how) => Err(self.ended(&process, &how)),
                 }
             }

@@ -18,7 +18,9 @@ mod ring;
 mod site;
 
 use crate::guests::virtio_fs::Opens;
-use crate::hosts::process::{Process, scratch};
+use crate::hosts::limits::{Limits, Transfer};
+use crate::hosts::process::Process;
+use crate::hosts::scratch::Scratch;
 use backend::Backend;
 use device::Instance;
 use migcert_core::device::{Device, Outside};
@@ -30,7 +32,7 @@ use site::{Lease, Pool};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use vhost::vhost_user::message::VhostTransferStateDirection as Direction;
 
 /// How a program is started and what it supports.
@@ -45,8 +47,8 @@ pub struct Config {
     pub manifest: Manifest,
     /// What its guest does.
     pub guest: Opens,
-    /// How long any answer may take.
-    pub limit: Duration,
+    /// How long it may take.
+    pub limits: Limits,
     /// Where instances run.
     pub processes: Processes,
 }
@@ -80,7 +82,7 @@ impl VhostUser {
     }
 
     fn launch(&self, command: &[String]) -> Result<Backend, Error> {
-        let scratch = scratch()?;
+        let scratch = Scratch::directory()?;
         let socket = scratch.path().join("socket");
         let place = |arg: &String| {
             arg.replace("{socket}", &socket.to_string_lossy())
@@ -88,28 +90,28 @@ impl VhostUser {
         };
         let args: Vec<String> = command.iter().map(place).collect();
         let process = Process::start(&self.config.program, &args, scratch)?;
-        let mut backend = Backend::connect(process, &socket, self.config.limit)?;
+        let mut backend = Backend::connect(process, &socket, self.config.limits.answer)?;
         if self.pristine.get().is_none() {
-            let _ = self.pristine.set(first_state(&mut backend)?);
+            let _ = self.pristine.set(first_state(&mut backend, self.config.limits)?);
         }
         Ok(backend)
     }
 }
 
 /// The state of a backend that nobody has used.
-fn first_state(backend: &mut Backend) -> Result<Vec<u8>, Error> {
+fn first_state(backend: &mut Backend, limits: Limits) -> Result<Vec<u8>, Error> {
     let mut stream = backend.transfer(Direction::SAVE)?;
     let mut state = Vec::new();
     let mut piece = [0; 4096];
-    // It is short: all of it must come within the time of one answer.
-    let begun = Instant::now();
+    let mut transfer = Transfer::new(limits);
     loop {
-        backend.still_within(begun, "a save")?;
-        match backend.read(&mut stream, &mut piece)? {
-            0 => break,
-            n => state.extend_from_slice(&piece[..n]),
+        let since = Instant::now();
+        let count = backend.read(&mut stream, &mut piece)?;
+        if count == 0 {
+            break;
         }
-        device::is_bounded(state.len() as u64)?;
+        state.extend_from_slice(&piece[..count]);
+        transfer.gave(count, since)?;
     }
     backend.check(0)?;
     Ok(state)

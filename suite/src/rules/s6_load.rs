@@ -3,7 +3,7 @@
 use super::s5_check::CHECK_IS_SOUND;
 use super::s6_move::{CHUNKING, TWIN_AFTER_LOAD};
 use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, Load, Stopped, needs};
+use crate::bench::{Bench, Load, Stopped, needs, needs_reset};
 use crate::generate::damage::Damage;
 use migcert_core::device::{Device, Seen};
 
@@ -44,7 +44,7 @@ fn cut_is_refused(bench: &Bench<'_>) -> Judgement {
             let what = format!("a state cut to {keep} of {len} bytes was accepted");
             harmless(bench, &what, |state| state.truncate(keep))?;
         }
-        device.reset()?;
+        device = bench.renewed(device, &stopped)?;
     }
     Ok(())
 }
@@ -98,7 +98,7 @@ fn extension_is_harmless(bench: &Bench<'_>) -> Judgement {
             let what = format!("a state with {} bytes after its end was accepted", more.len());
             harmless(bench, &what, |state| state.extend(&more))?;
         }
-        device.reset()?;
+        device = bench.renewed(device, &stopped)?;
     }
     Ok(())
 }
@@ -124,7 +124,7 @@ fn extension_is_refused(bench: &Bench<'_>) -> Judgement {
             let what = format!("{} bytes after the end of a state", more.len());
             return Err(broken(what, "refused", "accepted"));
         }
-        device.reset()?;
+        device = bench.renewed(device, &stopped)?;
     }
     Ok(())
 }
@@ -153,7 +153,7 @@ fn foreign_is_refused(bench: &Bench<'_>) -> Judgement {
             let what = format!("{len} bytes of {what} were loaded as a state");
             harmless(bench, &what, |state| *state = foreign)?;
         }
-        device.reset()?;
+        device = bench.renewed(device, &stopped)?;
     }
     Ok(())
 }
@@ -290,6 +290,7 @@ pub(super) const REFUSAL_LEAVES_NOTHING: Rule = Rule {
 
 fn refusal_leaves_nothing(bench: &Bench<'_>) -> Judgement {
     let (mut device, _, _stopped) = refused(bench)?;
+    needs_reset(&*device)?;
     device.reset()?;
     as_fresh(bench, &mut *device, bench.at()[0], "after a refused state and a reset")
 }
@@ -319,6 +320,7 @@ pub(super) const REFUSAL_CAN_BE_RETRIED: Rule = Rule {
 
 fn refusal_can_be_retried(bench: &Bench<'_>) -> Judgement {
     let (mut device, _, stopped) = refused(bench)?;
+    needs_reset(&*device)?;
     device.reset()?;
     match bench.load(&mut *device, &stopped.state)? {
         Load::Accepted => {

@@ -102,7 +102,9 @@ fn ping_pong(bench: &Bench<'_>) -> Judgement {
 
 fn hand_over(bench: &Bench<'_>, from: &mut dyn Device, to: &mut dyn Device) -> Judgement {
     let state = bench.usual().save(from, None)?;
-    to.reset()?;
+    if to.capabilities().can_reset {
+        to.reset()?;
+    }
     match bench.load_by(&bench.usual(), to, &state)? {
         Load::Accepted => bench.go_on(to, &from.guest_memory()?),
         Load::Refused(why) => {

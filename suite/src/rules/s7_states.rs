@@ -2,8 +2,8 @@
 
 use super::s6_load::as_fresh;
 use super::s6_move::{MOVES, SOURCE_GOES_ON};
-use super::{Draws, Judgement, Level, On, Rule, broken};
-use crate::bench::{Bench, Load, needs_own_machine};
+use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
+use crate::bench::{Bench, Load, needs_own_machine, needs_reset};
 use migcert_core::device::{Device, State, walk};
 use migcert_core::error::Error;
 
@@ -26,6 +26,9 @@ fn fresh_runs(bench: &Bench<'_>) -> Judgement {
     let (mut device, _outside) = bench.started()?;
     needs_own_machine(&*device)?;
     is_in(&mut *device, State::Running, "a fresh device")?;
+    if !device.capabilities().can_reset {
+        return Ok(());
+    }
     device.reset()?;
     is_in(&mut *device, State::Running, "a reset device")
 }
@@ -153,6 +156,9 @@ fn error_is_not_requested(bench: &Bench<'_>) -> Judgement {
             }
         }
     }
+    if !device.capabilities().can_reset {
+        return Ok(());
+    }
     device.reset()?;
     as_fresh(bench, &mut *device, 0, "after ERROR and a reset")
 }
@@ -175,7 +181,7 @@ fn load_is_judged_at_stop(bench: &Bench<'_>) -> Judgement {
     if !stopped.state.is_empty() && bench.load(&mut *device, &[])? == Load::Accepted {
         return Err(broken("a load of no bytes at all was accepted", "refused at STOP", "STOP"));
     }
-    device.reset()?;
+    device = bench.renewed(device, &stopped)?;
     let mut state = stopped.state.clone();
     for damage in &bench.case.damage {
         damage.apply(&mut state, &stopped.state);
@@ -274,6 +280,7 @@ pub(super) const RESET_IS_FRESH: Rule = Rule {
 
 fn reset_is_fresh(bench: &Bench<'_>) -> Judgement {
     let (mut device, _outside) = bench.started()?;
+    needs_reset(&*device)?;
     let options = device.capabilities().options;
     bench.play(&mut *device, 0..bench.at()[0])?;
     let to = bench.case.walk.iter().copied().find(|s| *s != State::Error && s.is_in(options));
@@ -282,4 +289,47 @@ fn reset_is_fresh(bench: &Bench<'_>) -> Judgement {
     device.reset()?;
     is_in(&mut *device, State::Running, &format!("reset in {to}, the device"))?;
     as_fresh(bench, &mut *device, bench.at()[0], &format!("after a reset in {to}"))
+}
+
+pub(super) const ESTIMATE_IS_SANE: Rule = Rule {
+    id: "estimate-is-sane",
+    cites: "R-7.7",
+    level: Level::Should,
+    promise: "an estimate of the state is given in every state, and is neither nothing nor out of all proportion",
+    advice: "answer with what STOP_COPY would give now; a carrier decides by it when to stop the guest",
+    draws: Draws::Script,
+    on: On::One,
+    builds_on: MOVES,
+    check: estimate_is_sane,
+};
+
+/// An estimate may be rough: so many bytes, or so many times the state, are none at all.
+const ROUGH: (u64, u64) = (64 << 20, 1000);
+
+fn estimate_is_sane(bench: &Bench<'_>) -> Judgement {
+    let (mut device, _outside) = bench.started()?;
+    needs_own_machine(&*device)?;
+    bench.play(&mut *device, 0..bench.at()[0])?;
+    let first = device.estimate()?.ok_or(Stop::NotApplicable("the device gives no estimate"))?;
+    device.set_state(State::Stop)?;
+    let stopped = estimated(&mut *device)?;
+    let state = bench.usual().save(&mut *device, None)?;
+    // What is left to be read, or what was there: either will do once it is read.
+    estimated(&mut *device)?;
+    let len = state.len() as u64;
+    let most = ROUGH.0.max(ROUGH.1 * len);
+    for (estimate, at) in [(first, State::Running), (stopped, State::Stop)] {
+        if (estimate == 0 && len != 0) || most < estimate {
+            let what = format!("the estimate in {at} is of no use");
+            return Err(broken(what, format!("about {len} bytes"), format!("{estimate} bytes")));
+        }
+    }
+    Ok(())
+}
+
+fn estimated(device: &mut dyn Device) -> Result<u64, Stop> {
+    let at = device.state()?;
+    device
+        .estimate()?
+        .ok_or_else(|| broken(format!("there is no estimate in {at}"), "one, as in RUNNING", "none"))
 }

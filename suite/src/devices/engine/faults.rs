@@ -57,6 +57,8 @@ faults! {
         "a second session goes on where the first was given up";
     END_FORGOTTEN "end-forgotten" G "R-7.5" ""
         "after the end of the stream it begins again";
+    ESTIMATE_NOTHING "qemu-vfio-pending" G "R-7.7" "QEMU vfio, 6234505ce848"
+        "the state is estimated at no bytes at all";
     RESET_KEEPS_STATE "pds-fds-reset" G "R-7.6" "Linux vfio pds, 8512ed256334"
         "a reset in RESUMING leaves the device and its session there";
 }

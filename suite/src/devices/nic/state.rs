@@ -165,6 +165,10 @@ impl Stored for Nic {
         Ok(())
     }
 
+    fn estimate(&self) -> usize {
+        self.shape.memory()
+    }
+
     fn is_dirty(&self) -> bool {
         self.dirty.contains(&true)
     }

@@ -345,6 +345,10 @@ impl Stored for Synthetic {
         Ok(())
     }
 
+    fn estimate(&self) -> usize {
+        MEMORY
+    }
+
     fn is_dirty(&self) -> bool {
         self.dirty.contains(&true)
     }

@@ -13,7 +13,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Descriptors that the kernel takes along with one message.
 pub(super) const MAX_FDS: usize = 253;
@@ -63,7 +63,9 @@ pub(super) struct Until<'a> {
 impl Channel {
     /// An end whose owner has no use for descriptors: the kernel drops them.
     pub(super) fn without_fds(socket: UnixStream) -> io::Result<Channel> {
-        socket.set_nonblocking(true)?;
+        // Who answers at once is not polled first; who doesn't, is.
+        const AT_ONCE: Duration = Duration::from_millis(10);
+        socket.set_read_timeout(Some(AT_ONCE))?;
         Ok(Channel { socket, inbox: vec![0; 8 << 10], unread: 0..0, fds: vec![], takes_fds: false })
     }
 
@@ -79,18 +81,15 @@ impl Channel {
         fds: &[BorrowedFd<'_>],
         until: Option<Until<'_>>,
     ) -> Result<(), Broken> {
+        let wait = if until.is_some() { SendFlags::DONTWAIT } else { SendFlags::empty() };
+        let flags = SendFlags::NOSIGNAL | wait;
         let mut rest = message;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         while !rest.is_empty() {
-            let mut control = SendAncillaryBuffer::new(&mut space);
             let goes_along = rest.len() == message.len() && !fds.is_empty();
-            if goes_along && !control.push(SendAncillaryMessage::ScmRights(fds)) {
-                return Err(Broken::Machine(io::Error::other("too many descriptors for a message")));
-            }
             let sent = if goes_along {
-                rustix::net::sendmsg(&self.socket, &[IoSlice::new(rest)], &mut control, SendFlags::NOSIGNAL)
+                send_with(&self.socket, rest, fds, flags)
             } else {
-                rustix::net::send(&self.socket, rest, SendFlags::NOSIGNAL)
+                rustix::net::send(&self.socket, rest, flags)
             };
             match sent {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
@@ -106,10 +105,6 @@ impl Channel {
     pub(super) fn receive(&mut self, until: Option<Until<'_>>) -> Result<(Header, Range<usize>), Broken> {
         if self.unread.is_empty() {
             self.unread = 0..0;
-            if until.is_some() {
-                // It is hardly ever there already, and to look costs as much as to wait.
-                self.wait(PollFlags::IN, until)?;
-            }
         }
         loop {
             let unread = &self.inbox[self.unread.clone()];
@@ -122,6 +117,10 @@ impl Channel {
                     self.unread.start = start + wanted;
                     return Ok((header, start + HEADER..start + wanted));
                 }
+            }
+            // Who sends byte by byte never makes anybody wait.
+            if !unread.is_empty() && until.is_some_and(|until| until.deadline <= Instant::now()) {
+                return Err(Broken::Slow);
             }
             self.make_room(wanted);
             match self.fill() {
@@ -186,4 +185,18 @@ impl Channel {
             Err(why) => Err(Broken::Machine(why)),
         }
     }
+}
+
+fn send_with(
+    socket: &UnixStream,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+    flags: SendFlags,
+) -> Result<usize, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::TOOBIG);
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)
 }

@@ -9,6 +9,7 @@ use super::wire::reply::{DeviceInfo, IrqInfo, RegionInfo, Reply};
 use super::wire::request::{Act, Request, SetIrqs};
 use super::wire::version::{Capabilities, Extension, Version};
 use super::wire::{self, Access, Feature, Kind, MAX_DATA, Malformed, Migration};
+use crate::hosts::limits::{Limits, Transfer};
 use crate::hosts::process::Process;
 use migcert_core::device::State;
 use migcert_core::error::{Error, Misbehaved, Refusal};
@@ -28,7 +29,8 @@ pub(super) struct Client {
     channel: Channel,
     pub(super) process: Process,
     pub(super) memory: Memory,
-    limit: Duration,
+    limits: Limits,
+    transfer: Transfer,
     id: u16,
     /// How much of what the program printed was passed on in an error.
     heard: u64,
@@ -49,12 +51,13 @@ impl Client {
     ///
     /// # Errors
     /// Those of any request.
-    pub(super) fn new(process: Process, socket: UnixStream, limit: Duration) -> Result<Client, Error> {
+    pub(super) fn new(process: Process, socket: UnixStream, limits: Limits) -> Result<Client, Error> {
         let mut client = Client {
             channel: Channel::without_fds(socket)?,
             process,
             memory: Memory::new()?,
-            limit,
+            limits,
+            transfer: Transfer::new(limits),
             id: 0,
             heard: 0,
             outbox: Vec::new(),
@@ -229,10 +232,16 @@ impl Client {
         self.set(Feature::State, &wire::state_data(to))
     }
 
+    /// From here on, what is read or written is another state.
+    pub(super) fn begin_transfer(&mut self) {
+        self.transfer = Transfer::new(self.limits);
+    }
+
     /// Reads the next bytes of a state; none is the end, for now or for good.
     pub(super) fn read_state(&mut self, into: &mut [u8]) -> Result<Result<usize, u32>, Error> {
         let most = u32::try_from(into.len()).unwrap_or(u32::MAX).min(self.most);
         let request = Request::StateRead(most);
+        let since = Instant::now();
         let answer = match self.ask(&request, &[])? {
             Ok(answer) => answer,
             Err(error) => return Ok(Err(error)),
@@ -242,7 +251,9 @@ impl Client {
                 let into = into.get_mut(..data.len()).filter(|_| data.len() <= most as usize);
                 let into = into.ok_or_else(|| protocol(&request, format!("{} bytes", data.len())))?;
                 into.copy_from_slice(data);
-                Ok(Ok(data.len()))
+                let count = data.len();
+                self.transfer.gave(count, since)?;
+                Ok(Ok(count))
             }
             _ => Err(other_reply(&request)),
         }
@@ -251,9 +262,11 @@ impl Client {
     /// Writes a piece of a state, in as many messages as it needs.
     pub(super) fn write_state(&mut self, bytes: &[u8]) -> Result<Result<(), u32>, Error> {
         for piece in bytes.chunks(self.most as usize) {
+            let since = Instant::now();
             if let Err(error) = self.ask(&Request::StateWrite(piece), &[])? {
                 return Ok(Err(error));
             }
+            self.transfer.took(piece.len(), since)?;
         }
         Ok(Ok(()))
     }
@@ -283,7 +296,7 @@ impl Client {
 
     /// Sends a request and waits for its answer.
     fn ask(&mut self, request: &Request<'_>, fds: &[BorrowedFd<'_>]) -> Result<Answer, Error> {
-        let deadline = Instant::now() + self.limit;
+        let deadline = Instant::now() + self.limits.answer;
         let command = request.command() as u16;
         self.id = self.id.wrapping_add(1);
         wire::message(&mut self.outbox, self.id, command, Kind::Command, |into| request.put(into));
@@ -365,7 +378,7 @@ impl Client {
 
     fn died(&mut self, during: &Request<'_>) -> Error {
         const GRACE: Duration = Duration::from_secs(2);
-        let how = match self.process.ended(GRACE.min(self.limit)) {
+        let how = match self.process.ended(GRACE.min(self.limits.answer)) {
             Ok(Some(how)) => how,
             Ok(None) => "it closed the connection and still runs".to_owned(),
             Err(why) => return why.into(),
@@ -378,7 +391,7 @@ impl Client {
     }
 
     fn slow(&self, during: &Request<'_>) -> Error {
-        let what = format!("no answer to {during} within {:?}", self.limit);
+        let what = format!("no answer to {during} within {:?}", self.limits.answer);
         io::Error::new(io::ErrorKind::TimedOut, what).into()
     }
 }

@@ -6,7 +6,7 @@ use super::interface::{self, CONFIG, Guide};
 use super::irqs::Irqs;
 use super::outside;
 use super::wire::reply::DeviceInfo;
-use super::wire::{Migration, value};
+use super::wire::{self, Feature, Migration, value};
 use crate::hosts::process::Memory;
 use migcert_core::device::{
     Capabilities, Device, GUEST_MEMORY, Interface, Machine, Options, Register, Seen, Sight, State, Step, walk,
@@ -17,8 +17,6 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The largest state that is read.
-const STATE_MAX: u64 = 64 << 20;
 /// `ENOMSG`: nothing for now, in PRE_COPY.
 const NO_MESSAGE: u32 = 42;
 
@@ -33,8 +31,6 @@ pub(super) struct Instance {
     can_reset: bool,
     /// The state that it said it is in when it was asked last.
     state: State,
-    /// Bytes of state that were read in this session.
-    carried: u64,
     /// Whether its guest has done what guests do first. Moves with guest memory.
     is_up: bool,
     /// The memory of the process when the instance started.
@@ -84,7 +80,6 @@ impl Instance {
             options: Options { p2p: flags & Migration::P2P != 0, pre_copy: flags & Migration::PRE_COPY != 0 },
             can_reset: info.flags & DeviceInfo::RESET != 0,
             state,
-            carried: 0,
             is_up: false,
             before,
         })
@@ -205,7 +200,12 @@ fn described(client: &mut Client, region: u32) -> Result<Vec<Register>, Error> {
 
 impl Device for Instance {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { options: self.options, machine: Machine::Device, interface: self.interface.clone() }
+        Capabilities {
+            options: self.options,
+            machine: Machine::Device,
+            can_reset: self.can_reset,
+            interface: self.interface.clone(),
+        }
     }
 
     fn state(&mut self) -> Result<State, Error> {
@@ -216,37 +216,28 @@ impl Device for Instance {
     fn set_state(&mut self, to: State) -> Result<(), Error> {
         let from = self.state;
         if !(from.saves() && to.saves()) {
-            self.carried = 0;
+            self.client.begin_transfer();
         }
         if to.saves() && to.runs() && !from.saves() {
             self.log.start(&mut self.client)?;
         }
         let answer = self.client.set_state(to)?;
-        let says = self.state()?;
-        if !(says.saves() && says.runs()) {
+        self.state = if answer.is_ok() { to } else { self.client.state()? };
+        if !(self.state.saves() && self.state.runs()) {
             self.log.end(&mut self.client)?;
         }
-        match answer {
-            Err(error) => Err(self.refused(from, to, error)),
-            Ok(()) if says == to => Ok(()),
-            Ok(()) => Err(Misbehaved::InWrongState { says, should: to }.into()),
-        }
+        answer.map_err(|error| self.refused(from, to, error))
     }
 
     fn read_state(&mut self, into: &mut [u8]) -> Result<usize, Error> {
-        let count = match self.client.read_state(into)? {
-            Ok(count) => count,
-            Err(NO_MESSAGE) if self.state.saves() && self.state.runs() => 0,
+        match self.client.read_state(into)? {
+            Ok(count) => Ok(count),
+            Err(NO_MESSAGE) if self.state.saves() && self.state.runs() => Ok(0),
             Err(error) => {
                 let words = self.client.words(error);
-                return Err(Refusal::ByDevice(format!("reading state in {}: {words}", self.state)).into());
+                Err(Refusal::ByDevice(format!("reading state in {}: {words}", self.state)).into())
             }
-        };
-        self.carried += count as u64;
-        if STATE_MAX < self.carried {
-            return Err(Misbehaved::StateWithoutEnd(self.carried).into());
         }
-        Ok(count)
     }
 
     fn write_state(&mut self, bytes: &[u8]) -> Result<(), Error> {
@@ -262,13 +253,21 @@ impl Device for Instance {
         }
     }
 
+    fn estimate(&mut self) -> Result<Option<u64>, Error> {
+        if !self.client.has(Feature::DataSize)? {
+            return Ok(None);
+        }
+        let zeros = [0; size_of::<u64>()];
+        self.client.get(Feature::DataSize, &zeros, wire::data_size).map(Some)
+    }
+
     fn reset(&mut self) -> Result<(), Error> {
         if !self.can_reset {
             return Err(Refusal::ByDevice("it does not offer a reset".to_owned()).into());
         }
         self.client.reset()?;
         self.state()?;
-        self.carried = 0;
+        self.client.begin_transfer();
         self.is_up = false;
         self.log.forget();
         // Whose driver starts anew sets up its interrupts anew; none that came before is its own.

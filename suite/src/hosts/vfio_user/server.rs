@@ -258,6 +258,7 @@ impl Server {
     fn feature(&mut self, number: u16, act: Act, given: &[u8]) -> Result<Vec<u8>, u32> {
         const MIGRATION: u16 = Feature::Migration as u16;
         const STATE: u16 = Feature::State as u16;
+        const DATA_SIZE: u16 = Feature::DataSize as u16;
         match (number, act) {
             (MIGRATION | STATE, Act::Probe) => Ok(given.to_vec()),
             (MIGRATION, Act::Get) => {
@@ -271,6 +272,10 @@ impl Server {
                 let to: State = wire::state(given).map_err(|_| EINVAL)?;
                 told(self.device.set_state(to))?;
                 Ok(given.to_vec())
+            }
+            (DATA_SIZE, Act::Probe | Act::Get) => {
+                let estimate = told(self.device.estimate())?.ok_or(ENOTTY)?;
+                Ok(if act == Act::Get { estimate.to_le_bytes().to_vec() } else { given.to_vec() })
             }
             _ => Err(ENOTTY),
         }

@@ -9,14 +9,15 @@ use super::wire::request::{Act, Request};
 use super::wire::version::{Capabilities, Version};
 use super::wire::{self, Access, Feature, HEADER, Kind, Migration, Transfer};
 use super::{config_space, memory};
-use crate::hosts::process::{Process, scratch};
+use crate::hosts::limits::Limits;
+use crate::hosts::process::Process;
+use crate::hosts::scratch::Scratch;
 use migcert_core::device::{Device, GUEST_MEMORY, Interface, Register, Seen, State, Step};
 use migcert_core::error::Error;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
 
 /// A word that is written to BAR0 is an address, to which the device writes that word.
 const DOORBELL: Step = write(0, 0, memory::ADDRESSES.start + 8);
@@ -169,8 +170,9 @@ fn client(logs: Logs) -> Client {
     };
     thread::spawn(|| pci.run());
     let program = Path::new("/bin/sleep");
-    let process = Process::start(program, &["1000"], scratch().expect("scratch")).expect("it starts");
-    Client::new(process, ours, Duration::from_secs(10)).expect("they agree")
+    let process =
+        Process::start(program, &["1000"], Scratch::directory().expect("scratch")).expect("it starts");
+    Client::new(process, ours, Limits::default()).expect("they agree")
 }
 
 fn device(logs: Logs, guide: &Guide) -> Instance {

@@ -327,6 +327,14 @@ pub fn state_data(state: State) -> [u8; 8] {
     data
 }
 
+/// Reads the data of [`Feature::DataSize`].
+///
+/// # Errors
+/// [`Malformed`].
+pub fn data_size(data: &[u8]) -> Result<u64, Malformed> {
+    Fields::of(Feature::DataSize.name(), data).u64()
+}
+
 /// The names of the errors that servers answer with; any other is a number.
 pub fn errno(error: u32) -> String {
     const NAMES: &[(u32, &str)] = &[

@@ -211,11 +211,6 @@ impl Backend {
         Ok(stream)
     }
 
-    /// Whether something that began then is still within the time limit.
-    pub(super) fn still_within(&self, begun: Instant, during: &str) -> Result<(), Error> {
-        if begun.elapsed() < self.limit { Ok(()) } else { Err(self.slow(during)) }
-    }
-
     /// Reads what there is of a state; 0 is its end.
     pub(super) fn read(&mut self, stream: &mut File, into: &mut [u8]) -> Result<usize, Error> {
         let deadline = Instant::now() + self.limit;

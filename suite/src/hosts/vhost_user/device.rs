@@ -6,6 +6,7 @@ use super::backend::{Backend, Logging};
 use super::ring::{MEMORY, Ring};
 use super::site::Site;
 use crate::guests::virtio_fs::{self, Call, Driver, Line, Opens, Pending, Posted, Queue};
+use crate::hosts::limits::Transfer;
 use migcert_core::device::{
     Capabilities, Device, Interface, Machine, Options, Outside, Seen, Sight, State, Step, walk,
 };
@@ -17,14 +18,6 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use vhost::vhost_user::message::VhostTransferStateDirection as Direction;
-
-/// The largest state that is read.
-const STATE_MAX: u64 = 64 << 20;
-
-/// An error once a state is longer than any (R-6.7 guards ourselves as well).
-pub(super) fn is_bounded(len: u64) -> Result<(), Error> {
-    if len <= STATE_MAX { Ok(()) } else { Err(Misbehaved::StateWithoutEnd(len).into()) }
-}
 
 /// Where an instance came from, and where its process goes.
 pub(super) struct Owner {
@@ -58,7 +51,7 @@ pub(super) struct Instance {
 /// A state on its way.
 struct Stream {
     file: File,
-    carried: u64,
+    transfer: Transfer,
     /// Nothing more comes, and it was checked.
     ended: bool,
     /// How much the program had printed when it began.
@@ -195,7 +188,8 @@ impl Instance {
         let backend = self.backend()?;
         let printed = backend.process.printed();
         let file = backend.transfer(direction)?;
-        self.stream = Some(Stream { file, carried: 0, ended: false, printed });
+        let transfer = Transfer::new(self.config.limits);
+        self.stream = Some(Stream { file, transfer, ended: false, printed });
         Ok(())
     }
 
@@ -356,7 +350,8 @@ impl Device for Instance {
             Opens::Any => virtio_fs::NAME,
             Opens::Named => virtio_fs::NAMED,
         };
-        Capabilities { options: self.options, machine: Machine::Host, interface: Interface::Requests(guest) }
+        let interface = Interface::Requests(guest);
+        Capabilities { options: self.options, machine: Machine::Host, can_reset: true, interface }
     }
 
     fn state(&mut self) -> Result<State, Error> {
@@ -387,9 +382,9 @@ impl Device for Instance {
         if stream.ended || into.is_empty() {
             return Ok(0);
         }
+        let since = Instant::now();
         let count = backend.read(&mut stream.file, into)?;
-        stream.carried += count as u64;
-        is_bounded(stream.carried)?;
+        stream.transfer.gave(count, since)?;
         if count == 0 {
             stream.ended = true;
             backend.check(stream.printed)?;
@@ -399,9 +394,17 @@ impl Device for Instance {
 
     fn write_state(&mut self, bytes: &[u8]) -> Result<(), Error> {
         match (self.state, &mut self.stream, &mut self.backend) {
-            (State::Resuming, Some(stream), Some(backend)) => backend.write(&mut stream.file, bytes),
+            (State::Resuming, Some(stream), Some(backend)) => {
+                let since = Instant::now();
+                backend.write(&mut stream.file, bytes)?;
+                stream.transfer.took(bytes.len(), since)
+            }
             _ => Err(Refusal::NotIn { what: "write a state", state: self.state }.into()),
         }
+    }
+
+    fn estimate(&mut self) -> Result<Option<u64>, Error> {
+        Ok(None)
     }
 
     fn reset(&mut self) -> Result<(), Error> {

@@ -4,14 +4,13 @@
 //! processes that are still well stay with it for the next machine.
 
 use super::backend::Backend;
-use crate::hosts::process::scratch;
+use crate::hosts::scratch::Scratch;
 use rustix::io::Errno;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use tempfile::TempDir;
 
 /// Directories that no machine has.
 #[derive(Default)]
@@ -21,7 +20,7 @@ pub(super) struct Pool {
 
 /// A shared directory.
 pub(super) struct Site {
-    shared: TempDir,
+    shared: Scratch,
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -45,7 +44,7 @@ impl Pool {
         let site = match idle {
             Some(site) => site,
             None => {
-                let shared = scratch()?;
+                let shared = Scratch::directory()?;
                 fs::set_permissions(shared.path(), Permissions::from_mode(0o755))?;
                 restore(shared.path())?;
                 Arc::new(Site { shared, idle: Mutex::default() })

@@ -1,0 +1,75 @@
+//! An end by a signal leaves nothing behind either.
+//!
+//! Whoever makes what could be left, a process or a file, holds the end up meanwhile. Once it has
+//! begun they wait for good: nothing new is made, and nobody reports devices that died by our hand.
+
+use super::{leftovers, scratch};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard};
+use std::thread;
+
+static END: RwLock<()> = RwLock::new(());
+
+/// No signal ends us while this is held, which must not be long; never returns once one does.
+pub fn hold_up() -> RwLockReadGuard<'static, ()> {
+    END.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on SIGINT, SIGTERM and SIGHUP end us and all that is ours; those that are ignored
+/// already (`nohup`, a job in the background) stay so.
+///
+/// # Errors
+/// Those of handling signals and of starting a thread.
+pub fn by_signals() -> io::Result<()> {
+    let ignored = ignored()?;
+    let heeded = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let mut signals = Signals::new(heeded)?;
+    let wait = move || signals.forever().take(1).for_each(end);
+    thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
+    Ok(())
+}
+
+/// Bit `n - 1` stands for signal `n`.
+fn ignored() -> io::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    Ok(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0))
+}
+
+fn end(signal: i32) {
+    let _end = END.write().unwrap_or_else(PoisonError::into_inner);
+    leftovers::kill_children();
+    scratch::remove_all();
+    let _ = emulate_default_handler(signal);
+}
+
+/// Starts a program that does not outlive us, even where we end by SIGKILL.
+pub(super) fn spawn(mut command: Command) -> io::Result<Child> {
+    static WATCHER: LazyLock<io::Result<Child>> = LazyLock::new(watcher);
+    let _held = hold_up();
+    // Without a shell nobody watches, and all else works.
+    let _ = LazyLock::force(&WATCHER);
+    command.spawn()
+}
+
+/// Waits for our end, and kills what has our mark then.
+///
+/// The kernel could, by `PR_SET_PDEATHSIG`, but forks for it: that is 2 ms of each start.
+fn watcher() -> io::Result<Child> {
+    const WATCH: &str = r#"
+        read -r _
+        for round in 1 2 3; do
+            for process in /proc/[0-9]*; do
+                tr '\0' '\n' <"$process/environ" | grep -q "^$0=$1-" && kill -KILL "${process#/proc/}"
+            done
+        done"#;
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", WATCH, leftovers::MARK, &std::process::id().to_string()]);
+    command.current_dir("/").process_group(0).env_remove(leftovers::MARK);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+}

@@ -1,0 +1,74 @@
+//! Paths that are gone when their owner is, or when a signal ends us all.
+
+use super::{ending, leftovers};
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+static OURS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn ours() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    OURS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A directory or a socket of ours.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A new directory: where `MIGCERT_SCRATCH` says, or in memory where the machine has a place
+    /// for that.
+    ///
+    /// # Errors
+    /// Those of making a directory.
+    pub fn directory() -> io::Result<Scratch> {
+        let memory = Path::new("/dev/shm");
+        let usual = || if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+        let place = std::env::var_os("MIGCERT_SCRATCH").map_or_else(usual, PathBuf::from);
+        let _held = ending::hold_up();
+        let made = tempfile::Builder::new().prefix("migcert-").tempdir_in(place)?;
+        Ok(Scratch::own(made.keep()))
+    }
+
+    /// A new socket.
+    ///
+    /// # Errors
+    /// Those of listening.
+    pub fn socket(path: &Path) -> io::Result<(UnixListener, Scratch)> {
+        let _held = ending::hold_up();
+        Ok((UnixListener::bind(path)?, Scratch::own(path.to_owned())))
+    }
+
+    fn own(path: PathBuf) -> Scratch {
+        ours().insert(path.clone());
+        Scratch(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What can't be removed here can't be removed at all.
+        let _ = leftovers::remove(&self.0);
+        ours().remove(&self.0);
+    }
+}
+
+/// Removes all there are, while their owners may still be at work in them.
+pub(super) fn remove_all() {
+    const ROUNDS: u32 = 100;
+    for path in &*ours() {
+        for _ in 0..ROUNDS {
+            let _ = leftovers::remove(path);
+            if path.symlink_metadata().is_err() {
+                break;
+            }
+        }
+    }
+}
