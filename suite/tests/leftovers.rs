@@ -158,8 +158,16 @@ impl Run {
         let asks = name != "hostile" || program.contains("describes");
         let subject = if asks { format!("./{program}") } else { "p.toml".to_owned() };
         let told = fs::File::create(place.path().join("told")).expect("a file");
-        let migcert = Command::new("sh")
-            .args(["-c", &format!(r#"{first}exec "$0" "$@""#), env!("CARGO_BIN_EXE_migcert"), "certify"])
+        // Whatever those who run the tests ignore, migcert must not inherit.
+        let migcert = Command::new("env")
+            .args([
+                "--default-signal=HUP,INT,TERM",
+                "sh",
+                "-c",
+                &format!(r#"{first}exec "$0" "$@""#),
+                env!("CARGO_BIN_EXE_migcert"),
+                "certify",
+            ])
             .args([&subject, "--report", "report", "--seed", "1", "-j", "2"])
             .current_dir(place.path())
             .env("MIGCERT_SCRATCH", place.path().join("scratch"))
