@@ -7,6 +7,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 use migcert::bench::Bench;
 use migcert::case::Found;
+use migcert::devices;
 use migcert::generate::damage::Damage;
 use migcert::generate::family::History;
 use migcert::generate::script;
@@ -42,11 +43,13 @@ fn devices_without_faults_migrate() {
             at if at == len => "moved at last",
             _ => "moved in the middle",
         });
-        saw(if drawn.case.source.starts_with("builtin:nic") { "nic" } else { "synthetic" });
+        let device = drawn.case.source.trim_start_matches("builtin:");
+        saw(device.split(['@', '=']).next().unwrap_or_default());
     });
     let rules = rules::ALL.iter().filter(|rule| rule.draws != Draws::Damage);
     seen.demand(rules.map(|rule| format!("{} held", rule.id)));
-    seen.demand(["moved at first", "moved at last", "moved in the middle", "nic", "synthetic"]);
+    seen.demand(["moved at first", "moved at last", "moved in the middle"]);
+    seen.demand(devices::ALL.iter().map(|device| device.name));
 }
 
 #[test]

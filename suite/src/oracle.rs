@@ -3,7 +3,8 @@
 use crate::bench::Subject;
 use crate::case::Case;
 use crate::certify::judge;
-use crate::devices::{self, fault::Faults, nic, release, synthetic};
+use crate::devices::release::{self, Kind};
+use crate::devices::{self, Made, fault::Faults, synthetic};
 use crate::generate::family::History;
 use crate::generate::script::{self, Between};
 use crate::hostile::{bytes_are_understood_or_refused, messages_are_understood_or_refused};
@@ -94,7 +95,7 @@ pub fn check(bytes: &[u8]) -> Outcome {
     drawn.judge()
 }
 
-/// the nic and devices of drawn histories keep a drawn rule in a drawn case.
+/// reference devices and devices of drawn histories keep a drawn rule in a drawn case.
 pub fn migrate(bytes: &[u8]) -> Outcome {
     drawn(bytes, draw_migrate).map_or(NOTHING, |drawn| drawn.judge())
 }
@@ -145,8 +146,10 @@ fn draw_for(u: &mut Unstructured<'_>, fits: fn(&Rule) -> bool) -> Result<Option<
     let rules: Vec<&Rule> = rules::ALL.iter().copied().filter(|rule| fits(rule)).collect();
     let rule = *u.choose(&rules)?;
     if u.int_in_range(0..=3u8)? == 3 {
-        let Some((from, to)) = pair(u, rule, nic::RELEASES as usize)? else { return Ok(None) };
-        return draw(u, rule, released(from), released(to));
+        let (name, releases, kind) = *u.choose(&released())?;
+        let Some((from, to)) = pair(u, rule, releases as usize)? else { return Ok(None) };
+        let [from, to] = [from, to].map(|index| release_of(name, kind, index as u32 + 1));
+        return draw(u, rule, from, to);
     }
     let releases = History::arbitrary(u)?.0;
     let Some((from, to)) = pair(u, rule, releases.len())? else { return Ok(None) };
@@ -184,11 +187,19 @@ fn described(manifest: &Manifest) -> Subject {
     Subject::new(devices::synthetic_name(manifest), program, manifest.clone())
 }
 
-fn released(index: usize) -> Subject {
-    let release = index as u32 + 1;
-    let program = release::program(&nic::KIND, release, Faults::default());
+/// The devices that have releases.
+fn released() -> Vec<(&'static str, u32, &'static Kind)> {
+    let released = |device: &devices::Device| match device.made {
+        Made::Releases(releases, kind) => Some((device.name, releases, kind)),
+        Made::Info(_) => None,
+    };
+    devices::ALL.iter().filter_map(released).collect()
+}
+
+fn release_of(name: &str, kind: &'static Kind, release: u32) -> Subject {
+    let program = release::program(kind, release, Faults::default());
     let manifest = program.describe().unwrap_or_default();
-    Subject::new(format!("builtin:nic@{release}"), program, manifest)
+    Subject::new(format!("builtin:{name}@{release}"), program, manifest)
 }
 
 impl Drawn {

@@ -4,6 +4,7 @@ use super::Shape;
 use super::faults::*;
 use crate::devices::engine::Reference;
 use crate::devices::fault::Faults;
+use crate::devices::host::Host;
 use crate::devices::memory::Memory;
 use crate::devices::release::Start;
 use migcert_core::device::{Interface, Options, Register, Seen, Sight, Step};
@@ -116,6 +117,7 @@ pub(super) struct Nic {
     pub(super) list: Setup,
     pub(super) shape: Shape,
     pub(super) faults: Faults,
+    pub(super) host: Host,
     /// The wire has no carrier.
     cut: Arc<AtomicBool>,
     pub(super) state: Hardware,
@@ -135,6 +137,7 @@ impl Nic {
             model: start.model,
             list: start.list,
             faults: start.faults,
+            host: start.host,
             cut: start.disturbed,
             state: Hardware::fresh(&shape),
             dirty: vec![true; shape.memory() / PAGE],

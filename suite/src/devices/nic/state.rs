@@ -144,6 +144,7 @@ impl Stored for Nic {
         if pass != Pass::Last {
             return Ok(());
         }
+        self.host.act("take the wire's backlog")?;
         let registers = self.saved();
         writer.structured(REGISTERS, &registers)?;
         let rings = self.saved_rings();
@@ -203,6 +204,7 @@ impl Stored for Nic {
         if self.faults.hits(&DESCRIBES_TOO_MUCH, self.shape.queues == 8) {
             return Err(BadState::ByDevice("more than 4 queues can't be loaded".to_owned()));
         }
+        self.host.act("set up the wire").map_err(|why| BadState::ByDevice(why.to_string()))?;
         self.swap_in(new);
         Ok(())
     }
