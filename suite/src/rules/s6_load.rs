@@ -3,9 +3,11 @@
 use super::s5_check::CHECK_IS_SOUND;
 use super::s6_move::{CHUNKING, TWIN_AFTER_LOAD};
 use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, Load, Stopped, needs};
+use crate::bench::{Bench, Load, Stopped, Subject, needs};
 use crate::generate::damage::Damage;
-use migcert_core::device::{Device, Seen};
+use crate::generate::reseal::reseal;
+use migcert_core::device::{Device, Outside, Seen, State};
+use migcert_core::version::Setup;
 
 /// What a rule about loading builds on: a plain migration works, and so it does in pieces.
 const LOADS: &[&Rule] = &[&CHECK_IS_SOUND, &TWIN_AFTER_LOAD, &CHUNKING];
@@ -297,12 +299,27 @@ fn refusal_leaves_nothing(bench: &Bench<'_>) -> Judgement {
 /// A reset device shows what a fresh one does, on a host side with the same past: so many steps
 /// of the script.
 pub(super) fn as_fresh(bench: &Bench<'_>, device: &mut dyn Device, past: usize, what: &str) -> Judgement {
-    let (mut before, outside) = bench.started()?;
-    bench.play(&mut *before, 0..past)?;
+    let outside = bench.outside()?;
+    let _before = stopped_after(bench, bench.source, &bench.case.setup, &outside, past)?;
     let mut fresh = bench.instance("a fresh device", bench.source, &bench.case.setup, &outside)?;
     let expected = bench.play(&mut *fresh, 0..bench.case.script.len())?;
     let seen = bench.play(device, 0..bench.case.script.len())?;
     bench.same(what, 0, &expected, &seen)
+}
+
+/// An instance that did so many steps of the script and was stopped: what it owes the host's side
+/// is there.
+fn stopped_after(
+    bench: &Bench<'_>,
+    subject: &Subject,
+    setup: &Setup,
+    outside: &Outside,
+    past: usize,
+) -> Result<Box<dyn Device>, Stop> {
+    let mut device = bench.instance("an earlier device", subject, setup, outside)?;
+    bench.play(&mut *device, 0..past)?;
+    device.set_state(State::Stop)?;
+    Ok(device)
 }
 
 pub(super) const REFUSAL_CAN_BE_RETRIED: Rule = Rule {
@@ -343,21 +360,28 @@ pub(super) const LOAD_REPLACES_ALL: Rule = Rule {
 };
 
 fn load_replaces_all(bench: &Bench<'_>) -> Judgement {
-    let [first, _] = bench.at();
-    let stopped = bench.stopped(first)?;
+    let at = bench.at()[0];
+    let len = bench.case.script.len();
     let setup = bench.plan()?.destination().clone();
-    // What the instance was used for before happened elsewhere, on another host side.
-    let mut device = bench.instance("the destination", bench.destination, &setup, &stopped.outside)?;
+    // Its earlier use is the past of the host's side, for the twin as well.
+    let used = |outside: &Outside| stopped_after(bench, bench.destination, &setup, outside, len);
+    let outside = bench.outside()?;
+    let mut device = used(&outside)?;
     needs(device.capabilities().interface.has_registers(), "an earlier use would change the host's side")?;
-    bench.play(&mut *device, 0..bench.case.script.len())?;
-    match bench.load(&mut *device, &stopped.state)? {
-        Load::Accepted => {
-            continues(bench, &mut *device, &stopped, "loaded into an instance that was used before")
-        }
-        Load::Refused(why) => {
-            Err(broken("a correct state was refused by an instance that was used before", "accepted", why))
-        }
+    let mut source = bench.instance("the source", bench.source, &bench.case.setup, &outside)?;
+    bench.play(&mut *source, 0..at)?;
+    let state = bench.usual().save(&mut *source, None)?;
+    if let Load::Refused(why) = bench.load(&mut *device, &state)? {
+        let what = "a correct state was refused by an instance that was used before";
+        return Err(broken(what, "accepted", why));
     }
+    bench.go_on(&mut *device, &source.guest_memory()?)?;
+    let seen = bench.play(&mut *device, at..len)?;
+    let outside = bench.outside()?;
+    let _before = used(&outside)?;
+    let mut twin = bench.instance("the twin", bench.source, &bench.case.setup, &outside)?;
+    let expected = bench.play(&mut *twin, 0..len)?;
+    bench.same("loaded into an instance that was used before", at, &expected[at..], &seen)
 }
 
 pub(super) const LOAD_IS_BOUNDED: Rule = Rule {
@@ -380,6 +404,9 @@ fn load_is_bounded(bench: &Bench<'_>) -> Judgement {
     let huge = bench.case.pieces.first().map_or(0, |piece| *piece as usize % state.len().max(1));
     for byte in state.iter_mut().skip(huge).take(4) {
         *byte = 0x7f;
+    }
+    if bench.case.damage.contains(&Damage::Reseal) {
+        reseal(&mut state);
     }
     let limit = MEMORY.0 + MEMORY.1 * state.len() as u64;
     let mut loaded = Ok(Load::Accepted);
