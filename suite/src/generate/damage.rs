@@ -1,6 +1,6 @@
 //! Damage to the bytes of a state on their way.
 
-use super::reseal::reseal;
+use super::reseal::{contents, reseal};
 use arbitrary::{Result, Unstructured};
 use std::fmt;
 use std::str::FromStr;
@@ -44,9 +44,28 @@ pub enum Damage {
     },
     /// Other bytes come instead.
     Foreign(Vec<u8>),
+    /// Bytes in the content of the sections are overwritten and everything is sealed again: a field
+    /// that no guest could have made.
+    Forge {
+        /// Among which bytes of the contents.
+        among: Among,
+        /// From which of them.
+        at: u32,
+        /// With what.
+        bytes: Vec<u8>,
+    },
     /// Checksums, numbers and totals are set right again, where the state is in our envelope: so
     /// damage reaches what is behind it.
     Reseal,
+}
+
+/// Bytes of the contents of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Among {
+    /// All.
+    All,
+    /// Those that differ from the state saved earlier: there the guest has left something.
+    Used,
 }
 
 impl Damage {
@@ -63,6 +82,25 @@ impl Damage {
             6 => Damage::Swap { at, len: u.int_in_range(1..=64)? },
             _ => Damage::Foreign(some_bytes(u)?),
         })
+    }
+
+    /// Draws a forgery: mostly a small number, or all ones.
+    pub fn forge(u: &mut Unstructured<'_>) -> Result<Damage> {
+        let width = *u.choose(&[1, 1, 2, 4])?;
+        let number = match u.int_in_range(0..=3u8)? {
+            0 => u.int_in_range(0..=32)?,
+            1 => u32::MAX,
+            2 => 1 << u.int_in_range(0..=31)?,
+            _ => u.arbitrary()?,
+        };
+        let bytes = number.to_le_bytes()[..width].to_vec();
+        let among = *u.choose(&[Among::All, Among::Used])?;
+        Ok(Damage::Forge { among, at: u.int_in_range(0..=1023)?, bytes })
+    }
+
+    /// Whether checksums are right after it.
+    pub fn is_sealed(&self) -> bool {
+        matches!(self, Damage::Forge { .. } | Damage::Reseal)
     }
 
     /// Does it. `earlier` is another state of the same device, for [`Damage::Splice`].
@@ -83,6 +121,17 @@ impl Damage {
                 for (old, new) in state[within(*at, len)..].iter_mut().zip(bytes) {
                     *old = *new;
                 }
+            }
+            Damage::Forge { among, at, bytes } => {
+                let is_among =
+                    |place: &usize| *among == Among::All || earlier.get(*place) != state.get(*place);
+                let contents = contents(state).into_iter();
+                let places = contents.clone().flatten().filter(is_among).collect::<Vec<usize>>();
+                if let Some(first) = places.get(within(*at, places.len())) {
+                    let rest = contents.flatten().filter(|place| first <= place);
+                    rest.zip(bytes).for_each(|(place, byte)| state[place] = *byte);
+                }
+                reseal(state);
             }
             Damage::Splice(at) => {
                 let at = within(*at, len);
@@ -138,6 +187,10 @@ impl fmt::Display for Damage {
             Damage::Repeat { at, len } => write!(f, "repeat {at} {len}"),
             Damage::Swap { at, len } => write!(f, "swap {at} {len}"),
             Damage::Foreign(bytes) => write!(f, "foreign {}", hex::encode(bytes)),
+            Damage::Forge { among, at, bytes } => {
+                let among = if *among == Among::All { "all" } else { "used" };
+                write!(f, "forge {among} {at} {}", hex::encode(bytes))
+            }
             Damage::Reseal => f.write_str("reseal"),
         }
     }
@@ -158,6 +211,10 @@ impl FromStr for Damage {
             ["splice", at] => Damage::Splice(number(at)?),
             ["repeat", at, len] => Damage::Repeat { at: number(at)?, len: number(len)? },
             ["swap", at, len] => Damage::Swap { at: number(at)?, len: number(len)? },
+            ["forge", among @ ("all" | "used"), at, hex] => {
+                let among = if among == "all" { Among::All } else { Among::Used };
+                Damage::Forge { among, at: number(at)?, bytes: bytes(hex)? }
+            }
             ["foreign", hex] => Damage::Foreign(bytes(hex)?),
             ["reseal"] => Damage::Reseal,
             _ => return Err(bad()),
@@ -168,6 +225,6 @@ impl FromStr for Damage {
 /// Text that names no damage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `foreign 00aa`"
+    "`{0}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `foreign 00aa`, `forge used 12 ff`, `reseal`"
 )]
 pub struct BadDamage(String);

@@ -1,6 +1,25 @@
 //! Right checksums on damaged states.
 
 use crc32c::{crc32c, crc32c_append};
+use std::ops::Range;
+
+const HEADER: usize = 20;
+const HEAD: usize = 32;
+
+/// Where the contents of the sections are, as far as a stream in the core's envelope can be
+/// followed; all of it, where it is none.
+pub fn contents(state: &[u8]) -> Vec<Range<usize>> {
+    let mut contents = Vec::new();
+    let mut next = state.get(12..HEADER).and_then(number).and_then(|length| length.checked_add(HEADER + 4));
+    while let Some(at) = next {
+        let head = at.checked_add(HEAD).and_then(|end| state.get(at..end));
+        let length = head.filter(|head| head[..4] != [0; 4]).and_then(|head| number(&head[16..24]));
+        let content = length.and_then(|length| Some(at + HEAD..(at + HEAD).checked_add(length)?));
+        next = content.as_ref().map(|content| content.end).filter(|end| *end <= state.len());
+        contents.extend(content.filter(|_| next.is_some()));
+    }
+    if contents.is_empty() { std::iter::once(0..state.len()).collect() } else { contents }
+}
 
 /// Makes what looks like a state in the core's envelope look undamaged: every checksum, number and
 /// total is set right, as far as the stream can be followed.
@@ -12,8 +31,6 @@ pub fn reseal(state: &mut [u8]) -> bool {
 }
 
 fn resealed(state: &mut [u8]) -> Option<()> {
-    const HEADER: usize = 20;
-    const HEAD: usize = 32;
     let length = number(state.get(12..HEADER)?)?;
     let mut at = HEADER.checked_add(length)?;
     let mut sum = crc32c(state.get(..at)?);
@@ -80,5 +97,7 @@ mod tests {
         assert!(reseal(&mut state));
         assert_eq!(load(&state).as_deref(), Ok(b"Better".as_slice()));
         assert!(!reseal(&mut state[..at]));
+        let contents = contents(&good).into_iter().map(|content| &good[content]);
+        assert_eq!(contents.collect::<Vec<_>>(), [b"good".as_slice(), b"better"]);
     }
 }

@@ -117,7 +117,7 @@ faults! {
     FLUSH_OVERWRITTEN "qemu-retval-overwritten" G "R-1.4" "QEMU, 2c36076a1153 and e502202c9b"
         "the result of the flush is overwritten by that of what comes after it";
     SOURCE_RECONNECTS "ch-source-reconnect" G "R-6.2" "Cloud Hypervisor, db444715fd36 and c85aa6dfae43"
-        "a source that was saved goes back to the disk, and writes what it knew of it";
+        "a source that was saved goes back to the disk, and writes what it had read at first";
     LEFT_PAUSED "spdk-paused-subsys" G "R-6.2" "SPDK, 63f6d50b5b86"
         "queues stay paused after a migration that was given up";
     ONLY_FIRST_PARKED "spdk-quiesce-io" G "R-6.1" "SPDK, 667809a4aecb and 0a153e8af4d7"

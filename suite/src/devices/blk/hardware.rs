@@ -205,7 +205,7 @@ pub(super) struct Scar {
     pub(super) submitted: Vec<u16>,
     /// Interrupts as they were when PRE_COPY began.
     pub(super) signals: Vec<bool>,
-    /// The disk as it was when the device stopped.
+    /// The disk as it was when the device started.
     pub(super) disk: Vec<u8>,
     pub(super) saves: u32,
     /// A first pass is under way.
@@ -213,6 +213,14 @@ pub(super) struct Scar {
     pub(super) just_loaded: bool,
     pub(super) buffers_gone: bool,
     pub(super) log_failed: bool,
+}
+
+impl Scar {
+    fn fresh(state: &Hardware, host: &Host, faults: &Faults) -> Scar {
+        let disk = if faults.has(&SOURCE_RECONNECTS) { host.disk().clone() } else { Vec::new() };
+        let submitted = state.queues.iter().map(|queue| queue.submitted).collect();
+        Scar { submitted, disk, ..Scar::default() }
+    }
 }
 
 impl Blk {
@@ -240,7 +248,7 @@ impl Blk {
             cache: BTreeMap::new(),
             parked: vec![false; shape.queues],
             dirty: vec![true; LOG / PAGE],
-            scar: Scar { submitted: vec![FIRST; shape.queues], ..Scar::default() },
+            scar: Scar::fresh(&state, &start.host, &start.faults),
             state,
             shape,
         })
@@ -270,7 +278,8 @@ impl Blk {
             reg::ADDRESS_HIGH => selected_queue.address >> 8,
             reg::ENABLE => u32::from(selected_queue.enabled),
             reg::DISCARDED => self.state.discarded,
-            _ => match (within(reg::IN_FLIGHT, self.shape.queues), within(reg::COMPLETED, self.shape.queues)) {
+            _ => match (within(reg::IN_FLIGHT, self.shape.queues), within(reg::COMPLETED, self.shape.queues))
+            {
                 (Some(queue), _) => {
                     self.state.queues[queue].submitted.wrapping_sub(self.live.completed[queue]).into()
                 }
@@ -296,7 +305,9 @@ impl Blk {
             reg::SIZE if (1..=RING).contains(&value) => queue.size = value,
             reg::ADDRESS_LOW => queue.low = value & 0xff,
             reg::ADDRESS_HIGH => queue.address = (value & 0xf) << 8 | queue.low,
-            reg::ENABLE if value != 0 || !self.state.requests.iter().any(|r| u32::from(r.queue) == *selected) => {
+            reg::ENABLE
+                if value != 0 || !self.state.requests.iter().any(|r| u32::from(r.queue) == *selected) =>
+            {
                 queue.enabled = value != 0;
                 self.live.users = Live::of(&self.state).users;
             }
@@ -343,7 +354,6 @@ impl Blk {
             self.parked[queue] = !self.hits(&ONLY_FIRST_PARKED, queue != 0 && works)
                 && !self.hits(&TRANSFER_GOES_ON, current == Some(queue as u8));
         }
-        self.scar.disk = if self.faults.has(&SOURCE_RECONNECTS) { self.host.disk().clone() } else { vec![] };
         if self.faults.has(&LOG_ENDS_EARLY) {
             let log = self.memory.take_log();
             if !self.hits(&LOG_ENDS_EARLY, !log.is_empty()) {
@@ -421,7 +431,9 @@ impl Reference for Blk {
             Step::Write { region: 0, offset, value, .. } => self.write(*offset, *value as u32),
             Step::Read { region: GUEST_MEMORY, offset, size } => {
                 let bytes = self.memory.read(*offset as usize, usize::from(*size));
-                seen.push(Sight::Value(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))));
+                seen.push(Sight::Value(
+                    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)),
+                ));
             }
             Step::Write { region: GUEST_MEMORY, offset, size, value } => {
                 let bytes = value.to_le_bytes();
@@ -439,7 +451,7 @@ impl Reference for Blk {
         self.state = Hardware::fresh(&self.shape);
         self.live = Live::of(&self.state);
         self.dirty.fill(true);
-        self.scar = Scar { submitted: vec![FIRST; self.shape.queues], ..Scar::default() };
+        self.scar = Scar::fresh(&self.state, &self.host, &self.faults);
     }
 
     fn pause(&mut self, paused: bool) -> Result<(), Error> {

@@ -103,7 +103,8 @@ impl Blk {
 
     fn slots(&self, requests: &[Request]) -> Vec<Slot> {
         let taken = requests.iter().map(|request| Slot { taken: true, request: request.clone() });
-        let padding = if self.hits(&PADDING_SAVED, requests.len() < SLOTS) { self.scar.saves as u8 } else { 0 };
+        let padding =
+            if self.hits(&PADDING_SAVED, requests.len() < SLOTS) { self.scar.saves as u8 } else { 0 };
         let empty = || Slot { taken: false, request: Request { sector: padding, ..Request::default() } };
         taken.chain(std::iter::repeat_with(empty)).take(SLOTS).collect()
     }
@@ -212,7 +213,8 @@ impl Blk {
         let Hardware { queues, requests, .. } = new;
         for request in requests.iter_mut() {
             let base = self.host_base();
-            if self.hits(&HOST_POINTERS_SAVED, base != 0 && matches!(request.kind, Kind::Read | Kind::Write)) {
+            if self.hits(&HOST_POINTERS_SAVED, base != 0 && matches!(request.kind, Kind::Read | Kind::Write))
+            {
                 request.place = (request.place + PLACES - base) % PLACES;
             }
         }
@@ -260,7 +262,9 @@ impl Blk {
     fn put_in_place(&self, mut log: Vec<u8>) -> Result<Vec<u8>, BadState> {
         for page in (0..LOG).step_by(PAGE) {
             let put = self.host.act("put a page of the log in place");
-            if put.is_err() && self.hits(&REPLY_NOT_READ, log[page..][..PAGE] != self.state.log[page..][..PAGE]) {
+            if put.is_err()
+                && self.hits(&REPLY_NOT_READ, log[page..][..PAGE] != self.state.log[page..][..PAGE])
+            {
                 log[page..][..PAGE].copy_from_slice(&self.state.log[page..][..PAGE]);
             } else {
                 put.map_err(told)?;

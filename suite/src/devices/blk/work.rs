@@ -117,7 +117,7 @@ impl Blk {
         let ready = |request: &Request| request.wait == 0 && request.done == 0;
         let next = self.live.current.or_else(|| self.state.requests.iter().position(ready));
         let Some(next) = next.filter(|next| awake(&self.state.requests[*next])) else { return };
-        if self.state.requests[next].done < self.state.requests[next].sectors {
+        if self.state.requests[next].done != self.state.requests[next].sectors {
             self.transfer(next, seen);
             self.state.requests[next].done += 1;
             self.live.current = Some(next);
