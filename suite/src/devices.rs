@@ -6,6 +6,7 @@ use fault::{Fault, Faults};
 use migcert_core::program::{Manifest, Program};
 use std::collections::BTreeSet;
 
+pub mod blk;
 pub mod engine;
 pub mod fault;
 pub mod host;
@@ -59,6 +60,12 @@ pub static ALL: &[Device] = &[
         what: "a network card with queues, a receive filter, packet memory, PRE_COPY and P2P",
         made: Made::Releases(nic::RELEASES, &nic::KIND),
         faults: &[nic::faults::ALL, engine::faults::ALL, release::faults::ALL],
+    },
+    Device {
+        name: "blk",
+        what: "a block device with queues, requests in flight, a cache, DMA, PRE_COPY and P2P",
+        made: Made::Releases(blk::RELEASES, &blk::KIND),
+        faults: &[blk::faults::ALL, engine::faults::ALL, release::faults::ALL],
     },
     Device {
         name: "synthetic",

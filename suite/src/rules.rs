@@ -227,6 +227,7 @@ pub static ALL: &[&Rule] = &[
     &s6_move::TWIN_AFTER_SECOND,
     &s6_move::PING_PONG,
     &s6_move::SOURCE_GOES_ON,
+    &s6_move::SOURCE_LETS_GO,
     &s6_move::SAVE_IS_REPEATABLE,
     &s6_move::PRECOPY_IS_STOP_COPY,
     &s6_move::CANCELLED_PRECOPY,

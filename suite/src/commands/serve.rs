@@ -77,6 +77,7 @@ fn start(subject: &Subject, options: &[String]) -> anyhow::Result<Option<(Box<dy
     // The causes of these errors are in their words.
     let started = subject.program.outside().and_then(|outside| subject.program.start(&id, &setup, &outside));
     let device = started.map_err(|why| anyhow!("{why}"))?;
+    server::registers(&*device)?;
     Ok(Some((device, options)))
 }
 

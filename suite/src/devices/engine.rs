@@ -31,8 +31,10 @@ pub trait Reference: Stored + Send {
     fn step(&mut self, step: &Step) -> Seen;
     /// Back to a fresh instance.
     fn reset(&mut self);
-    /// The device stops, or goes on.
-    fn pause(&mut self, paused: bool);
+    /// The device stops, or goes on; it may be either already. What fails leaves it as it was.
+    fn pause(&mut self, paused: bool) -> Result<(), Error>;
+    /// Time passes while it is stopped: a good device does nothing.
+    fn rest(&mut self, units: u32) -> Seen;
 }
 
 /// What the engine saves and loads.
@@ -127,6 +129,27 @@ impl<R: Reference> Engine<R> {
 
     /// One arc of the table. What fails leaves the state as it was, or in ERROR.
     fn enter(&mut self, to: State) -> Result<(), Error> {
+        // What is saved is a device that stands still already.
+        if !to.runs() {
+            self.device.pause(true)?;
+        }
+        let crossed = self.cross(to);
+        if crossed.is_ok() {
+            self.state = to;
+        }
+        if let Some(memory) = self.device.memory()
+            && memory.is_logged() != self.state.saves()
+        {
+            memory.keep_log(self.state.saves());
+        }
+        if self.state.runs() {
+            self.device.pause(false)?;
+        }
+        crossed
+    }
+
+    /// What an arc does to the session.
+    fn cross(&mut self, to: State) -> Result<(), Error> {
         match (self.state, to) {
             (State::Resuming, State::Stop) => {
                 let Session::Loading(loading) = std::mem::replace(&mut self.session, Session::Closed) else {
@@ -169,13 +192,6 @@ impl<R: Reference> Engine<R> {
             }
             _ => {}
         }
-        self.state = to;
-        if let Some(memory) = self.device.memory()
-            && memory.is_logged() != to.saves()
-        {
-            memory.keep_log(to.saves());
-        }
-        self.device.pause(!to.runs());
         Ok(())
     }
 
@@ -409,16 +425,21 @@ impl<R: Reference> Device for Engine<R> {
         if self.hits(&REFUSAL_SURVIVES_RESET, !self.scar.refused.is_empty()) {
             self.device.load_tail(&self.scar.refused);
         }
-        self.device.pause(false);
+        self.device.pause(false)?;
         self.state = State::Running;
         Ok(())
     }
 
     fn guest(&mut self, step: &Step) -> Result<Seen, Error> {
         match step {
-            Step::Pass(_) if !self.state.runs() => {
-                let works = self.state == State::Stop && self.hits(&WORKS_IN_STOP, true);
-                Ok(if works { self.device.step(step) } else { Seen::default() })
+            Step::Pass(units) if !self.state.runs() => {
+                if self.state != State::Stop || !self.hits(&WORKS_IN_STOP, true) {
+                    return Ok(self.device.rest(*units));
+                }
+                self.device.pause(false)?;
+                let seen = self.device.step(step);
+                self.device.pause(true)?;
+                Ok(seen)
             }
             _ if !self.state.runs() => {
                 Err(Refusal::NotIn { what: "use the device", state: self.state }.into())

@@ -32,7 +32,7 @@ pub static KIND: Kind = Kind {
     describe,
     power_on: |start| {
         let faults = start.faults.clone();
-        Box::new(Engine::new(Nic::new(start), faults))
+        Ok(Box::new(Engine::new(Nic::new(start), faults)))
     },
 };
 

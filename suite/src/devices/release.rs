@@ -23,7 +23,7 @@ pub struct Kind {
     /// What a release supports, before any fault of the description.
     pub describe: fn(u32, &Faults) -> Description,
     /// Makes an instance.
-    pub power_on: fn(Start) -> Box<dyn Device>,
+    pub power_on: fn(Start) -> Result<Box<dyn Device>, Error>,
 }
 
 /// An instance that is to be made.
@@ -116,7 +116,7 @@ impl Program for Release {
         if !culprits.is_empty() {
             return Err(Refusal::from(Unsupported(culprits)).into());
         }
-        Ok((self.kind.power_on)(Start {
+        (self.kind.power_on)(Start {
             model: model.clone(),
             list: Setup::Params(self.described.parameter_list(&full)),
             full,
@@ -124,7 +124,7 @@ impl Program for Release {
             faults: self.faults.clone(),
             host: Host::next(outside),
             disturbed: self.disturbed.clone(),
-        }))
+        })
     }
 }
 

@@ -3,9 +3,11 @@
 use super::s5_check::CHECK_IS_SOUND;
 use super::s6_move::{CHUNKING, TWIN_AFTER_LOAD};
 use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, Load, Stopped, needs, needs_reset};
+use crate::bench::{Bench, Load, Stopped, Subject, needs, needs_reset};
 use crate::generate::damage::Damage;
-use migcert_core::device::{Device, Seen};
+use crate::generate::reseal::reseal;
+use migcert_core::device::{Device, Outside, Seen, State};
+use migcert_core::version::Setup;
 
 /// What a rule about loading builds on: a plain migration works, and so it does in pieces.
 const LOADS: &[&Rule] = &[&CHECK_IS_SOUND, &TWIN_AFTER_LOAD, &CHUNKING];
@@ -171,16 +173,40 @@ pub(super) const DAMAGE_IS_CONSISTENT: Rule = Rule {
 };
 
 fn damage_is_consistent(bench: &Bench<'_>) -> Judgement {
+    let stopped = bench.stopped(bench.at()[0])?;
+    let mut device = bench.prepared(&stopped)?;
+    // Forgeries are many: what one of them reaches, another would hide.
+    let damage = &bench.case.damage;
+    let forged = damage.iter().all(|damage| matches!(damage, Damage::Forge { .. }));
+    let mut tried = false;
+    for damage in damage.chunks(if forged { 1 } else { damage.len().max(1) }) {
+        let state = match damaged(bench, &stopped, damage) {
+            Err(Stop::NotApplicable(_)) => continue,
+            state => state?,
+        };
+        tried = true;
+        if bench.load(&mut *device, &state)? == Load::Accepted {
+            is_whole(bench, damage)?;
+        }
+        device.reset()?;
+    }
+    needs(tried, "the damage left a whole state")
+}
+
+/// A damaged state was accepted: then it means one thing.
+fn is_whole(bench: &Bench<'_>, damage: &[Damage]) -> Judgement {
     let at = bench.at()[0];
-    let Some((mut device, stopped)) = accepted_damage(bench)? else { return Ok(()) };
+    let accepted = || {
+        accepted_damage(bench, damage)?
+            .ok_or_else(|| broken("one damaged state, loaded twice", "one verdict", "accepted, then refused"))
+    };
+    let (mut device, stopped) = accepted()?;
     bench.go_on(&mut *device, &stopped.memory)?;
     let direct: Vec<Seen> = bench.play(&mut *device, at..bench.case.script.len())?;
     bench.plausible(&*device, at, &direct)?;
 
     // Once more, with a second migration before the guest goes on.
-    let Some((mut device, stopped)) = accepted_damage(bench)? else {
-        return Err(broken("one damaged state, loaded twice", "one verdict", "accepted, then refused"));
-    };
+    let (mut device, stopped) = accepted()?;
     let again = bench.usual().save(&mut *device, None)?;
     let setup = bench.plan()?.destination().clone();
     let mut second = bench.instance("a second destination", bench.destination, &setup, &stopped.outside)?;
@@ -197,10 +223,10 @@ fn damage_is_consistent(bench: &Bench<'_>) -> Judgement {
     bench.same("a damaged state means one thing now and another after one more migration", at, &direct, &seen)
 }
 
-fn damaged(bench: &Bench<'_>, stopped: &Stopped) -> Result<Vec<u8>, Stop> {
+fn damaged(bench: &Bench<'_>, stopped: &Stopped, damage: &[Damage]) -> Result<Vec<u8>, Stop> {
     let earlier = bench.stopped(0)?.state;
     let mut state = stopped.state.clone();
-    for damage in &bench.case.damage {
+    for damage in damage {
         bench.tell(|| format!("on its way: {damage} (of {} bytes)", state.len()));
         damage.apply(&mut state, &earlier);
     }
@@ -213,9 +239,9 @@ fn damaged(bench: &Bench<'_>, stopped: &Stopped) -> Result<Vec<u8>, Stop> {
 type Accepted = (Box<dyn Device>, Stopped);
 
 /// What became of a damaged state; `None` if it was refused.
-fn accepted_damage(bench: &Bench<'_>) -> Result<Option<Accepted>, Stop> {
+fn accepted_damage(bench: &Bench<'_>, damage: &[Damage]) -> Result<Option<Accepted>, Stop> {
     let stopped = bench.stopped(bench.at()[0])?;
-    let state = damaged(bench, &stopped)?;
+    let state = damaged(bench, &stopped, damage)?;
     let mut device = bench.prepared(&stopped)?;
     let accepted = bench.load(&mut *device, &state)? == Load::Accepted;
     Ok(accepted.then_some((device, stopped)))
@@ -236,7 +262,7 @@ pub(super) const DAMAGE_IS_NOTICED: Rule = Rule {
 fn damage_is_noticed(bench: &Bench<'_>) -> Judgement {
     let accident = !bench.case.damage.iter().any(Damage::is_sealed);
     needs(accident, "no checksum notices damage that is sealed again")?;
-    match accepted_damage(bench)? {
+    match accepted_damage(bench, &bench.case.damage)? {
         Some((mut device, stopped)) => {
             continues(bench, &mut *device, &stopped, "a damaged state was accepted, and the guest notices")
         }
@@ -268,7 +294,7 @@ fn refusal_does_not_run(bench: &Bench<'_>) -> Judgement {
 /// A destination that refused a damaged state, the words, and what was saved.
 fn refused(bench: &Bench<'_>) -> Result<(Box<dyn Device>, String, Stopped), Stop> {
     let stopped = bench.stopped(bench.at()[0])?;
-    let state = damaged(bench, &stopped)?;
+    let state = damaged(bench, &stopped, &bench.case.damage)?;
     let mut device = bench.prepared(&stopped)?;
     match bench.load(&mut *device, &state)? {
         Load::Refused(why) => Ok((device, why, stopped)),
@@ -298,12 +324,27 @@ fn refusal_leaves_nothing(bench: &Bench<'_>) -> Judgement {
 /// A reset device shows what a fresh one does, on a host side with the same past: so many steps
 /// of the script.
 pub(super) fn as_fresh(bench: &Bench<'_>, device: &mut dyn Device, past: usize, what: &str) -> Judgement {
-    let (mut before, outside) = bench.started()?;
-    bench.play(&mut *before, 0..past)?;
+    let outside = bench.outside()?;
+    let _before = stopped_after(bench, bench.source, &bench.case.setup, &outside, past)?;
     let mut fresh = bench.instance("a fresh device", bench.source, &bench.case.setup, &outside)?;
     let expected = bench.play(&mut *fresh, 0..bench.case.script.len())?;
     let seen = bench.play(device, 0..bench.case.script.len())?;
     bench.same(what, 0, &expected, &seen)
+}
+
+/// An instance that did so many steps of the script and was stopped: what it owes the host's side
+/// is there.
+fn stopped_after(
+    bench: &Bench<'_>,
+    subject: &Subject,
+    setup: &Setup,
+    outside: &Outside,
+    past: usize,
+) -> Result<Box<dyn Device>, Stop> {
+    let mut device = bench.instance("an earlier device", subject, setup, outside)?;
+    bench.play(&mut *device, 0..past)?;
+    device.set_state(State::Stop)?;
+    Ok(device)
 }
 
 pub(super) const REFUSAL_CAN_BE_RETRIED: Rule = Rule {
@@ -345,21 +386,28 @@ pub(super) const LOAD_REPLACES_ALL: Rule = Rule {
 };
 
 fn load_replaces_all(bench: &Bench<'_>) -> Judgement {
-    let [first, _] = bench.at();
-    let stopped = bench.stopped(first)?;
+    let at = bench.at()[0];
+    let len = bench.case.script.len();
     let setup = bench.plan()?.destination().clone();
-    // What the instance was used for before happened elsewhere, on another host side.
-    let mut device = bench.instance("the destination", bench.destination, &setup, &stopped.outside)?;
+    // Its earlier use is the past of the host's side, for the twin as well.
+    let used = |outside: &Outside| stopped_after(bench, bench.destination, &setup, outside, len);
+    let outside = bench.outside()?;
+    let mut device = used(&outside)?;
     needs(device.capabilities().interface.has_registers(), "an earlier use would change the host's side")?;
-    bench.play(&mut *device, 0..bench.case.script.len())?;
-    match bench.load(&mut *device, &stopped.state)? {
-        Load::Accepted => {
-            continues(bench, &mut *device, &stopped, "loaded into an instance that was used before")
-        }
-        Load::Refused(why) => {
-            Err(broken("a correct state was refused by an instance that was used before", "accepted", why))
-        }
+    let mut source = bench.instance("the source", bench.source, &bench.case.setup, &outside)?;
+    bench.play(&mut *source, 0..at)?;
+    let state = bench.usual().save(&mut *source, None)?;
+    if let Load::Refused(why) = bench.load(&mut *device, &state)? {
+        let what = "a correct state was refused by an instance that was used before";
+        return Err(broken(what, "accepted", why));
     }
+    bench.go_on(&mut *device, &source.guest_memory()?)?;
+    let seen = bench.play(&mut *device, at..len)?;
+    let outside = bench.outside()?;
+    let _before = used(&outside)?;
+    let mut twin = bench.instance("the twin", bench.source, &bench.case.setup, &outside)?;
+    let expected = bench.play(&mut *twin, 0..len)?;
+    bench.same("loaded into an instance that was used before", at, &expected[at..], &seen)
 }
 
 pub(super) const LOAD_IS_BOUNDED: Rule = Rule {
@@ -376,12 +424,15 @@ pub(super) const LOAD_IS_BOUNDED: Rule = Rule {
 
 fn load_is_bounded(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
-    let mut state = damaged(bench, &stopped)?;
+    let mut state = damaged(bench, &stopped, &bench.case.damage)?;
     let mut device = bench.prepared(&stopped)?;
     // The drawn damage, and lengths that can't be true at a drawn place.
     let huge = bench.case.pieces.first().map_or(0, |piece| *piece as usize % state.len().max(1));
     for byte in state.iter_mut().skip(huge).take(4) {
         *byte = 0x7f;
+    }
+    if bench.case.damage.iter().any(Damage::is_sealed) {
+        reseal(&mut state);
     }
     let limit = MEMORY.0 + MEMORY.1 * state.len() as u64;
     let mut loaded = Ok(Load::Accepted);

@@ -139,6 +139,38 @@ fn source_goes_on(bench: &Bench<'_>) -> Judgement {
     bench.same("after a migration that was given up", at, &twin[at..], &seen)
 }
 
+pub(super) const SOURCE_LETS_GO: Rule = Rule {
+    id: "source-lets-go",
+    cites: "R-6.2",
+    level: Level::Must,
+    promise: "a source that moved touches nothing any more that the destination uses",
+    advice: "give locks, connections and timers up before the state ends, for good once it was loaded",
+    draws: Draws::Script,
+    on: On::One,
+    builds_on: MOVES,
+    check: source_lets_go,
+};
+
+fn source_lets_go(bench: &Bench<'_>) -> Judgement {
+    let twin = bench.twin()?;
+    let [first, second] = bench.at();
+    let stopped = bench.stopped(first)?;
+    let mut device = bench.prepared(&stopped)?;
+    if let Load::Refused(why) = bench.load_by(&bench.usual(), &mut *device, &stopped.state)? {
+        return Err(broken("a state was refused", "accepted", why));
+    }
+    bench.go_on(&mut *device, &stopped.memory)?;
+    let seen = bench.play(&mut *device, first..second)?;
+    bench.same("while the source is still there", first, &twin[first..], &seen)?;
+    let mut source = stopped.device;
+    if source.capabilities().interface.has_registers() {
+        source.guest(&Step::Pass(8))?;
+    }
+    drop(source);
+    let seen = bench.play(&mut *device, second..twin.len())?;
+    bench.same("after the source went away", second, &twin[second..], &seen)
+}
+
 pub(super) const SAVE_IS_REPEATABLE: Rule = Rule {
     id: "save-is-repeatable",
     cites: "R-1.1",

@@ -9,6 +9,7 @@ use crate::devices::memory::Memory;
 use crate::devices::release::Start;
 use migcert_core::device::{Interface, Options, Register, Seen, Sight, Step};
 use migcert_core::envelope::BadState;
+use migcert_core::error::Error;
 use migcert_core::model::ModelId;
 use migcert_core::version::Setup;
 use serde::{Deserialize, Serialize};
@@ -365,10 +366,15 @@ impl Reference for Nic {
         self.derive();
     }
 
-    fn pause(&mut self, paused: bool) {
+    fn pause(&mut self, paused: bool) -> Result<(), Error> {
         let waits = self.state.rings.iter().any(|ring| !ring.received.is_empty());
         if paused && self.faults.hits(&STOP_FORGETS_QUEUES, waits) {
             self.state.rings.iter_mut().for_each(|ring| ring.received.clear());
         }
+        Ok(())
+    }
+
+    fn rest(&mut self, _units: u32) -> Seen {
+        Seen::default()
     }
 }

@@ -316,7 +316,13 @@ impl Reference for Synthetic {
         self.dirty.fill(true);
     }
 
-    fn pause(&mut self, _paused: bool) {}
+    fn pause(&mut self, _paused: bool) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn rest(&mut self, _units: u32) -> Seen {
+        Seen::default()
+    }
 }
 
 impl Stored for Synthetic {

@@ -9,7 +9,7 @@ use super::wire::reply::{DeviceInfo, IrqInfo, RegionInfo, Reply};
 use super::wire::request::{Act, Request, SetIrqs};
 use super::wire::version::{Capabilities, Extension, Version};
 use super::wire::{self, Access, Feature, Kind, MAX_DATA, Migration};
-use migcert_core::device::{Device, Interface, Register, Seen, Sight, State, Step};
+use migcert_core::device::{Device, GUEST_MEMORY, Interface, Register, Seen, Sight, State, Step};
 use migcert_core::error::Error;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -25,15 +25,27 @@ const EINVAL: u32 = 22;
 const ENOTTY: u32 = 25;
 const EBADMSG: u32 = 74;
 
+/// The registers of a device that can be served.
+///
+/// # Errors
+/// [`io::ErrorKind::Unsupported`] for a device without registers, or with DMA.
+pub fn registers(device: &dyn Device) -> io::Result<Arc<[Register]>> {
+    let refuse = |why| Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    match device.capabilities().interface {
+        Interface::Registers(registers) if registers.iter().any(|each| each.region == GUEST_MEMORY) => {
+            refuse("a device that uses guest memory can't be served over vfio-user yet")
+        }
+        Interface::Registers(registers) => Ok(registers),
+        _ => refuse("a device without registers can't be served over vfio-user"),
+    }
+}
+
 /// Serves a device until its client goes away.
 ///
 /// # Errors
-/// [`io::ErrorKind::Unsupported`] for a device without registers, and those of the socket.
+/// Those of [`registers`] and of the socket.
 pub fn serve(device: Box<dyn Device>, socket: UnixStream) -> io::Result<()> {
-    let Interface::Registers(registers) = device.capabilities().interface else {
-        let why = "a device without registers can't be served over vfio-user";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
-    };
+    let registers = registers(&*device)?;
     let mut server = Server {
         device,
         channel: Channel::with_fds(socket),
