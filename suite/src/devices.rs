@@ -12,6 +12,7 @@ pub mod host;
 pub mod memory;
 pub mod nic;
 pub mod release;
+pub mod serial;
 pub mod synthetic;
 
 /// A reference device.
@@ -59,6 +60,12 @@ pub static ALL: &[Device] = &[
         what: "a network card with queues, a receive filter, packet memory, PRE_COPY and P2P",
         made: Made::Releases(nic::RELEASES, &nic::KIND),
         faults: &[nic::faults::ALL, engine::faults::ALL, release::faults::ALL],
+    },
+    Device {
+        name: "serial",
+        what: "a serial line with FIFOs, timers, an option table, a trace and PRE_COPY",
+        made: Made::Releases(serial::RELEASES, &serial::KIND),
+        faults: &[serial::faults::ALL, engine::faults::ALL, release::faults::ALL],
     },
     Device {
         name: "synthetic",
