@@ -1,6 +1,6 @@
 //! Damage to the bytes of a state on their way.
 
-use super::reseal::reseal;
+use super::reseal::{contents, reseal};
 use arbitrary::{Result, Unstructured};
 use std::fmt;
 use std::str::FromStr;
@@ -44,6 +44,16 @@ pub enum Damage {
     },
     /// Other bytes come instead.
     Foreign(Vec<u8>),
+    /// Bytes in a section are overwritten, and the state is sealed as by [`Damage::Reseal`]: a
+    /// field says something else. Without sections, the whole state is one.
+    Field {
+        /// Which section, counted from the last.
+        section: u32,
+        /// From which of its bytes.
+        at: u32,
+        /// With what.
+        bytes: Vec<u8>,
+    },
     /// Checksums, numbers and totals are set right again, where the state is in our envelope: so
     /// damage reaches what is behind it.
     Reseal,
@@ -65,6 +75,18 @@ impl Damage {
         })
     }
 
+    /// Draws another value of a field.
+    pub fn draw_field(u: &mut Unstructured<'_>) -> Result<Damage> {
+        let section = u.int_in_range(0..=15)?;
+        let at = if u.ratio(1, 3)? { u.int_in_range(0..=7)? } else { place(u)? };
+        Ok(Damage::Field { section, at, bytes: number(u)? })
+    }
+
+    /// Whether no checksum can notice it.
+    pub fn is_sealed(&self) -> bool {
+        matches!(self, Damage::Field { .. } | Damage::Reseal)
+    }
+
     /// Does it. `earlier` is another state of the same device, for [`Damage::Splice`].
     pub fn apply(&self, state: &mut Vec<u8>, earlier: &[u8]) {
         let within = |at: u32, len: usize| if len == 0 { 0 } else { at as usize % len };
@@ -79,10 +101,14 @@ impl Damage {
                     *byte ^= 1 << (bit % 8);
                 }
             }
-            Damage::Set { at, bytes } => {
-                for (old, new) in state[within(*at, len)..].iter_mut().zip(bytes) {
-                    *old = *new;
-                }
+            Damage::Set { at, bytes } => set(&mut state[within(*at, len)..], bytes),
+            Damage::Field { section, at, bytes } => {
+                let contents = contents(state);
+                let content = contents.iter().rev().nth(within(*section, contents.len()));
+                let content = content.cloned().unwrap_or(0..len);
+                let at = content.start + within(*at, content.len());
+                set(&mut state[at..content.end], bytes);
+                reseal(state);
             }
             Damage::Splice(at) => {
                 let at = within(*at, len);
@@ -104,6 +130,10 @@ impl Damage {
     }
 }
 
+fn set(state: &mut [u8], bytes: &[u8]) {
+    state.iter_mut().zip(bytes).for_each(|(old, new)| *old = *new);
+}
+
 /// Mostly near the beginning: there are headers, lengths and registers.
 fn place(u: &mut Unstructured<'_>) -> Result<u32> {
     Ok(match u.int_in_range(0..=3u8)? {
@@ -112,6 +142,19 @@ fn place(u: &mut Unstructured<'_>) -> Result<u32> {
         2 => u.int_in_range(0..=1023)?,
         _ => u.arbitrary()?,
     })
+}
+
+/// A number of some width, as states have them: nothing, all ones, the sign alone, small, or any.
+fn number(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    let bits = 8 << u.int_in_range(0..=3u8)?;
+    let value = match u.int_in_range(0..=4u8)? {
+        0 => 0,
+        1 => u64::MAX,
+        2 => 1 << (bits - 1),
+        3 => u.int_in_range(0..=64)?,
+        _ => u.arbitrary()?,
+    };
+    Ok(value.to_le_bytes()[..bits / 8].to_vec())
 }
 
 /// Bytes that lengths and counts are made of: small numbers, and all ones.
@@ -138,6 +181,9 @@ impl fmt::Display for Damage {
             Damage::Repeat { at, len } => write!(f, "repeat {at} {len}"),
             Damage::Swap { at, len } => write!(f, "swap {at} {len}"),
             Damage::Foreign(bytes) => write!(f, "foreign {}", hex::encode(bytes)),
+            Damage::Field { section, at, bytes } => {
+                write!(f, "field {section} {at} {}", hex::encode(bytes))
+            }
             Damage::Reseal => f.write_str("reseal"),
         }
     }
@@ -159,6 +205,9 @@ impl FromStr for Damage {
             ["repeat", at, len] => Damage::Repeat { at: number(at)?, len: number(len)? },
             ["swap", at, len] => Damage::Swap { at: number(at)?, len: number(len)? },
             ["foreign", hex] => Damage::Foreign(bytes(hex)?),
+            ["field", section, at, hex] => {
+                Damage::Field { section: number(section)?, at: number(at)?, bytes: bytes(hex)? }
+            }
             ["reseal"] => Damage::Reseal,
             _ => return Err(bad()),
         })
@@ -168,6 +217,6 @@ impl FromStr for Damage {
 /// Text that names no damage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `foreign 00aa`"
+    "`{0}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `foreign 00aa`, `field 0 8 ffff`"
 )]
 pub struct BadDamage(String);

@@ -1,6 +1,12 @@
 //! Right checksums on damaged states.
 
 use crc32c::{crc32c, crc32c_append};
+use std::ops::Range;
+
+/// Bytes of the header before its body.
+const HEADER: usize = 20;
+/// Bytes of the head of a section.
+const HEAD: usize = 32;
 
 /// Makes what looks like a state in the core's envelope look undamaged: every checksum, number and
 /// total is set right, as far as the stream can be followed.
@@ -12,8 +18,6 @@ pub fn reseal(state: &mut [u8]) -> bool {
 }
 
 fn resealed(state: &mut [u8]) -> Option<()> {
-    const HEADER: usize = 20;
-    const HEAD: usize = 32;
     let length = number(state.get(12..HEADER)?)?;
     let mut at = HEADER.checked_add(length)?;
     let mut sum = crc32c(state.get(..at)?);
@@ -40,6 +44,19 @@ fn resealed(state: &mut [u8]) -> Option<()> {
         at += HEAD + length;
     }
     None
+}
+
+/// Where the contents of its sections lie, as far as the stream can be followed.
+pub fn contents(state: &[u8]) -> Vec<Range<usize>> {
+    let mut contents = Vec::new();
+    let body = state.get(12..HEADER).and_then(number);
+    let mut next = body.and_then(|length| length.checked_add(HEADER + 4));
+    while let Some(head) = next.and_then(|at| state.get(at..at.checked_add(HEAD)?)) {
+        let at = next.unwrap_or(0) + HEAD;
+        next = number(&head[16..24]).and_then(|length| at.checked_add(length));
+        contents.extend(next.filter(|end| head[..4] != [0; 4] && *end <= state.len()).map(|end| at..end));
+    }
+    contents
 }
 
 fn number(bytes: &[u8]) -> Option<usize> {
@@ -74,6 +91,7 @@ mod tests {
         let mut state = good.clone();
         assert!(reseal(&mut state));
         assert_eq!(state, good);
+        assert_eq!(contents(&good).pop().map(|content| &good[content]), Some(&b"better"[..]));
         let at = good.len() - 32 - 6;
         state[at] = b'B';
         assert!(load(&state).is_err());

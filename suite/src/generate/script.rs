@@ -16,6 +16,8 @@ use migcert_core::version::Setup;
 const STEPS: usize = 40;
 /// At most so many things happen to a state on its way.
 const DAMAGES: usize = 4;
+/// Or at most so many fields of it say something else.
+const FIELDS: usize = 8;
 /// A walk asks for at most so many states.
 const WALK: usize = 8;
 /// At most so many sizes of pieces are used in turn.
@@ -71,11 +73,7 @@ pub fn case(u: &mut Unstructured<'_>, rule: &Rule, between: &Between<'_>) -> Res
         case.pieces = pieces(u)?;
     }
     if Draws::Damage <= rule.draws {
-        case.damage = vec![Damage::draw(u)?];
-        case.damage.extend(list(u, DAMAGES - 1, |u| Damage::draw(u))?);
-        if u.ratio(1, 3)? {
-            case.damage.push(Damage::Reseal);
-        }
+        case.damage = damage(u)?;
     }
     if Draws::Walk <= rule.draws {
         case.walk = list(u, WALK, |u| u.choose(&State::ALL).copied())?;
@@ -110,6 +108,19 @@ pub fn script(u: &mut Unstructured<'_>, guest: &mut dyn Guest) -> Result<Vec<Ste
         steps.extend(guest.look_around());
     }
     Ok(steps)
+}
+
+/// Draws an accident, sealed or not, or that some fields say something else.
+fn damage(u: &mut Unstructured<'_>) -> Result<Vec<Damage>> {
+    let fields = u.ratio(1, 2)?;
+    let (draw, most): (fn(&mut Unstructured<'_>) -> Result<Damage>, _) =
+        if fields { (Damage::draw_field, FIELDS) } else { (Damage::draw, DAMAGES) };
+    let mut damage = vec![draw(u)?];
+    damage.extend(list(u, most - 1, draw)?);
+    if !fields && u.ratio(1, 3)? {
+        damage.push(Damage::Reseal);
+    }
+    Ok(damage)
 }
 
 fn pieces(u: &mut Unstructured<'_>) -> Result<Vec<u32>> {
