@@ -3,7 +3,7 @@
 use super::s6_load::as_fresh;
 use super::s6_move::{MOVES, SOURCE_GOES_ON};
 use super::{Draws, Judgement, Level, On, Rule, broken};
-use crate::bench::{Bench, Load, needs_own_machine};
+use crate::bench::{Bench, Load, needs, needs_own_machine};
 use migcert_core::device::{Device, State, walk};
 use migcert_core::error::Error;
 
@@ -282,4 +282,25 @@ fn reset_is_fresh(bench: &Bench<'_>) -> Judgement {
     device.reset()?;
     is_in(&mut *device, State::Running, &format!("reset in {to}, the device"))?;
     as_fresh(bench, &mut *device, bench.at()[0], &format!("after a reset in {to}"))
+}
+
+pub(super) const RESET_FORGETS_A_LOAD: Rule = Rule {
+    id: "reset-forgets-a-load",
+    cites: "R-7.6",
+    level: Level::Must,
+    promise: "a device that was loaded and reset is as fresh as one that never was",
+    advice: "let a load leave alone what a reset goes back to",
+    draws: Draws::Script,
+    on: On::One,
+    builds_on: MOVES,
+    check: reset_forgets_a_load,
+};
+
+fn reset_forgets_a_load(bench: &Bench<'_>) -> Judgement {
+    let at = bench.at()[0];
+    let stopped = bench.stopped(at)?;
+    let mut device = bench.prepared(&stopped)?;
+    needs(bench.load(&mut *device, &stopped.state)? == Load::Accepted, "a correct state was refused")?;
+    device.reset()?;
+    as_fresh(bench, &mut *device, at, "after a load and a reset")
 }
