@@ -47,6 +47,17 @@ impl Device {
         self.faults.iter().flat_map(|table| table.iter().copied())
     }
 
+    /// The IMPL that has a fault.
+    pub fn with(&self, fault: &Fault) -> String {
+        format!("builtin:{}+{}", self.name, fault.id)
+    }
+
+    /// The release that a fault of the latest is tried beside: the one before, where there is one.
+    pub fn beside(&self) -> Option<String> {
+        let before = self.releases().checked_sub(1).filter(|release| 0 < *release)?;
+        Some(format!("builtin:{}@{before}", self.name))
+    }
+
     /// How many releases there are; migration info is one.
     pub fn releases(&self) -> u32 {
         if let Made::Releases(releases, _) = self.made { releases } else { 1 }
@@ -116,12 +127,11 @@ pub fn parse(text: &str) -> Result<Box<dyn Program>, String> {
     }
 }
 
-/// Every fault once, and the IMPL that has it.
-pub fn faulty() -> impl Iterator<Item = (String, &'static Fault)> {
+/// Every fault once, and the first device that can have it.
+pub fn faulty() -> impl Iterator<Item = (&'static Device, &'static Fault)> {
     let first = ALL.iter().flat_map(|device| device.faults().map(move |fault| (device, fault)));
     let mut known = BTreeSet::new();
-    let first = first.filter(move |(_, fault)| known.insert(fault.id));
-    first.map(|(device, fault)| (format!("builtin:{}+{}", device.name, fault.id), fault))
+    first.filter(move |(_, fault)| known.insert(fault.id))
 }
 
 /// The IMPL of a synthetic device: its description is all there is to it.

@@ -2,7 +2,7 @@
 
 use migcert::bench::Subject;
 use migcert::certify::{Job, certify};
-use migcert::devices::{fault::Fault, faulty};
+use migcert::devices::faulty;
 use migcert::hosts::vfio_user::{Config, Socket, VfioUser};
 use migcert::impls;
 use migcert::rules::{self, Outcome, Rule};
@@ -37,9 +37,9 @@ fn a_clean_device_passes() {
 
 #[test]
 fn faults_are_seen_as_in_process() {
-    for (_, row) in faulty().filter(|(_, row)| SOME.contains(&row.id)) {
+    for (device, row) in faulty().filter(|(_, row)| SOME.contains(&row.id)) {
         let own = rules::ALL.iter().copied().filter(|rule| rule.cites == row.breaks);
-        let (here, there) = both(row, own.collect(), 30);
+        let (here, there) = both(&device.with(row), own.collect(), 30);
         assert_eq!(here, there, "{}", row.id);
         assert_ne!(here, none(), "{}", row.id);
     }
@@ -50,8 +50,8 @@ fn faults_are_seen_as_in_process() {
 fn the_whole_matrix_is_the_same() {
     let cases = std::env::var("CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(20);
     let mut differ = Vec::new();
-    for (_, row) in faulty().filter(|(_, row)| !OTHERWISE.iter().any(|(id, _)| *id == row.id)) {
-        let (here, there) = both(row, rules::ALL.to_vec(), cases);
+    for (device, row) in faulty().filter(|(_, row)| !OTHERWISE.iter().any(|(id, _)| *id == row.id)) {
+        let (here, there) = both(&device.with(row), rules::ALL.to_vec(), cases);
         eprintln!("{} {}: {here:?}", row.breaks, row.id);
         if here != there {
             eprintln!("over the socket: {there:?}");
@@ -63,12 +63,11 @@ fn the_whole_matrix_is_the_same() {
 
 /// Which rules a fault breaks, in process and over a socket.
 fn both(
-    row: &Fault,
+    name: &str,
     rules: Vec<&'static Rule>,
     cases: u32,
 ) -> (BTreeSet<&'static str>, BTreeSet<&'static str>) {
-    let name = format!("builtin:nic+{}", row.id);
-    (killers(&builtin(&name), &builtin, rules.clone(), cases), killers(&served(&name), &served, rules, cases))
+    (killers(&builtin(name), &builtin, rules.clone(), cases), killers(&served(name), &served, rules, cases))
 }
 
 fn none() -> BTreeSet<&'static str> {

@@ -32,7 +32,8 @@ pub(crate) fn list(what: What, options: &[OptionalStates], output: &Output) -> a
             .iter()
             .map(|device| json!({ "impl": device.usage(), "releases": device.releases(), "what": device.what }))
             .collect(),
-        What::Faults => devices::faulty().map(|(name, fault)| {
+        What::Faults => devices::faulty().map(|(device, fault)| {
+            let name = device.with(fault);
             json!({ "id": fault.id, "requirement": fault.breaks, "family": fault.family.to_string(), "reference": fault.reference, "impl": name, "what": fault.what })
         }).collect(),
         What::Walks => {
@@ -92,7 +93,7 @@ pub(crate) fn explain(id: &str, output: &Output) -> anyhow::Result<Exit> {
     };
     let (json, text) = if let Some(rule) = rules::ALL.iter().find(|rule| rule.id == id) {
         let faults = devices::faulty().filter(|(_, row)| row.breaks == rule.cites);
-        let faults: Vec<_> = faults.map(|(name, row)| (name, row.what)).collect();
+        let faults: Vec<_> = faults.map(|(device, row)| (device.with(row), row.what)).collect();
         let mut text = format!("{} ({}): {}\n\n", rule.id, rule.level.name(), rule.promise);
         text += &requirement(rule.cites).map_or_else(String::new, |line| format!("{line}\n\n"));
         text += &format!("Where it is broken: {}.\n", rule.advice);

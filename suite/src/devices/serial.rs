@@ -16,13 +16,15 @@ use super::engine::Engine;
 use super::fault::Faults;
 use super::release::{Kind, Start, description, int, on};
 use faults::*;
-use hardware::Serial;
+use line::Serial;
 use migcert_core::param::Value;
 use migcert_core::program::Description;
 
 pub mod faults;
 mod hardware;
 mod layout;
+mod line;
+mod registers;
 mod state;
 
 /// Releases are numbered from 1 to this.

@@ -38,7 +38,7 @@ faults! {
     FIFOS_CLEARED "vnet-vlan-reset" D "R-1.4" "QEMU virtio-net, 06b636a1e2ad"
         "a later step of a load, another order of bytes, clears the FIFOs";
     DIVISOR_TOO_LATE "gicr-order" D "R-1.4" "Cloud Hypervisor, 8744162a0e94"
-        "the latch is loaded before the divisor, which can't be written any more";
+        "the divisor is loaded after the bit that locks it";
     COPY_LEFT_OVER "fc-snap-files-left" D "R-6.2" "Firecracker, 90891c616"
         "a save that fails leaves on the host what it began there, and nothing is sent any more";
     VERSION_IS_SIZE "wdt-sizeof-version" E "R-5.4" "QEMU i6300esb, c1990468d5"
@@ -103,6 +103,10 @@ faults! {
         "the FIFOs are loaded in an order of bytes that was not loaded yet";
     CLOCK_NOT_IDLE "crosvm-pvclock-fsm" G "R-6.2" "crosvm, 02c05d6c849d"
         "a device that never worked can't wake";
+    OPEN_UNHEARD "open-unheard" G "R-1.4" ""
+        "a load goes on though the line could not be opened, and nothing is sent any more";
+    OPEN_STICKS "open-sticks" G "R-6.3" ""
+        "a line that could not be opened once is taken for open, and every later load is refused";
     HELD_RESUMED "ch-paused-resumed" G "R-6.2" "Cloud Hypervisor, 5c93bcf2d708"
         "a transmitter that the guest held goes on after a migration that failed";
     HINTS_LEFT_OVER "balloon-sdone" G "R-6.2" "QEMU virtio-balloon, dd8eeb9671fc"

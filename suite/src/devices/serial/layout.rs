@@ -3,6 +3,7 @@
 
 use super::faults::*;
 use super::hardware::*;
+use super::line::Serial;
 use migcert_core::envelope::write::Writer;
 use migcert_core::envelope::{BadState, Tag};
 use migcert_core::error::{Error, Misbehaved};

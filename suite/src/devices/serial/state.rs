@@ -3,6 +3,7 @@
 use super::faults::*;
 use super::hardware::*;
 use super::layout::*;
+use super::line::Serial;
 use crate::devices::engine::faults::FIELDS_UNCHECKED;
 use crate::devices::engine::{Pass, Stored};
 use crate::devices::fault::Fault;
@@ -36,7 +37,7 @@ impl Serial {
     /// Everything as it is saved.
     fn saved(&mut self) -> Hardware {
         if self.hits(&SAVE_RAISES, !self.state.to_send.is_empty()) {
-            self.state.all_sent();
+            self.state.raise(cause::SENT);
         }
         let mut saved = self.state.clone();
         let core = &mut saved.core;
@@ -83,6 +84,20 @@ impl Serial {
             }
         }
         self.dirty.fill(false);
+    }
+
+    /// Opens the line on this host.
+    fn open(&mut self) -> Result<(), BadState> {
+        let opened = self.host.act("open the line");
+        if opened.is_err() && self.hits(&OPEN_UNHEARD, true) {
+            self.scar.mute = true;
+            return Ok(());
+        }
+        if self.hits(&OPEN_STICKS, self.scar.half_open) {
+            return Err(BadState::ByDevice("the line is open already".to_owned()));
+        }
+        self.scar.half_open = opened.is_err();
+        opened.map_err(|why| BadState::ByDevice(why.to_string()))
     }
 
     fn decode(&self, mut sections: Sections) -> Result<Hardware, BadState> {
@@ -203,7 +218,7 @@ impl Serial {
             new.received.clear();
             new.to_send.clear();
         }
-        let locked = new.core.control & control::LATCH == 0;
+        let locked = new.core.control & control::LOCK != 0;
         if self.hits(&DIVISOR_TOO_LATE, locked && new.core.divisor != own.divisor) {
             (new.core.divisor, new.core.phase) = (own.divisor, own.phase);
         }
@@ -242,8 +257,8 @@ impl Stored for Serial {
         self.write_fifo(&saved.to_send, &mut fifos);
         writer.section(FIFOS, &fifos);
         self.needed_parts(&saved).try_for_each(|part| self.write_part(part, &saved, writer))?;
-        if self.hits(&SAVED_EARLY, self.state.core.pending & 1 == 0) {
-            self.state.line_event();
+        if self.hits(&SAVED_EARLY, self.state.core.pending & cause::LINE == 0) {
+            self.state.raise(cause::LINE);
         }
         if self.hits(&WOKEN_BY_SAVE, true) {
             self.work(&mut Vec::new());
@@ -256,7 +271,7 @@ impl Stored for Serial {
     }
 
     fn load(&mut self, sections: Sections) -> Result<(), BadState> {
-        self.host.act("open the line").map_err(|why| BadState::ByDevice(why.to_string()))?;
+        self.open()?;
         let new = self.decode(sections)?;
         self.judge(&new)?;
         self.swap_in(new);
