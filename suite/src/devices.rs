@@ -13,6 +13,7 @@ pub mod host;
 pub mod memory;
 pub mod nic;
 pub mod release;
+pub mod serial;
 pub mod synthetic;
 
 /// A reference device.
@@ -66,6 +67,12 @@ pub static ALL: &[Device] = &[
         what: "a block device with queues, requests in flight, a cache, DMA, PRE_COPY and P2P",
         made: Made::Releases(blk::RELEASES, &blk::KIND),
         faults: &[blk::faults::ALL, engine::faults::ALL, release::faults::ALL],
+    },
+    Device {
+        name: "serial",
+        what: "a serial line with FIFOs, timers, an option table, a trace and PRE_COPY",
+        made: Made::Releases(serial::RELEASES, &serial::KIND),
+        faults: &[serial::faults::ALL, engine::faults::ALL, release::faults::ALL],
     },
     Device {
         name: "synthetic",

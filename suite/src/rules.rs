@@ -257,6 +257,7 @@ pub static ALL: &[&Rule] = &[
     &s7_states::SESSIONS_END,
     &s7_states::END_OF_STREAM_STAYS,
     &s7_states::RESET_IS_FRESH,
+    &s7_states::RESET_FORGETS_A_LOAD,
     &s7_states::ESTIMATE_IS_SANE,
     // Chapter 8: device programs.
     &s8_programs::DESCRIPTION_IS_STABLE,

@@ -3,7 +3,7 @@
 use super::s6_load::as_fresh;
 use super::s6_move::{MOVES, SOURCE_GOES_ON};
 use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, Load, needs_own_machine, needs_reset};
+use crate::bench::{Bench, Load, needs, needs_own_machine, needs_reset};
 use migcert_core::device::{Device, State, walk};
 use migcert_core::error::Error;
 
@@ -332,4 +332,26 @@ fn estimated(device: &mut dyn Device) -> Result<u64, Stop> {
     device
         .estimate()?
         .ok_or_else(|| broken(format!("there is no estimate in {at}"), "one, as in RUNNING", "none"))
+}
+
+pub(super) const RESET_FORGETS_A_LOAD: Rule = Rule {
+    id: "reset-forgets-a-load",
+    cites: "R-7.6",
+    level: Level::Must,
+    promise: "a device that was loaded and reset is as fresh as one that never was",
+    advice: "let a load leave alone what a reset goes back to",
+    draws: Draws::Script,
+    on: On::One,
+    builds_on: MOVES,
+    check: reset_forgets_a_load,
+};
+
+fn reset_forgets_a_load(bench: &Bench<'_>) -> Judgement {
+    let at = bench.at()[0];
+    let stopped = bench.stopped(at)?;
+    let mut device = bench.prepared(&stopped)?;
+    needs_reset(&*device)?;
+    needs(bench.load(&mut *device, &stopped.state)? == Load::Accepted, "a correct state was refused")?;
+    device.reset()?;
+    as_fresh(bench, &mut *device, at, "after a load and a reset")
 }
