@@ -62,11 +62,12 @@ fn devices_without_faults_withstand_damage() {
                 Damage::Repeat { .. } => "repeat",
                 Damage::Swap { .. } => "swap",
                 Damage::Foreign(_) => "foreign",
+                Damage::Forge { .. } => "forge",
                 Damage::Reseal => "reseal",
             });
         }
     });
-    seen.demand(["cut", "extend", "flip", "set", "splice", "repeat", "swap", "foreign", "reseal"]);
+    seen.demand(["cut", "extend", "flip", "set", "splice", "repeat", "swap", "foreign", "forge", "reseal"]);
     let rules = rules::ALL.iter().filter(|rule| rule.draws == Draws::Damage);
     seen.demand(rules.map(|rule| format!("{} held", rule.id)));
 }
