@@ -22,6 +22,8 @@ use migcert_core::program::Description;
 
 pub mod faults;
 mod hardware;
+mod judge;
+mod parts;
 mod state;
 mod work;
 

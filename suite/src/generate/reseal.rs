@@ -3,6 +3,7 @@
 use crc32c::{crc32c, crc32c_append};
 use std::ops::Range;
 
+const MAGIC: &[u8] = b"MIGSTATE";
 const HEADER: usize = 20;
 const HEAD: usize = 32;
 
@@ -10,7 +11,8 @@ const HEAD: usize = 32;
 /// followed; all of it, where it is none.
 pub fn contents(state: &[u8]) -> Vec<Range<usize>> {
     let mut contents = Vec::new();
-    let mut next = state.get(12..HEADER).and_then(number).and_then(|length| length.checked_add(HEADER + 4));
+    let length = state.get(12..HEADER).filter(|_| state.starts_with(MAGIC)).and_then(number);
+    let mut next = length.and_then(|length| length.checked_add(HEADER + 4));
     while let Some(at) = next {
         let head = at.checked_add(HEAD).and_then(|end| state.get(at..end));
         let length = head.filter(|head| head[..4] != [0; 4]).and_then(|head| number(&head[16..24]));
@@ -31,7 +33,7 @@ pub fn reseal(state: &mut [u8]) -> bool {
 }
 
 fn resealed(state: &mut [u8]) -> Option<()> {
-    let length = number(state.get(12..HEADER)?)?;
+    let length = number(state.get(12..HEADER).filter(|_| state.starts_with(MAGIC))?)?;
     let mut at = HEADER.checked_add(length)?;
     let mut sum = crc32c(state.get(..at)?);
     put(state.get_mut(at..at + 4)?, sum);

@@ -173,25 +173,30 @@ pub(super) const DAMAGE_IS_CONSISTENT: Rule = Rule {
 };
 
 fn damage_is_consistent(bench: &Bench<'_>) -> Judgement {
+    each_accepted(bench, |damage| is_whole(bench, damage))
+}
+
+/// Judges what of the damage is accepted. Forgeries are many, and tried one by one: what one of
+/// them reaches, another would hide.
+fn each_accepted(bench: &Bench<'_>, judge: impl Fn(&[Damage]) -> Judgement) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
+    let earlier = bench.stopped(0)?.state;
     let mut device = bench.prepared(&stopped)?;
-    // Forgeries are many: what one of them reaches, another would hide.
     let damage = &bench.case.damage;
     let forged = damage.iter().all(|damage| matches!(damage, Damage::Forge { .. }));
     let mut tried = false;
     for damage in damage.chunks(if forged { 1 } else { damage.len().max(1) }) {
-        let state = match damaged(bench, &stopped, damage) {
-            Err(Stop::NotApplicable(_)) => continue,
-            state => state?,
-        };
+        let Some(state) = damaged(bench, &stopped.state, &earlier, damage) else { continue };
         tried = true;
         if bench.load(&mut *device, &state)? == Load::Accepted {
-            is_whole(bench, damage)?;
+            judge(damage)?;
         }
         device.reset()?;
     }
-    needs(tried, "the damage left a whole state")
+    needs(tried, WHOLE)
 }
+
+const WHOLE: &str = "the damage left a whole state";
 
 /// A damaged state was accepted: then it means one thing.
 fn is_whole(bench: &Bench<'_>, damage: &[Damage]) -> Judgement {
@@ -223,16 +228,20 @@ fn is_whole(bench: &Bench<'_>, damage: &[Damage]) -> Judgement {
     bench.same("a damaged state means one thing now and another after one more migration", at, &direct, &seen)
 }
 
-fn damaged(bench: &Bench<'_>, stopped: &Stopped, damage: &[Damage]) -> Result<Vec<u8>, Stop> {
-    let earlier = bench.stopped(0)?.state;
-    let mut state = stopped.state.clone();
+/// A damaged state. What is whole can't be told from what was meant.
+fn damaged(bench: &Bench<'_>, state: &[u8], earlier: &[u8], damage: &[Damage]) -> Option<Vec<u8>> {
+    let mut damaged = state.to_vec();
     for damage in damage {
-        bench.tell(|| format!("on its way: {damage} (of {} bytes)", state.len()));
-        damage.apply(&mut state, &earlier);
+        bench.tell(|| format!("on its way: {damage} (of {} bytes)", damaged.len()));
+        damage.apply(&mut damaged, earlier);
     }
-    // What is whole can't be told from what was meant.
-    needs(state != stopped.state && state != earlier, "the damage left a whole state")?;
-    Ok(state)
+    (damaged != state && damaged != earlier).then_some(damaged)
+}
+
+/// The state with all of the damage of the case.
+fn damaged_by_all(bench: &Bench<'_>, stopped: &Stopped) -> Result<Vec<u8>, Stop> {
+    let earlier = bench.stopped(0)?.state;
+    damaged(bench, &stopped.state, &earlier, &bench.case.damage).ok_or(Stop::NotApplicable(WHOLE))
 }
 
 /// A destination that accepted a damaged state, and where that came from.
@@ -241,7 +250,8 @@ type Accepted = (Box<dyn Device>, Stopped);
 /// What became of a damaged state; `None` if it was refused.
 fn accepted_damage(bench: &Bench<'_>, damage: &[Damage]) -> Result<Option<Accepted>, Stop> {
     let stopped = bench.stopped(bench.at()[0])?;
-    let state = damaged(bench, &stopped, damage)?;
+    let earlier = bench.stopped(0)?.state;
+    let Some(state) = damaged(bench, &stopped.state, &earlier, damage) else { return Ok(None) };
     let mut device = bench.prepared(&stopped)?;
     let accepted = bench.load(&mut *device, &state)? == Load::Accepted;
     Ok(accepted.then_some((device, stopped)))
@@ -260,14 +270,16 @@ pub(super) const DAMAGE_IS_NOTICED: Rule = Rule {
 };
 
 fn damage_is_noticed(bench: &Bench<'_>) -> Judgement {
-    let accident = !bench.case.damage.iter().any(Damage::is_sealed);
-    needs(accident, "no checksum notices damage that is sealed again")?;
-    match accepted_damage(bench, &bench.case.damage)? {
+    if bench.case.damage.iter().any(Damage::is_sealed) {
+        let mut state = bench.stopped(bench.at()[0])?.state;
+        needs(!reseal(&mut state), "no checksum notices damage that is sealed again")?;
+    }
+    each_accepted(bench, |damage| match accepted_damage(bench, damage)? {
         Some((mut device, stopped)) => {
             continues(bench, &mut *device, &stopped, "a damaged state was accepted, and the guest notices")
         }
         None => Ok(()),
-    }
+    })
 }
 
 pub(super) const REFUSAL_DOES_NOT_RUN: Rule = Rule {
@@ -294,7 +306,7 @@ fn refusal_does_not_run(bench: &Bench<'_>) -> Judgement {
 /// A destination that refused a damaged state, the words, and what was saved.
 fn refused(bench: &Bench<'_>) -> Result<(Box<dyn Device>, String, Stopped), Stop> {
     let stopped = bench.stopped(bench.at()[0])?;
-    let state = damaged(bench, &stopped, &bench.case.damage)?;
+    let state = damaged_by_all(bench, &stopped)?;
     let mut device = bench.prepared(&stopped)?;
     match bench.load(&mut *device, &state)? {
         Load::Refused(why) => Ok((device, why, stopped)),
@@ -424,7 +436,7 @@ pub(super) const LOAD_IS_BOUNDED: Rule = Rule {
 
 fn load_is_bounded(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
-    let mut state = damaged(bench, &stopped, &bench.case.damage)?;
+    let mut state = damaged_by_all(bench, &stopped)?;
     let mut device = bench.prepared(&stopped)?;
     // The drawn damage, and lengths that can't be true at a drawn place.
     let huge = bench.case.pieces.first().map_or(0, |piece| *piece as usize % state.len().max(1));

@@ -1,7 +1,8 @@
 //! What the device does with its time: requests, transfers, completions, interrupts.
 
 use super::faults::*;
-use super::hardware::{Blk, PAGE, SECTOR, SECTORS, SLOTS, feature};
+use super::hardware::Blk;
+use super::parts::{PAGE, SECTOR, SECTORS, SLOTS, feature};
 use migcert_core::device::Sight;
 use serde::{Deserialize, Serialize};
 
