@@ -109,6 +109,14 @@ impl Ring {
         Ok(Some(head))
     }
 
+    /// Whether the device has asked to be told of what was made available last.
+    pub(super) fn is_awaited(&self, memory: &GuestMemoryMmap) -> Result<bool, String> {
+        fence(Ordering::SeqCst);
+        let at = GuestAddress(self.at + USED + 4 + u64::from(self.size) * 8);
+        let event: u16 = memory.load(at, Ordering::SeqCst).map_err(|e| e.to_string())?;
+        Ok(event == self.available.wrapping_sub(1))
+    }
+
     /// Asks for a notification when the device has used one more than were taken back.
     pub(super) fn ask(&self, memory: &GuestMemoryMmap) -> Result<(), String> {
         let at = GuestAddress(self.at + AVAILABLE + 4 + u64::from(self.size) * 2);
