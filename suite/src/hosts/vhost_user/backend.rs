@@ -211,7 +211,7 @@ impl Backend {
     }
 
     /// Waits until the device says that it used something.
-    pub(super) fn wait(&mut self, queue: usize, deadline: Instant) -> Result<(), Error> {
+    pub(super) fn wait(&mut self, queue: usize, ring: &Ring, deadline: Instant) -> Result<(), Error> {
         let since = self.process.printed();
         let call = &self.call[queue];
         match ready(&[(borrow(call), PollFlags::IN), (self.process.end(), PollFlags::IN)], deadline)? {
@@ -220,7 +220,8 @@ impl Backend {
             None => {
                 let kick = [(borrow(&self.kick[queue]), PollFlags::IN)];
                 let unread = if ready(&kick, Instant::now())?.is_some() { "a" } else { "no" };
-                return Err(self.slow(&format!("a request; {unread} kick of its queue is unread"), since));
+                let stand = ring.tell(&self.memory).map_err(io::Error::other)?;
+                return Err(self.slow(&format!("a request; {stand}, {unread} kick unread"), since));
             }
         }
         Ok(())

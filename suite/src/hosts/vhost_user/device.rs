@@ -283,7 +283,7 @@ impl Instance {
             }
             ring.ask(&backend.memory).map_err(io::Error::other)?;
             if ring.used_by_device(&backend.memory).map_err(io::Error::other)? == ring.used {
-                backend.wait(number, deadline)?;
+                backend.wait(number, ring, deadline)?;
             }
         }
     }

@@ -79,12 +79,16 @@ fn a_queue_is_disabled_before_it_is_stopped() {
 fn what_gives_no_answer_is_told_as_it_was_seen() {
     let limit = Duration::from_millis(50);
     let (mut backend, _listens) = connected(limit);
-    backend.notify(1, &Ring::both()[1]).expect("kicked");
+    let [_, mut ring] = Ring::both();
+    ring.post(&backend.memory, b"a request", 0).expect("posted");
+    backend.notify(1, &ring).expect("kicked");
     assert!(!backend.is_mute);
-    match backend.wait(1, Instant::now() + limit) {
+    match backend.wait(1, &ring, Instant::now() + limit) {
         Err(Error::Unavailable(why)) => {
             assert_eq!(why.kind(), io::ErrorKind::TimedOut);
-            assert_eq!(why.to_string(), "no answer within 50ms to a request; a kick of its queue is unread");
+            let expected = "no answer within 50ms to a request; \
+                            1 requests made available, 0 used, a kick wanted for 0, a kick unread";
+            assert_eq!(why.to_string(), expected);
         }
         other => panic!("{other:?}"),
     }
