@@ -311,6 +311,12 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
+    /// Whether something may still be on its way after so many steps of the script.
+    pub fn leaves_in_flight(&self, device: &dyn Device, steps: usize) -> bool {
+        let script = &self.case.script[..steps.min(self.case.script.len())];
+        guests::of(&device.capabilities().interface).leaves_in_flight(script)
+    }
+
     fn words(&self, step: &Step) -> String {
         let interface = self.source.interface(&self.case.model, &self.case.setup);
         interface.map_or_else(|| step.to_string(), |interface| guests::of(&interface).tell(step))

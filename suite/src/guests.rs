@@ -17,6 +17,9 @@ pub trait Guest: Send {
     /// Steps that look at all there is to see, for the end of a script.
     fn look_around(&self) -> Vec<Step>;
 
+    /// Whether something that these steps have asked for may still be on its way after them.
+    fn leaves_in_flight(&self, steps: &[Step]) -> bool;
+
     /// The step in the words of a maintainer.
     fn tell(&self, step: &Step) -> String;
 

@@ -18,7 +18,8 @@
 //! "R-6.5" = "no PRE_COPY"
 //! ```
 //!
-//! With `wire = "vfio-user"` there is more to say, and less that must be said:
+//! With `wire = "vfio-user"` there is more to say, which is refused elsewhere, and less that must be
+//! said:
 //!
 //! ```toml
 //! program = "./my-device"                                   # words that follow it go before `args`
@@ -84,6 +85,22 @@ struct Text {
     info: Option<toml::Table>,
     #[serde(default)]
     releases: Vec<Release>,
+}
+
+impl Text {
+    /// An error for what would be said in vain.
+    fn knows_no_registers(&self) -> Result<(), Why> {
+        let in_vain = [
+            ("initial", !self.initial.is_empty()),
+            ("never", !self.never.is_empty()),
+            ("scripts", !self.scripts.is_empty()),
+            ("volatile", !self.volatile.is_empty()),
+        ];
+        match in_vain.into_iter().find(|(_, is_said)| *is_said) {
+            Some((setting, _)) => Err(Why::NoRegisters(setting)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// How a program is spoken to.
@@ -210,6 +227,7 @@ impl Profile {
         let program = binary.clone();
         let program: Box<dyn Program> = match text.wire {
             Wire::VhostUser => {
+                text.knows_no_registers()?;
                 let manifest = manifest.ok_or(Why::NoInfo)?;
                 let guest = guest.ok_or(Why::NoGuest)?;
                 let guest = Opens::of(guest).ok_or_else(|| Why::Guest(guest.clone()))?;
@@ -349,6 +367,8 @@ enum Why {
     NoInfo,
     #[error("program: {} is not there; scripts/install-devices builds the programs of our own profiles", .0.display())]
     NoProgram(PathBuf),
+    #[error("{0}: it is about registers, and a guest over vhost-user has none; use it over vfio-user")]
+    NoRegisters(&'static str),
     #[error("waive: `{0}` is waived without a reason")]
     NoReason(String),
     #[error("program: no `release` is named to put into it")]
@@ -409,6 +429,10 @@ mod tests {
         says(&GOOD.replace("init_value = 1", "init_value = \"x\""), "info: ");
         let vfio = GOOD.replace("vhost-user", "vfio-user").replace("virtio-fs", "registers");
         says(&vfio, "fine");
+        let volatile = "volatile = [{ region = 0, offset = 0, size = 4 }]\nargs";
+        says(&vfio.replace("args", volatile), "fine");
+        says(&GOOD.replace("args", volatile), "volatile: it is about registers");
+        says(&format!("{GOOD}\n[scripts]\nring = []"), "scripts: it is about registers");
         says(&vfio.replace("args", "initial = [\"touch 0\"]\nargs"), "`touch 0` is no step");
         says(&format!("{GOOD}\n[waive]\n\"R-6.5\" = \" \""), "`R-6.5` is waived without a reason");
         says(&format!("{GOOD}\n[[releases]]\nsays = [\"sh 9\"]"), "none says what the program says");

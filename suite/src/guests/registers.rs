@@ -123,6 +123,10 @@ impl Guest for Registers {
         steps
     }
 
+    fn leaves_in_flight(&self, _: &[Step]) -> bool {
+        false
+    }
+
     fn tell(&self, step: &Step) -> String {
         match step {
             Step::Read { region, offset, .. } => {

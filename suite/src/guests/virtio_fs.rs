@@ -74,6 +74,16 @@ impl Guest for VirtioFs {
         self.0.look_around()
     }
 
+    fn leaves_in_flight(&self, steps: &[Step]) -> bool {
+        let line = |step: &Step| match step {
+            Step::Request(words) => words.parse().ok(),
+            _ => None,
+        };
+        let lines: Vec<Line> = steps.iter().filter_map(line).collect();
+        let collected = lines.iter().rposition(|line| *line == Line::Collect).map_or(0, |at| at + 1);
+        lines[collected..].iter().any(|line| matches!(line, Line::Send(_, Posted::Yes)))
+    }
+
     fn tell(&self, step: &Step) -> String {
         match step {
             Step::Request(words) => tell(words),
@@ -98,4 +108,21 @@ fn kind(mode: u32) -> Option<&'static str> {
         (0o140_000, "socket"),
     ];
     KINDS.iter().find(|row| row.0 == mode & 0o170_000).map(|row| row.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_posted_is_in_flight_until_it_is_collected() {
+        let leaves = |lines: &[&str]| {
+            let steps: Vec<Step> = lines.iter().map(|line| Step::Request((*line).to_owned())).collect();
+            VirtioFs::default().leaves_in_flight(&steps)
+        };
+        assert!(!leaves(&["lookup root a", "open #1 rw"]));
+        assert!(leaves(&["open #1 rw", "post read %1 0 64", "lookup root b"]));
+        assert!(!leaves(&["post read %1 0 64", "collect"]));
+        assert!(leaves(&["post read %1 0 64", "collect", "post read %1 0 64"]));
+    }
 }

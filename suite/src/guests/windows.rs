@@ -59,6 +59,10 @@ impl Guest for Windows {
         steps
     }
 
+    fn leaves_in_flight(&self, _: &[Step]) -> bool {
+        false
+    }
+
     fn tell(&self, step: &Step) -> String {
         match step {
             Step::Write { region: GUEST_MEMORY, offset, value, .. } => {

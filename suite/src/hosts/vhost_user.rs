@@ -16,6 +16,8 @@ mod backend;
 mod device;
 mod ring;
 mod site;
+#[cfg(test)]
+mod tests;
 
 use crate::guests::virtio_fs::Opens;
 use crate::hosts::limits::{Limits, Transfer};

@@ -28,6 +28,7 @@ fn trouble_is_told(bench: &Bench<'_>) -> Judgement {
     let at = bench.at()[0];
     each_trouble(bench, |_, moved| {
         let Ok(mut device) = moved else { return Ok(()) };
+        let at = bench.at()[1];
         let seen = bench.play(&mut *device, at..twin.len())?;
         bench.same(
             "after a migration during which the host failed, and which succeeded",
@@ -78,7 +79,7 @@ fn each_trouble(
     bench: &Bench<'_>,
     judge: impl Fn(&Outside, Result<Box<dyn Device>, Failed>) -> Judgement,
 ) -> Judgement {
-    let at = bench.at()[0];
+    let [at, busy] = bench.at();
     bench.plan()?;
     for index in 0..OPERATIONS {
         let (mut source, outside) = bench.started()?;
@@ -86,10 +87,16 @@ fn each_trouble(
         bench.play(&mut *source, 0..at)?;
         trouble.arm(Some(index));
         let carrier = bench.usual();
+        let mut rest = bench.case.script[at..busy].iter();
+        let mut guest = |device: &mut dyn Device| match rest.next() {
+            Some(step) => device.guest(step).map(|_| migcert_core::migrate::Round::Again),
+            None => Ok(migcert_core::migrate::Round::Last),
+        };
+        let pre_copy = source.capabilities().options.pre_copy;
         let moved = bench
             .plan()?
             .prepare(source, &bench.named("the destination", bench.destination), &outside)
-            .and_then(|prepared| prepared.save(&carrier, None))
+            .and_then(|prepared| prepared.save(&carrier, if pre_copy { Some(&mut guest) } else { None }))
             .and_then(|saved| saved.load(&carrier));
         let struck = trouble.struck();
         trouble.arm(None);
@@ -181,7 +188,7 @@ fn dirty_log_is_complete(bench: &Bench<'_>) -> Judgement {
             copy_ranges(&mut *source, &mut copy, &changed)?;
         }
         // Time and again the carrier asks, and what was written before is clean for the device.
-        if matches!(step, Step::Pass(_)) {
+        if matches!(step, Step::Pass(1..=2)) {
             copy_dirty(&mut *source, &mut copy)?;
         }
     }

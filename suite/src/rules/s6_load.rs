@@ -336,6 +336,8 @@ fn refusal_leaves_nothing(bench: &Bench<'_>) -> Judgement {
 /// A reset device shows what a fresh one does, on a host side with the same past: so many steps
 /// of the script.
 pub(super) fn as_fresh(bench: &Bench<'_>, device: &mut dyn Device, past: usize, what: &str) -> Judgement {
+    // Whether a reset comes before or after something that is in flight is up to the device.
+    needs(!bench.leaves_in_flight(device, past), "requests are in flight at the reset")?;
     let outside = bench.outside()?;
     let _before = stopped_after(bench, bench.source, &bench.case.setup, &outside, past)?;
     let mut fresh = bench.instance("a fresh device", bench.source, &bench.case.setup, &outside)?;

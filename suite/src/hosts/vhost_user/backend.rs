@@ -1,8 +1,8 @@
 //! One process that serves one vhost-user device, and what it is told.
 //!
 //! The order of messages is that of a VMM: features and memory when the driver comes up, then
-//! number, address, base, kick, call and enable for each queue. Messages that need no answer
-//! are not waited for.
+//! number, address, base, kick, call and enable for each queue; a queue is disabled before it is
+//! stopped. Messages that need no answer are not waited for.
 
 use super::ring::{MEMORY, Ring};
 use crate::hosts::process::{Process, ready};
@@ -34,13 +34,17 @@ pub(super) struct Backend {
     pub(super) process: Process,
     pub(super) memory: GuestMemoryMmap,
     log: File,
-    kick: [EventFd; 2],
+    pub(super) kick: [EventFd; 2],
     call: [EventFd; 2],
     features: u64,
     protocol: Protocol,
     limit: Duration,
     /// Whether it knows the guest's memory.
     set_up: bool,
+    /// Which queues have not been kicked since they were started.
+    unkicked: [bool; 2],
+    /// Whether it once left us without an answer; what it does after that is worth nothing.
+    pub(super) is_mute: bool,
 }
 
 /// Whether dirty pages are logged, which tells a backend that it will be saved soon.
@@ -69,6 +73,8 @@ impl Backend {
             protocol: Protocol::empty(),
             limit,
             set_up: false,
+            unkicked: [true; 2],
+            is_mute: false,
         };
         backend.negotiate()?;
         Ok(backend)
@@ -128,6 +134,7 @@ impl Backend {
         }
         // A kick before a queue is enabled is lost on older backends, so an answer is awaited.
         self.ask("GET_FEATURES", |frontend| frontend.get_features())?;
+        self.unkicked = [true; 2];
         for (i, (ring, base)) in rings.iter().zip(bases).enumerate() {
             if ring.available != base {
                 // The device has missed the kick of what it has not taken yet.
@@ -138,7 +145,15 @@ impl Backend {
     }
 
     /// Stops both queues and says where they stand.
+    ///
+    /// They are disabled first, and that is answered: a backend that was about to read a kick
+    /// sees that there is nothing to do. One that finds its queue stopped instead may end the
+    /// thread that serves it, or never come back from it.
     pub(super) fn stop(&mut self) -> Result<[u16; 2], Error> {
+        for i in 0..self.kick.len() {
+            self.ask("SET_VRING_ENABLE", |frontend| frontend.set_vring_enable(i, false))?;
+        }
+        self.ask("GET_FEATURES", |frontend| frontend.get_features())?;
         let mut bases = [0; 2];
         for (i, base) in bases.iter_mut().enumerate() {
             let says = self.ask("GET_VRING_BASE", |frontend| frontend.get_vring_base(i))?;
@@ -178,20 +193,36 @@ impl Backend {
         Ok(true)
     }
 
-    /// Tells the device that requests wait in a queue.
-    pub(super) fn kick(&mut self, queue: usize) -> Result<(), Error> {
+    /// Tells the device of what was made available last, if it has asked for that. What it asked
+    /// before a queue was started does not count.
+    ///
+    /// A kick that nobody asked for may still be unread when its queue is stopped.
+    pub(super) fn notify(&mut self, queue: usize, ring: &Ring) -> Result<(), Error> {
+        let asks = self.features & EVENT_IDX != 0;
+        if asks && !self.unkicked[queue] && !ring.is_awaited(&self.memory).map_err(io::Error::other)? {
+            return Ok(());
+        }
+        self.kick(queue)
+    }
+
+    fn kick(&mut self, queue: usize) -> Result<(), Error> {
+        self.unkicked[queue] = false;
         self.kick[queue].write(1).map_err(Error::Unavailable)
     }
 
     /// Waits until the device says that it used something.
-    pub(super) fn wait(&mut self, queue: usize, deadline: Instant) -> Result<(), Error> {
+    pub(super) fn wait(&mut self, queue: usize, ring: &Ring, deadline: Instant) -> Result<(), Error> {
+        let since = self.process.printed();
         let call = &self.call[queue];
-        // SAFETY: `call` owns the descriptor and outlives its use here.
-        let signal = unsafe { BorrowedFd::borrow_raw(call.as_raw_fd()) };
-        match ready(&[(signal, PollFlags::IN), (self.process.end(), PollFlags::IN)], deadline)? {
+        match ready(&[(borrow(call), PollFlags::IN), (self.process.end(), PollFlags::IN)], deadline)? {
             Some(0) => drop(call.read()),
             Some(_) => return Err(self.died("a request")),
-            None => return Err(self.slow("a request")),
+            None => {
+                let kick = [(borrow(&self.kick[queue]), PollFlags::IN)];
+                let unread = if ready(&kick, Instant::now())?.is_some() { "a" } else { "no" };
+                let stand = ring.tell(&self.memory).map_err(io::Error::other)?;
+                return Err(self.slow(&format!("a request; {stand}, {unread} kick unread"), since));
+            }
         }
         Ok(())
     }
@@ -251,9 +282,10 @@ impl Backend {
         during: &str,
     ) -> Result<(), Error> {
         // The end of the process closes its end of the stream, so that need not be watched.
+        let since = self.process.printed();
         match ready(&[(stream.as_fd(), what)], deadline)? {
             Some(_) => Ok(()),
-            None => Err(self.slow(during)),
+            None => Err(self.slow(during, since)),
         }
     }
 
@@ -267,7 +299,7 @@ impl Backend {
                     words.unwrap_or_else(|| "CHECK_DEVICE_STATE says no, and nothing else".to_owned());
                 Err(BadState::ByDevice(words).into())
             }
-            Err(why) => Err(self.blame("CHECK_DEVICE_STATE", why)),
+            Err(why) => Err(self.blame("CHECK_DEVICE_STATE", why, since)),
         }
     }
 
@@ -276,13 +308,14 @@ impl Backend {
         what: &str,
         call: impl FnOnce(&mut Frontend) -> Result<T, vhost::Error>,
     ) -> Result<T, Error> {
+        let since = self.process.printed();
         let frontend = &mut self.frontend;
-        self.process.within(self.limit, || call(frontend)).map_err(|why| self.blame(what, why))
+        self.process.within(self.limit, || call(frontend)).map_err(|why| self.blame(what, why, since))
     }
 
-    fn blame(&mut self, during: &str, why: vhost::Error) -> Error {
+    fn blame(&mut self, during: &str, why: vhost::Error, since: u64) -> Error {
         if self.process.was_too_slow() {
-            return self.slow(during);
+            return self.slow(during, since);
         }
         match why {
             vhost::Error::VhostUserProtocol(why) => match why {
@@ -310,8 +343,13 @@ impl Backend {
         Misbehaved::Died { during: during.to_owned(), how }.into()
     }
 
-    fn slow(&self, during: &str) -> Error {
+    fn slow(&mut self, during: &str, since: u64) -> Error {
+        self.is_mute = true;
         let what = format!("no answer within {:?} to {during}", self.limit);
+        let what = match self.process.last_words(since) {
+            Some(words) => format!("{what}; its last words: {words}"),
+            None => what,
+        };
         io::Error::new(io::ErrorKind::TimedOut, what).into()
     }
 
@@ -366,6 +404,11 @@ fn reach(mut process: Process, socket: &Path, limit: Duration) -> Result<(Proces
             None => {}
         }
     }
+}
+
+fn borrow(event: &EventFd) -> BorrowedFd<'_> {
+    // SAFETY: `event` owns the descriptor, and is borrowed for as long.
+    unsafe { BorrowedFd::borrow_raw(event.as_raw_fd()) }
 }
 
 fn memfd(name: &str, size: usize) -> io::Result<File> {

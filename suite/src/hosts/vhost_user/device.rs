@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use vhost::vhost_user::message::VhostTransferStateDirection as Direction;
 
 /// Where an instance came from, and where its process goes.
@@ -247,13 +247,15 @@ impl Instance {
         Ok(())
     }
 
-    /// Makes a request available and tells the device; says its slot, if there was room.
+    /// Makes a request available and tells the device if it wants that; says its slot, if there was room.
     fn post(&mut self, call: &Call) -> Result<Option<u16>, Error> {
         let queue = call.queue as usize;
         let backend = self.backend.as_mut().ok_or_else(|| io::Error::other("gone"))?;
         let posted = self.guest.rings[queue].post(&backend.memory, &call.bytes, call.room);
         let slot = posted.map_err(io::Error::other)?;
-        backend.kick(queue)?;
+        if slot.is_some() {
+            backend.notify(queue, &self.guest.rings[queue])?;
+        }
         Ok(slot)
     }
 
@@ -264,9 +266,8 @@ impl Instance {
     }
 
     fn reply(&mut self, queue: Queue, slot: u16, pending: &Pending) -> Result<Vec<Sight>, Error> {
-        const PATIENCE: Duration = Duration::from_secs(10);
         let wrong = |what| Misbehaved::Protocol { during: "a request".to_owned(), what };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.config.limits.answer;
         let backend = self.backend.as_mut().ok_or_else(|| io::Error::other("gone"))?;
         let number = queue as usize;
         let ring = &mut self.guest.rings[number];
@@ -277,7 +278,7 @@ impl Instance {
             }
             ring.ask(&backend.memory).map_err(io::Error::other)?;
             if ring.used_by_device(&backend.memory).map_err(io::Error::other)? == ring.used {
-                backend.wait(number, deadline)?;
+                backend.wait(number, ring, deadline)?;
             }
         }
     }
@@ -460,7 +461,8 @@ impl Device for Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if self.config.processes == Processes::Fresh || self.renew().is_err() {
+        let is_mute = self.backend.as_ref().is_none_or(|backend| backend.is_mute);
+        if self.config.processes == Processes::Fresh || is_mute || self.renew().is_err() {
             return;
         }
         if let Some(mut backend) = self.backend.take()

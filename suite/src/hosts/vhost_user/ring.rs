@@ -109,6 +109,24 @@ impl Ring {
         Ok(Some(head))
     }
 
+    /// Whether the device has asked to be told of what was made available last.
+    pub(super) fn is_awaited(&self, memory: &GuestMemoryMmap) -> Result<bool, String> {
+        fence(Ordering::SeqCst);
+        Ok(self.awaited_by_device(memory)? == self.available.wrapping_sub(1))
+    }
+
+    /// The request that the device asks to be told of.
+    fn awaited_by_device(&self, memory: &GuestMemoryMmap) -> Result<u16, String> {
+        let at = GuestAddress(self.at + USED + 4 + u64::from(self.size) * 8);
+        memory.load(at, Ordering::SeqCst).map_err(|e| e.to_string())
+    }
+
+    /// Where driver and device stand, in words.
+    pub(super) fn tell(&self, memory: &GuestMemoryMmap) -> Result<String, String> {
+        let (used, awaited) = (self.used_by_device(memory)?, self.awaited_by_device(memory)?);
+        Ok(format!("{} requests made available, {used} used, a kick wanted for {awaited}", self.available))
+    }
+
     /// Asks for a notification when the device has used one more than were taken back.
     pub(super) fn ask(&self, memory: &GuestMemoryMmap) -> Result<(), String> {
         let at = GuestAddress(self.at + AVAILABLE + 4 + u64::from(self.size) * 2);
