@@ -7,7 +7,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 use migcert::bench::Bench;
 use migcert::case::Found;
-use migcert::generate::damage::Damage;
+use migcert::generate::damage::{Among, Damage};
 use migcert::generate::family::History;
 use migcert::generate::script;
 use migcert::guests::registers::Registers;
@@ -61,15 +61,30 @@ fn devices_without_faults_withstand_damage() {
                 Damage::Splice(_) => "splice",
                 Damage::Repeat { .. } => "repeat",
                 Damage::Swap { .. } => "swap",
-                Damage::Field { .. } => "field",
-                Damage::Nudge { .. } => "nudge",
+                Damage::Forge { among: Among::All, .. } => "forge all",
+                Damage::Forge { among: Among::Used, .. } => "forge used",
+                Damage::Forge { among: Among::Section(_), .. } => "forge section",
+                Damage::Stretch { .. } => "stretch",
                 Damage::Foreign(_) => "foreign",
                 Damage::Reseal => "reseal",
             });
         }
     });
-    let kinds =
-        ["cut", "extend", "flip", "set", "splice", "repeat", "swap", "field", "nudge", "foreign", "reseal"];
+    let kinds = [
+        "cut",
+        "extend",
+        "flip",
+        "set",
+        "splice",
+        "repeat",
+        "swap",
+        "forge all",
+        "forge used",
+        "forge section",
+        "stretch",
+        "foreign",
+        "reseal",
+    ];
     seen.demand(kinds);
     let rules = rules::ALL.iter().filter(|rule| rule.draws == Draws::Damage);
     seen.demand(rules.map(|rule| format!("{} held", rule.id)));

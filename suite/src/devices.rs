@@ -11,6 +11,7 @@ pub mod fault;
 pub mod host;
 pub mod memory;
 pub mod nic;
+pub mod pair;
 pub mod release;
 pub mod synthetic;
 
@@ -59,6 +60,12 @@ pub static ALL: &[Device] = &[
         what: "a network card with queues, a receive filter, packet memory, PRE_COPY and P2P",
         made: Made::Releases(nic::RELEASES, &nic::KIND),
         faults: &[nic::faults::ALL, engine::faults::ALL, release::faults::ALL],
+    },
+    Device {
+        name: "pair",
+        what: "a board with two functions that write to each other and to guest memory, PRE_COPY and P2P",
+        made: Made::Releases(pair::RELEASES, &pair::KIND),
+        faults: &[pair::faults::ALL, engine::faults::ALL, release::faults::ALL],
     },
     Device {
         name: "synthetic",

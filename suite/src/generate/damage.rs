@@ -1,9 +1,8 @@
 //! Damage to the bytes of a state on their way.
 
-use super::reseal::{reseal, sections};
+use super::reseal::{contents, reseal, resize};
 use arbitrary::{Result, Unstructured};
 use std::fmt;
-use std::ops::Range;
 use std::str::FromStr;
 
 /// One thing that happens to the bytes. Places are taken modulo the length.
@@ -43,44 +42,46 @@ pub enum Damage {
         /// Bytes in each range.
         len: u32,
     },
-    /// Bytes of one section are overwritten, and checksums are right again.
-    Field {
-        /// Which section, modulo their number.
-        section: u8,
-        /// From which byte of it.
-        at: u16,
+    /// Other bytes come instead.
+    Foreign(Vec<u8>),
+    /// Bytes in the content of the sections are overwritten and everything is sealed again: a field
+    /// that no guest could have made.
+    Forge {
+        /// Among which bytes of the contents.
+        among: Among,
+        /// From which of them.
+        at: u32,
         /// With what.
         bytes: Vec<u8>,
     },
-    /// One byte of a section becomes larger or smaller, and checksums are right again.
-    Nudge {
-        /// Which section, modulo their number.
-        section: u8,
-        /// Which byte of it.
-        at: u16,
-        /// By so much, wrapping.
+    /// A section gets longer, with zeros, or shorter, and everything is sealed again.
+    Stretch {
+        /// Which section, counted from the last.
+        section: u32,
+        /// By so many bytes.
         by: i8,
     },
-    /// Other bytes come instead.
-    Foreign(Vec<u8>),
     /// Checksums, numbers and totals are set right again, where the state is in our envelope: so
     /// damage reaches what is behind it.
     Reseal,
 }
 
+/// Bytes of the contents of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Among {
+    /// All.
+    All,
+    /// Those that differ from the state saved earlier: there the guest has left something.
+    Used,
+    /// Those of one section, counted from the last: bulk comes first, and small things after it.
+    Section(u32),
+}
+
 impl Damage {
     /// Draws one.
     pub fn draw(u: &mut Unstructured<'_>) -> Result<Damage> {
-        let kind = u.int_in_range(0..=15u8)?;
-        if 8 <= kind {
-            let (section, at) = (u.int_in_range(0..=7)?, u.int_in_range(0..=63)?);
-            return Ok(match kind {
-                8..12 => Damage::Field { section, at, bytes: some_bytes(u)? },
-                _ => Damage::Nudge { section, at, by: *u.choose(&[1, -1, 2, -2, 8, 16, 64, -128])? },
-            });
-        }
         let at = place(u)?;
-        Ok(match kind {
+        Ok(match u.int_in_range(0..=7u8)? {
             0 => Damage::Cut(at),
             1 => Damage::Extend(some_bytes(u)?),
             2 => Damage::Flip { at, bit: u.int_in_range(0..=7)? },
@@ -92,9 +93,37 @@ impl Damage {
         })
     }
 
-    /// Whether checksums are right again after it, so that it is none that could happen on the way.
+    /// Draws a forgery: mostly a small number, or all ones.
+    pub fn forge(u: &mut Unstructured<'_>) -> Result<Damage> {
+        if u.ratio(1, 16)? {
+            let by = *u.choose(&[-1, 1, 8, -8, 64, -64])?;
+            return Ok(Damage::Stretch { section: u.int_in_range(0..=15)?, by });
+        }
+        let width = *u.choose(&[1, 1, 2, 4])?;
+        let number = match u.int_in_range(0..=3u8)? {
+            0 => u.int_in_range(0..=32)?,
+            1 => u32::MAX,
+            2 => 1 << u.int_in_range(0..=31)?,
+            _ => u.arbitrary()?,
+        };
+        let bytes = number.to_le_bytes()[..width].to_vec();
+        let among = match u.int_in_range(0..=3u8)? {
+            0 => Among::All,
+            1 => Among::Used,
+            _ => Among::Section(u.int_in_range(0..=15)?),
+        };
+        let at = if u.ratio(1, 2)? { u.int_in_range(0..=15)? } else { u.int_in_range(0..=1023)? };
+        Ok(Damage::Forge { among, at, bytes })
+    }
+
+    /// Whether checksums are right after it.
     pub fn is_sealed(&self) -> bool {
-        matches!(self, Damage::Field { .. } | Damage::Nudge { .. } | Damage::Reseal)
+        self.is_forged() || *self == Damage::Reseal
+    }
+
+    /// Whether it is a forgery, which goes with no other damage.
+    pub fn is_forged(&self) -> bool {
+        matches!(self, Damage::Forge { .. } | Damage::Stretch { .. })
     }
 
     /// Does it. `earlier` is another state of the same device, for [`Damage::Splice`].
@@ -106,18 +135,6 @@ impl Damage {
             Damage::Extend(bytes) => state.extend(bytes),
             Damage::Foreign(bytes) => state.clone_from(bytes),
             Damage::Reseal => drop(reseal(state)),
-            Damage::Field { section, at, bytes } => {
-                if let Some(place) = field(state, *section, *at) {
-                    state[place].iter_mut().zip(bytes).for_each(|(old, new)| *old = *new);
-                    reseal(state);
-                }
-            }
-            Damage::Nudge { section, at, by } => {
-                if let Some(place) = field(state, *section, *at) {
-                    state[place.start] = state[place.start].wrapping_add_signed(*by);
-                    reseal(state);
-                }
-            }
             Damage::Flip { at, bit } => {
                 if let Some(byte) = state.get_mut(within(*at, len)) {
                     *byte ^= 1 << (bit % 8);
@@ -126,6 +143,32 @@ impl Damage {
             Damage::Set { at, bytes } => {
                 for (old, new) in state[within(*at, len)..].iter_mut().zip(bytes) {
                     *old = *new;
+                }
+            }
+            Damage::Forge { among, at, bytes } => {
+                let contents = contents(state);
+                let places: Vec<usize> = match among {
+                    Among::All => contents.into_iter().flatten().collect(),
+                    Among::Used => {
+                        let differs = |place: &usize| earlier.get(*place) != state.get(*place);
+                        contents.into_iter().flatten().filter(differs).collect()
+                    }
+                    Among::Section(index) => {
+                        let index = within(*index, contents.len());
+                        contents.into_iter().rev().nth(index).into_iter().flatten().collect()
+                    }
+                };
+                let from = within(*at, places.len());
+                places.iter().skip(from).zip(bytes).for_each(|(place, byte)| state[*place] = *byte);
+                reseal(state);
+            }
+            Damage::Stretch { section, by } => {
+                let contents = contents(state);
+                let index = within(*section, contents.len());
+                if let Some(content) = contents.into_iter().rev().nth(index) {
+                    let len = content.len().saturating_add_signed((*by).into());
+                    resize(state, content, len);
+                    reseal(state);
                 }
             }
             Damage::Splice(at) => {
@@ -146,13 +189,6 @@ impl Damage {
             }
         }
     }
-}
-
-/// From a byte of a section to its end.
-fn field(state: &[u8], section: u8, at: u16) -> Option<Range<usize>> {
-    let found: Vec<_> = sections(state).into_iter().filter(|section| !section.is_empty()).collect();
-    let section = found.get(usize::from(section) % found.len().max(1))?;
-    Some(section.start + usize::from(at) % section.len()..section.end)
 }
 
 /// Mostly near the beginning: there are headers, lengths and registers.
@@ -188,11 +224,16 @@ impl fmt::Display for Damage {
             Damage::Splice(at) => write!(f, "splice {at}"),
             Damage::Repeat { at, len } => write!(f, "repeat {at} {len}"),
             Damage::Swap { at, len } => write!(f, "swap {at} {len}"),
-            Damage::Field { section, at, bytes } => {
-                write!(f, "field {section} {at} {}", hex::encode(bytes))
-            }
-            Damage::Nudge { section, at, by } => write!(f, "nudge {section} {at} {by}"),
             Damage::Foreign(bytes) => write!(f, "foreign {}", hex::encode(bytes)),
+            Damage::Forge { among, at, bytes } => {
+                let among = match among {
+                    Among::All => "all".to_owned(),
+                    Among::Used => "used".to_owned(),
+                    Among::Section(index) => index.to_string(),
+                };
+                write!(f, "forge {among} {at} {}", hex::encode(bytes))
+            }
+            Damage::Stretch { section, by } => write!(f, "stretch {section} {by}"),
             Damage::Reseal => f.write_str("reseal"),
         }
     }
@@ -213,16 +254,17 @@ impl FromStr for Damage {
             ["splice", at] => Damage::Splice(number(at)?),
             ["repeat", at, len] => Damage::Repeat { at: number(at)?, len: number(len)? },
             ["swap", at, len] => Damage::Swap { at: number(at)?, len: number(len)? },
-            ["field", section, at, hex] => Damage::Field {
-                section: section.parse().map_err(|_| bad())?,
-                at: at.parse().map_err(|_| bad())?,
-                bytes: bytes(hex)?,
-            },
-            ["nudge", section, at, by] => Damage::Nudge {
-                section: section.parse().map_err(|_| bad())?,
-                at: at.parse().map_err(|_| bad())?,
-                by: by.parse().map_err(|_| bad())?,
-            },
+            ["forge", among, at, hex] => {
+                let among = match among {
+                    "all" => Among::All,
+                    "used" => Among::Used,
+                    index => Among::Section(number(index)?),
+                };
+                Damage::Forge { among, at: number(at)?, bytes: bytes(hex)? }
+            }
+            ["stretch", section, by] => {
+                Damage::Stretch { section: number(section)?, by: by.parse().map_err(|_| bad())? }
+            }
             ["foreign", hex] => Damage::Foreign(bytes(hex)?),
             ["reseal"] => Damage::Reseal,
             _ => return Err(bad()),
@@ -233,6 +275,6 @@ impl FromStr for Damage {
 /// Text that names no damage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `field 1 4 ff`, `nudge 1 4 -1`, `foreign 00aa`, `reseal`"
+    "`{0}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `foreign 00aa`, `forge used 12 ff` or `forge all 12 ff`, `forge 2 0 ff`, `stretch 2 -8`, `reseal`"
 )]
 pub struct BadDamage(String);

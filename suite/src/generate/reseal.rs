@@ -3,6 +3,24 @@
 use crc32c::{crc32c, crc32c_append};
 use std::ops::Range;
 
+const HEADER: usize = 20;
+const HEAD: usize = 32;
+
+/// Where the contents of the sections are, as far as a stream in the core's envelope can be
+/// followed; all of it, where it is none.
+pub fn contents(state: &[u8]) -> Vec<Range<usize>> {
+    let mut contents = Vec::new();
+    let mut next = state.get(12..HEADER).and_then(number).and_then(|length| length.checked_add(HEADER + 4));
+    while let Some(at) = next {
+        let head = at.checked_add(HEAD).and_then(|end| state.get(at..end));
+        let length = head.filter(|head| head[..4] != [0; 4]).and_then(|head| number(&head[16..24]));
+        let content = length.and_then(|length| Some(at + HEAD..(at + HEAD).checked_add(length)?));
+        next = content.as_ref().map(|content| content.end).filter(|end| *end <= state.len());
+        contents.extend(content.filter(|_| next.is_some()));
+    }
+    if contents.is_empty() { std::iter::once(0..state.len()).collect() } else { contents }
+}
+
 /// Makes what looks like a state in the core's envelope look undamaged: every checksum, number and
 /// total is set right, as far as the stream can be followed.
 ///
@@ -12,26 +30,14 @@ pub fn reseal(state: &mut [u8]) -> bool {
     resealed(state).is_some()
 }
 
-const HEADER: usize = 20;
-const HEAD: usize = 32;
-
-/// Where the bytes of each section lie, as far as the stream can be followed; all of it is one
-/// section where it is not in the core's envelope.
-pub fn sections(state: &[u8]) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
-    let begin = || state.get(..HEADER)?.get(12..).and_then(number)?.checked_add(HEADER + 4);
-    let mut at = begin();
-    while let Some(head) = at.and_then(|at| state.get(at..at.checked_add(HEAD)?)) {
-        let start = at.unwrap_or_default() + HEAD;
-        let end = number(&head[16..24]).and_then(|length| start.checked_add(length));
-        let Some(end) = end.filter(|end| head[..4] != [0; 4] && *end <= state.len()) else { break };
-        found.push(start..end);
-        at = Some(end);
+/// Makes the content of a section longer, with zeros, or shorter, and says so in its head.
+pub fn resize(state: &mut Vec<u8>, content: Range<usize>, len: usize) {
+    if let Some(length) = content.start.checked_sub(HEAD / 2).and_then(|at| state.get_mut(at..at + 8)) {
+        length.copy_from_slice(&(len as u64).to_le_bytes());
     }
-    if found.is_empty() {
-        found.push(0..state.len());
-    }
-    found
+    let mut bytes = state[content.clone()].to_vec();
+    bytes.resize(len, 0);
+    state.splice(content, bytes);
 }
 
 fn resealed(state: &mut [u8]) -> Option<()> {
@@ -95,14 +101,18 @@ mod tests {
         let mut state = good.clone();
         assert!(reseal(&mut state));
         assert_eq!(state, good);
-        let found: Vec<&[u8]> = sections(&state).into_iter().map(|range| &state[range]).collect();
-        assert_eq!(found, [b"good".as_slice(), b"better"]);
-        assert_eq!(sections(b"another format"), vec![Range { start: 0, end: 14 }]);
         let at = good.len() - 32 - 6;
         state[at] = b'B';
         assert!(load(&state).is_err());
         assert!(reseal(&mut state));
         assert_eq!(load(&state).as_deref(), Ok(b"Better".as_slice()));
         assert!(!reseal(&mut state[..at]));
+        let contained = contents(&good).into_iter().map(|content| &good[content]);
+        assert_eq!(contained.collect::<Vec<_>>(), [b"good".as_slice(), b"better"]);
+        let first = contents(&state).remove(0);
+        resize(&mut state, first, 5);
+        assert!(reseal(&mut state));
+        assert_eq!(load(&state).as_deref(), Ok(b"Better".as_slice()));
+        assert_eq!(state[contents(&state).remove(0)], *b"good\0");
     }
 }

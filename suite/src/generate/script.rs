@@ -16,6 +16,8 @@ use migcert_core::version::Setup;
 const STEPS: usize = 40;
 /// At most so many things happen to a state on its way.
 const DAMAGES: usize = 4;
+/// At most so many fields are forged.
+const FORGERIES: usize = 24;
 /// A walk asks for at most so many states.
 const WALK: usize = 8;
 /// At most so many sizes of pieces are used in turn.
@@ -61,21 +63,20 @@ pub fn case(u: &mut Unstructured<'_>, rule: &Rule, between: &Between<'_>) -> Res
         case.other = Some(setup::setup(u, model)?);
     }
     if Draws::Script <= rule.draws {
+        let mut drawn = 0;
         if let Some(interface) = (between.interface)(id, &case.setup) {
             let mut guest = guests::of(&interface);
             case.script = script(u, &mut *guest)?;
+            let before = case.script.strip_suffix(&guest.look_around()[..]);
+            drawn = before.map_or(case.script.len(), <[Step]>::len);
         }
         let len = case.script.len();
-        case.at = [u.int_in_range(0..=len)?, u.int_in_range(0..=len)?];
+        case.at = [moment(u, drawn, len)?, moment(u, drawn, len)?];
         case.at.sort_unstable();
         case.pieces = pieces(u)?;
     }
     if Draws::Damage <= rule.draws {
-        case.damage = vec![Damage::draw(u)?];
-        case.damage.extend(list(u, DAMAGES - 1, |u| Damage::draw(u))?);
-        if u.ratio(1, 3)? {
-            case.damage.push(Damage::Reseal);
-        }
+        case.damage = damage(u)?;
     }
     if Draws::Walk <= rule.draws {
         case.walk = list(u, WALK, |u| u.choose(&State::ALL).copied())?;
@@ -110,6 +111,30 @@ pub fn script(u: &mut Unstructured<'_>, guest: &mut dyn Guest) -> Result<Vec<Ste
         steps.extend(guest.look_around());
     }
     Ok(steps)
+}
+
+/// Draws when the device moves: at any time, or before the guest looks around, so that all it sees
+/// there is of the device that moved.
+fn moment(u: &mut Unstructured<'_>, drawn: usize, len: usize) -> Result<usize> {
+    let last = if u.arbitrary()? { drawn } else { len };
+    u.int_in_range(0..=last)
+}
+
+/// Draws accidents that follow each other, or forgeries to be tried one by one.
+fn damage(u: &mut Unstructured<'_>) -> Result<Vec<Damage>> {
+    if u.ratio(1, 2)? {
+        let mut accidents = vec![Damage::draw(u)?];
+        accidents.extend(list(u, DAMAGES - 1, |u| Damage::draw(u))?);
+        if u.ratio(1, 3)? {
+            accidents.push(Damage::Reseal);
+        }
+        return Ok(accidents);
+    }
+    let mut forgeries = vec![Damage::forge(u)?];
+    while forgeries.len() < FORGERIES && u.int_in_range(0..=31u8)? != 0 {
+        forgeries.push(Damage::forge(u)?);
+    }
+    Ok(forgeries)
 }
 
 fn pieces(u: &mut Unstructured<'_>) -> Result<Vec<u32>> {

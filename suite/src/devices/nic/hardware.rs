@@ -368,4 +368,6 @@ impl Reference for Nic {
             self.state.rings.iter_mut().for_each(|ring| ring.received.clear());
         }
     }
+
+    fn quiesce(&mut self, _quiet: bool) {}
 }

@@ -317,6 +317,8 @@ impl Reference for Synthetic {
     }
 
     fn pause(&mut self, _paused: bool) {}
+
+    fn quiesce(&mut self, _quiet: bool) {}
 }
 
 impl Stored for Synthetic {
