@@ -67,6 +67,7 @@ fn devices_without_faults_withstand_damage() {
                 Damage::Forge { among: Among::All, .. } => "forge all",
                 Damage::Forge { among: Among::Used, .. } => "forge used",
                 Damage::Forge { among: Among::Section(_), .. } => "forge section",
+                Damage::Stretch { .. } => "stretch",
                 Damage::Foreign(_) => "foreign",
                 Damage::Reseal => "reseal",
             });
@@ -83,6 +84,7 @@ fn devices_without_faults_withstand_damage() {
         "forge all",
         "forge used",
         "forge section",
+        "stretch",
         "foreign",
         "reseal",
     ];

@@ -12,6 +12,7 @@ pub mod fault;
 pub mod host;
 pub mod memory;
 pub mod nic;
+pub mod pair;
 pub mod release;
 pub mod serial;
 pub mod synthetic;
@@ -73,6 +74,12 @@ pub static ALL: &[Device] = &[
         what: "a serial line with FIFOs, timers, an option table, a trace and PRE_COPY",
         made: Made::Releases(serial::RELEASES, &serial::KIND),
         faults: &[serial::faults::ALL, engine::faults::ALL, release::faults::ALL],
+    },
+    Device {
+        name: "pair",
+        what: "a board with two functions that write to each other and to guest memory, PRE_COPY and P2P",
+        made: Made::Releases(pair::RELEASES, &pair::KIND),
+        faults: &[pair::faults::ALL, engine::faults::ALL, release::faults::ALL],
     },
     Device {
         name: "synthetic",

@@ -252,6 +252,7 @@ pub static ALL: &[&Rule] = &[
     &s7_states::FRESH_RUNS,
     &s7_states::WALKS_ARRIVE,
     &s7_states::ILLEGAL_ARCS_ARE_HARMLESS,
+    &s7_states::SAME_STATE_IS_NO_CHANGE,
     &s7_states::ERROR_IS_NOT_REQUESTED,
     &s7_states::LOAD_IS_JUDGED_AT_STOP,
     &s7_states::SESSIONS_END,

@@ -33,6 +33,7 @@ pub const RELEASES: u32 = 3;
 /// The block device.
 pub static KIND: Kind = Kind {
     model: "https://migcert.example/devices/blk",
+    alias: None,
     describe,
     power_on: |start| {
         let faults = start.faults.clone();

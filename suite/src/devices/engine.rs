@@ -34,7 +34,11 @@ pub trait Reference: Stored + Send {
     /// The device stops, or goes on; it may be either already. What fails leaves it as it was.
     fn pause(&mut self, paused: bool) -> Result<(), Error>;
     /// Time passes while it is stopped: a good device does nothing.
-    fn rest(&mut self, units: u32) -> Seen;
+    fn rest(&mut self, _units: u32) -> Seen {
+        Seen::default()
+    }
+    /// With P2P, the device may not start an access to another, or may again.
+    fn quiesce(&mut self, _quiet: bool) {}
 }
 
 /// What the engine saves and loads.
@@ -94,6 +98,8 @@ struct Loading {
     refused: Option<BadState>,
     /// All of it, for faults that look at it once more.
     bytes: Vec<u8>,
+    /// The same, for a fault that queues what came.
+    packets: Vec<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -145,6 +151,7 @@ impl<R: Reference> Engine<R> {
         if self.state.runs() {
             self.device.pause(false)?;
         }
+        self.device.quiesce(matches!(self.state, State::RunningP2p | State::PreCopyP2p));
         crossed
     }
 
@@ -168,7 +175,7 @@ impl<R: Reference> Engine<R> {
             (_, State::Resuming) => {
                 let (model, list) = self.device.identity();
                 let reader = Reader::new(model, list);
-                let loading = Loading { reader, refused: None, bytes: Vec::new() };
+                let loading = Loading { reader, refused: None, bytes: Vec::new(), packets: Vec::new() };
                 self.session = Session::Loading(Box::new(loading));
             }
             (_, State::PreCopy | State::PreCopyP2p) if !self.state.saves() => {
@@ -193,6 +200,24 @@ impl<R: Reference> Engine<R> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The walk of a faulty device, which need not end where it was asked to go.
+    fn astray(&self, to: State, exists: bool) -> Option<Vec<State>> {
+        use State::{PreCopy, PreCopyP2p, Resuming, Running, Stop, StopCopy};
+        let from = self.state;
+        let in_session = from.saves() || from == Resuming;
+        let detour = matches!(from, PreCopy | PreCopyP2p) && to == StopCopy;
+        let walks = [
+            (&ARC_MISSING, exists && (from, to) == (StopCopy, Running), vec![]),
+            (&SAME_STATE_ENTERED, exists && from == to && in_session, vec![to]),
+            (&DETOUR_TO_STOP_COPY, exists && detour, vec![Running, Stop, StopCopy]),
+            (&ILLEGAL_ARC, !exists && (from, to) == (StopCopy, PreCopy), vec![PreCopy]),
+            (&ERROR_REQUESTED, !exists && to == State::Error, vec![State::Error]),
+            (&REFUSED_HALF_WAY, !exists && from.saves(), vec![Stop]),
+        ];
+        let wrong = walks.into_iter().find(|(fault, here, _)| *here && self.hits(fault, true));
+        wrong.map(|(_, _, walk)| walk)
     }
 
     fn writer(&self) -> Writer {
@@ -323,6 +348,8 @@ impl<R: Reference> Engine<R> {
     }
 }
 
+/// The largest packet that a transport of states has.
+const PACKET: usize = 256 << 10;
 const SUM: usize = 4;
 
 /// The checksum of a state without envelope, at which nobody looks.
@@ -346,17 +373,13 @@ impl<R: Reference> Device for Engine<R> {
 
     fn set_state(&mut self, to: State) -> Result<(), Error> {
         let from = self.state;
-        let path = match walk(from, to, self.device.options()) {
-            Ok(_) if (from, to) == (State::StopCopy, State::Running) && self.hits(&ARC_MISSING, true) => {
-                return Err(Refusal::from(NoWalk { from, to }).into());
-            }
-            Err(_) if (from, to) == (State::StopCopy, State::PreCopy) && self.hits(&ILLEGAL_ARC, true) => {
-                vec![State::PreCopy]
-            }
-            Err(_) if to == State::Error && self.hits(&ERROR_REQUESTED, true) => vec![State::Error],
-            path => path.map_err(Refusal::from)?,
-        };
-        path.into_iter().try_for_each(|state| self.enter(state))
+        let right = walk(from, to, self.device.options());
+        if let Some(wrong) = self.astray(to, right.is_ok()) {
+            wrong.iter().try_for_each(|state| self.enter(*state))?;
+            let arrived = wrong.last() == Some(&to);
+            return if arrived { Ok(()) } else { Err(Refusal::from(NoWalk { from, to }).into()) };
+        }
+        right.map_err(Refusal::from)?.into_iter().try_for_each(|state| self.enter(state))
     }
 
     fn read_state(&mut self, into: &mut [u8]) -> Result<usize, Error> {
@@ -369,6 +392,10 @@ impl<R: Reference> Device for Engine<R> {
                 &mut writer.out
             }
             Session::Finished(out) => out,
+            _ if self.state == State::Running && self.faults.hits(&WRONG_GATE, true) => {
+                let state = self.device.save_plain()?;
+                return Ok(Outgoing::from(state).read(into));
+            }
             _ if self.state == State::Stop
                 && self.faults.hits(&READABLE_OUTSIDE, !self.scar.last.is_empty()) =>
             {
@@ -383,6 +410,9 @@ impl<R: Reference> Device for Engine<R> {
         if read == into.len() && read < 1024 && self.faults.hits(&SHORT_READ_TRUNCATES, !out.is_empty()) {
             out.read(&mut [0]);
         }
+        if read < 1024 && self.faults.hits(&PART_IS_FAILURE, !out.is_empty()) {
+            return Err(Refusal::ByDevice("not all of the state was taken".to_owned()).into());
+        }
         Ok(read)
     }
 
@@ -396,6 +426,9 @@ impl<R: Reference> Device for Engine<R> {
         };
         if faulty {
             loading.bytes.extend_from_slice(bytes);
+        }
+        if self.faults.hits(&PACKETS_UNBOUND, bytes.len() < PACKET) {
+            loading.packets.push(Vec::with_capacity(PACKET));
         }
         if let (Err(why), None) = (loading.reader.push(bytes), &loading.refused) {
             loading.refused = Some(why);
@@ -416,6 +449,11 @@ impl<R: Reference> Device for Engine<R> {
         if self.state == State::Resuming && self.hits(&RESET_KEEPS_STATE, true) {
             return Ok(());
         }
+        assert!(
+            !self.hits(&RELEASED_TWICE, self.scar.refused_once),
+            "the session of a failed load is released twice"
+        );
+        let unnoticed = self.hits(&RESET_UNNOTICED, self.state.saves());
         self.session = Session::Closed;
         self.scar.unjudged = None;
         self.device.reset();
@@ -426,14 +464,22 @@ impl<R: Reference> Device for Engine<R> {
             self.device.load_tail(&self.scar.refused);
         }
         self.device.pause(false)?;
-        self.state = State::Running;
+        self.device.quiesce(false);
+        if !unnoticed {
+            self.state = State::Running;
+        }
         Ok(())
     }
 
     fn guest(&mut self, step: &Step) -> Result<Seen, Error> {
         match step {
             Step::Pass(units) if !self.state.runs() => {
-                if self.state != State::Stop || !self.hits(&WORKS_IN_STOP, true) {
+                let works = match self.state {
+                    State::Stop => self.hits(&WORKS_IN_STOP, true),
+                    State::StopCopy => self.hits(&CONTINUED_IN_STOP_COPY, true),
+                    _ => false,
+                };
+                if !works {
                     return Ok(self.device.rest(*units));
                 }
                 self.device.pause(false)?;

@@ -29,6 +29,7 @@ pub const RELEASES: u32 = 3;
 /// The card.
 pub static KIND: Kind = Kind {
     model: "https://migcert.example/devices/nic",
+    alias: None,
     describe,
     power_on: |start| {
         let faults = start.faults.clone();

@@ -20,10 +20,18 @@ pub mod faults;
 pub struct Kind {
     /// The model id.
     pub model: &'static str,
+    /// The id of a variant that is another model, and the same in all else.
+    pub alias: Option<&'static str>,
     /// What a release supports, before any fault of the description.
     pub describe: fn(u32, &Faults) -> Description,
     /// Makes an instance.
     pub power_on: fn(Start) -> Result<Box<dyn Device>, Error>,
+}
+
+impl Kind {
+    fn models(&self) -> impl Iterator<Item = &'static str> {
+        [self.model].into_iter().chain(self.alias)
+    }
 }
 
 /// An instance that is to be made.
@@ -92,7 +100,8 @@ impl Program for Release {
                 param.description = Some(format!("asked {asked} times in process {}", std::process::id()));
             }
         }
-        Ok(Manifest { models: [(ModelId::from(self.kind.model), Model::Params(description))].into() })
+        let ids = self.kind.models().map(ModelId::from);
+        Ok(Manifest { models: ids.map(|id| (id, Model::Params(description.clone()))).collect() })
     }
 
     fn outside(&self) -> Result<Outside, Error> {
@@ -102,7 +111,7 @@ impl Program for Release {
 
     fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
         let refuse = |culprit| Err(Refusal::from(Unsupported(vec![culprit])).into());
-        if model.as_str() != self.kind.model {
+        if !self.kind.models().any(|known| known == model.as_str()) {
             return refuse(Culprit::Model(model.clone()));
         }
         let full = match setup {

@@ -33,6 +33,7 @@ pub const RELEASES: u32 = 4;
 /// The line.
 pub static KIND: Kind = Kind {
     model: "https://migcert.example/devices/serial",
+    alias: None,
     describe,
     power_on: |start| {
         let faults = start.faults.clone();

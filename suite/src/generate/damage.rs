@@ -1,6 +1,6 @@
 //! Damage to the bytes of a state on their way.
 
-use super::reseal::{contents, reseal};
+use super::reseal::{contents, reseal, resize};
 use arbitrary::{Result, Unstructured};
 use std::fmt;
 use std::str::FromStr;
@@ -54,6 +54,13 @@ pub enum Damage {
         /// With what.
         bytes: Vec<u8>,
     },
+    /// A section gets longer, with zeros, or shorter, and everything is sealed again.
+    Stretch {
+        /// Which section, counted from the last.
+        section: u32,
+        /// By so many bytes.
+        by: i8,
+    },
     /// Checksums, numbers and totals are set right again, where the state is in our envelope: so
     /// damage reaches what is behind it.
     Reseal,
@@ -88,6 +95,10 @@ impl Damage {
 
     /// Draws a forgery: mostly a small number, or all ones.
     pub fn forge(u: &mut Unstructured<'_>) -> Result<Damage> {
+        if u.ratio(1, 16)? {
+            let by = *u.choose(&[-1, 1, 8, -8, 64, -64])?;
+            return Ok(Damage::Stretch { section: u.int_in_range(0..=15)?, by });
+        }
         let width = *u.choose(&[1, 1, 2, 4])?;
         let number = match u.int_in_range(0..=3u8)? {
             0 => u.int_in_range(0..=32)?,
@@ -107,7 +118,12 @@ impl Damage {
 
     /// Whether checksums are right after it.
     pub fn is_sealed(&self) -> bool {
-        matches!(self, Damage::Forge { .. } | Damage::Reseal)
+        self.is_forged() || *self == Damage::Reseal
+    }
+
+    /// Whether it is a forgery, which goes with no other damage.
+    pub fn is_forged(&self) -> bool {
+        matches!(self, Damage::Forge { .. } | Damage::Stretch { .. })
     }
 
     /// Does it. `earlier` is another state of the same device, for [`Damage::Splice`].
@@ -145,6 +161,15 @@ impl Damage {
                 let from = within(*at, places.len());
                 places.iter().skip(from).zip(bytes).for_each(|(place, byte)| state[*place] = *byte);
                 reseal(state);
+            }
+            Damage::Stretch { section, by } => {
+                let contents = contents(state);
+                let index = within(*section, contents.len());
+                if let Some(content) = contents.into_iter().rev().nth(index) {
+                    let len = content.len().saturating_add_signed((*by).into());
+                    resize(state, content, len);
+                    reseal(state);
+                }
             }
             Damage::Splice(at) => {
                 let at = within(*at, len);
@@ -208,6 +233,7 @@ impl fmt::Display for Damage {
                 };
                 write!(f, "forge {among} {at} {}", hex::encode(bytes))
             }
+            Damage::Stretch { section, by } => write!(f, "stretch {section} {by}"),
             Damage::Reseal => f.write_str("reseal"),
         }
     }
@@ -236,6 +262,9 @@ impl FromStr for Damage {
                 };
                 Damage::Forge { among, at: number(at)?, bytes: bytes(hex)? }
             }
+            ["stretch", section, by] => {
+                Damage::Stretch { section: number(section)?, by: by.parse().map_err(|_| bad())? }
+            }
             ["foreign", hex] => Damage::Foreign(bytes(hex)?),
             ["reseal"] => Damage::Reseal,
             _ => return Err(bad()),
@@ -246,6 +275,6 @@ impl FromStr for Damage {
 /// Text that names no damage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `foreign 00aa`, `forge used 12 ff` or `forge all 12 ff`, `forge 2 0 ff`, `reseal`"
+    "`{0}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `foreign 00aa`, `forge used 12 ff` or `forge all 12 ff`, `forge 2 0 ff`, `stretch 2 -8`, `reseal`"
 )]
 pub struct BadDamage(String);

@@ -32,6 +32,16 @@ pub fn reseal(state: &mut [u8]) -> bool {
     resealed(state).is_some()
 }
 
+/// Makes the content of a section longer, with zeros, or shorter, and says so in its head.
+pub fn resize(state: &mut Vec<u8>, content: Range<usize>, len: usize) {
+    if let Some(length) = content.start.checked_sub(HEAD / 2).and_then(|at| state.get_mut(at..at + 8)) {
+        length.copy_from_slice(&(len as u64).to_le_bytes());
+    }
+    let mut bytes = state[content.clone()].to_vec();
+    bytes.resize(len, 0);
+    state.splice(content, bytes);
+}
+
 fn resealed(state: &mut [u8]) -> Option<()> {
     let length = number(state.get(12..HEADER).filter(|_| state.starts_with(MAGIC))?)?;
     let mut at = HEADER.checked_add(length)?;
@@ -99,7 +109,12 @@ mod tests {
         assert!(reseal(&mut state));
         assert_eq!(load(&state).as_deref(), Ok(b"Better".as_slice()));
         assert!(!reseal(&mut state[..at]));
-        let contents = contents(&good).into_iter().map(|content| &good[content]);
-        assert_eq!(contents.collect::<Vec<_>>(), [b"good".as_slice(), b"better"]);
+        let contained = contents(&good).into_iter().map(|content| &good[content]);
+        assert_eq!(contained.collect::<Vec<_>>(), [b"good".as_slice(), b"better"]);
+        let first = contents(&state).remove(0);
+        resize(&mut state, first, 5);
+        assert!(reseal(&mut state));
+        assert_eq!(load(&state).as_deref(), Ok(b"Better".as_slice()));
+        assert_eq!(state[contents(&state).remove(0)], *b"good\0");
     }
 }

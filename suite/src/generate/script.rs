@@ -63,12 +63,15 @@ pub fn case(u: &mut Unstructured<'_>, rule: &Rule, between: &Between<'_>) -> Res
         case.other = Some(setup::setup(u, model)?);
     }
     if Draws::Script <= rule.draws {
+        let mut drawn = 0;
         if let Some(interface) = (between.interface)(id, &case.setup) {
             let mut guest = guests::of(&interface);
             case.script = script(u, &mut *guest)?;
+            let before = case.script.strip_suffix(&guest.look_around()[..]);
+            drawn = before.map_or(case.script.len(), <[Step]>::len);
         }
         let len = case.script.len();
-        case.at = [u.int_in_range(0..=len)?, u.int_in_range(0..=len)?];
+        case.at = [moment(u, drawn, len)?, moment(u, drawn, len)?];
         case.at.sort_unstable();
         case.pieces = pieces(u)?;
     }
@@ -108,6 +111,13 @@ pub fn script(u: &mut Unstructured<'_>, guest: &mut dyn Guest) -> Result<Vec<Ste
         steps.extend(guest.look_around());
     }
     Ok(steps)
+}
+
+/// Draws when the device moves: at any time, or before the guest looks around, so that all it sees
+/// there is of the device that moved.
+fn moment(u: &mut Unstructured<'_>, drawn: usize, len: usize) -> Result<usize> {
+    let last = if u.arbitrary()? { drawn } else { len };
+    u.int_in_range(0..=last)
 }
 
 /// Draws accidents that follow each other, or forgeries to be tried one by one.

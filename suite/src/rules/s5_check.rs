@@ -20,8 +20,12 @@ pub(super) const CHECK_IS_SOUND: Rule = Rule {
 };
 
 fn check_is_sound(bench: &Bench<'_>) -> Judgement {
+    bench.at().into_iter().try_for_each(|at| loads_at(bench, at))
+}
+
+fn loads_at(bench: &Bench<'_>, at: usize) -> Judgement {
     let plan = bench.plan()?;
-    let stopped = bench.stopped(bench.at()[0])?;
+    let stopped = bench.stopped(at)?;
     let setup = plan.destination();
     let started = bench.start("the destination", bench.destination, setup, &stopped.outside);
     let mut device = started.map_err(|why| match why {

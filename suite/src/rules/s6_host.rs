@@ -5,7 +5,7 @@ use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, failed, needs};
 use migcert_core::device::{Device, GUEST_MEMORY, Outside, State, Step, Trouble};
 use migcert_core::error::Error;
-use migcert_core::migrate::{Failed, Stayed};
+use migcert_core::migrate::{Failed, Round, Stayed};
 use std::ops::Range;
 
 /// A migration does at most so many operations on the host that are made to fail in turn.
@@ -25,10 +25,8 @@ pub(super) const TROUBLE_IS_TOLD: Rule = Rule {
 
 fn trouble_is_told(bench: &Bench<'_>) -> Judgement {
     let twin = bench.twin()?;
-    let at = bench.at()[0];
-    each_trouble(bench, |_, moved| {
+    each_trouble(bench, |_, at, moved| {
         let Ok(mut device) = moved else { return Ok(()) };
-        let at = bench.at()[1];
         let seen = bench.play(&mut *device, at..twin.len())?;
         bench.same(
             "after a migration during which the host failed, and which succeeded",
@@ -53,8 +51,7 @@ pub(super) const TROUBLE_IS_SURVIVED: Rule = Rule {
 
 fn trouble_is_survived(bench: &Bench<'_>) -> Judgement {
     let twin = bench.twin()?;
-    let at = bench.at()[0];
-    each_trouble(bench, |outside, moved| match moved {
+    each_trouble(bench, |outside, at, moved| match moved {
         Ok(_) => Ok(()),
         Err(Failed::Stayed(Stayed { running: mut source, .. })) => {
             let seen = bench.play(&mut *source, at..twin.len())?;
@@ -74,10 +71,11 @@ fn trouble_is_survived(bench: &Bench<'_>) -> Judgement {
     })
 }
 
-/// Migrates once for each operation on the host, which fails; judges what came of it.
+/// Migrates once for each operation on the host, which fails, while the guest goes on where there
+/// is PRE_COPY; judges what came of it, and how far the guest had come.
 fn each_trouble(
     bench: &Bench<'_>,
-    judge: impl Fn(&Outside, Result<Box<dyn Device>, Failed>) -> Judgement,
+    judge: impl Fn(&Outside, usize, Result<Box<dyn Device>, Failed>) -> Judgement,
 ) -> Judgement {
     let [at, busy] = bench.at();
     bench.plan()?;
@@ -87,16 +85,17 @@ fn each_trouble(
         bench.play(&mut *source, 0..at)?;
         trouble.arm(Some(index));
         let carrier = bench.usual();
-        let mut rest = bench.case.script[at..busy].iter();
-        let mut guest = |device: &mut dyn Device| match rest.next() {
-            Some(step) => device.guest(step).map(|_| migcert_core::migrate::Round::Again),
-            None => Ok(migcert_core::migrate::Round::Last),
+        let mut played = at;
+        let mut guest = |device: &mut dyn Device| {
+            let Some(step) = bench.case.script[..busy].get(played) else { return Ok(Round::Last) };
+            played += 1;
+            device.guest(step).map(|_| Round::Again)
         };
         let pre_copy = source.capabilities().options.pre_copy;
         let moved = bench
             .plan()?
             .prepare(source, &bench.named("the destination", bench.destination), &outside)
-            .and_then(|prepared| prepared.save(&carrier, if pre_copy { Some(&mut guest) } else { None }))
+            .and_then(|prepared| prepared.save(&carrier, pre_copy.then_some(&mut guest)))
             .and_then(|saved| saved.load(&carrier));
         let struck = trouble.struck();
         trouble.arm(None);
@@ -105,7 +104,7 @@ fn each_trouble(
             return needs(index != 0, "a migration does nothing on the host");
         }
         bench.tell(|| format!("operation {} on the host failed", index + 1));
-        judge(&outside, moved.map(|moved| moved.running))?;
+        judge(&outside, played, moved.map(|moved| moved.running))?;
     }
     Ok(())
 }

@@ -183,15 +183,17 @@ fn each_accepted(bench: &Bench<'_>, judge: impl Fn(&[Damage]) -> Judgement) -> J
     let earlier = bench.stopped(0)?.state;
     let mut device = bench.prepared(&stopped)?;
     let damage = &bench.case.damage;
-    let forged = damage.iter().all(|damage| matches!(damage, Damage::Forge { .. }));
+    let one_by_one = device.capabilities().can_reset && damage.iter().all(Damage::is_forged);
     let mut tried = false;
-    for damage in damage.chunks(if forged { 1 } else { damage.len().max(1) }) {
+    for damage in damage.chunks(if one_by_one { 1 } else { damage.len().max(1) }) {
         let Some(state) = damaged(bench, &stopped.state, &earlier, damage) else { continue };
         tried = true;
         if bench.load(&mut *device, &state)? == Load::Accepted {
             judge(damage)?;
         }
-        device.reset()?;
+        if one_by_one {
+            device.reset()?;
+        }
     }
     needs(tried, WHOLE)
 }

@@ -124,6 +124,56 @@ fn illegal_arcs_are_harmless(bench: &Bench<'_>) -> Judgement {
     bench.same("after refused changes of state", from, &twin[from..], &seen)
 }
 
+pub(super) const SAME_STATE_IS_NO_CHANGE: Rule = Rule {
+    id: "same-state-is-no-change",
+    cites: "R-7.2",
+    level: Level::Must,
+    promise: "asked for the state that it is in, a device does nothing: what was read or written stays so",
+    advice: "compare before acting: what is done on entry belongs to arcs",
+    draws: Draws::Script,
+    on: On::One,
+    builds_on: MOVES,
+    check: same_state_is_no_change,
+};
+
+fn same_state_is_no_change(bench: &Bench<'_>) -> Judgement {
+    let (mut source, outside) = bench.started()?;
+    needs_own_machine(&*source)?;
+    let twin = bench.twin()?;
+    let from = bench.at()[0];
+    bench.play(&mut *source, 0..from)?;
+    source.set_state(State::StopCopy)?;
+    let mut state = vec![0; PEEK];
+    let read = source.read_state(&mut state)?;
+    state.truncate(read);
+    again(&mut *source, State::StopCopy)?;
+    bench.usual().read_on(&mut *source, &mut state)?;
+
+    let setup = bench.plan()?.destination().clone();
+    let mut device = bench.instance("the destination", bench.destination, &setup, &outside)?;
+    device.set_state(State::Resuming)?;
+    let (first, second) = state.split_at(state.len() / 2);
+    bench.usual().write(&mut *device, first)?;
+    again(&mut *device, State::Resuming)?;
+    bench.usual().write(&mut *device, second)?;
+    device.set_state(State::Stop)?;
+    again(&mut *device, State::Stop)?;
+    bench.go_on(&mut *device, &source.guest_memory()?)?;
+    again(&mut *device, State::Running)?;
+    let seen = bench.play(&mut *device, from..twin.len())?;
+    bench.same("asked for the state that it was in", from, &twin[from..], &seen)
+}
+
+/// Asks a device for the state that it is in; it may say no.
+fn again(device: &mut dyn Device, state: State) -> Judgement {
+    match device.set_state(state) {
+        Ok(()) | Err(Error::Refused(_)) => {
+            is_in(device, state, &format!("in {state} and asked for it, the device"))
+        }
+        Err(why) => Err(why.into()),
+    }
+}
+
 pub(super) const ERROR_IS_NOT_REQUESTED: Rule = Rule {
     id: "error-is-not-requested",
     cites: "R-7.3",

@@ -37,6 +37,16 @@ faults! {
         "what doesn't fit into one small read is taken for sent";
     RESERVES_CLAIMS "versionize-nolimit" A "R-6.7" "versionize, 2d679c6909ce"
         "memory is reserved on the word of a length";
+    PACKETS_UNBOUND "qemu-vfio-multifd-queue" A "R-6.7" "QEMU vfio multifd, 2025, limits on device state buffers in flight"
+        "each piece is queued in a buffer of the largest size, and nobody counts them";
+    RELEASED_TWICE "mlx5-unwind-double" A "R-6.3" "Linux vfio mlx5, cb04444c243c"
+        "the session of a load that failed is released in the error path and at the reset once more";
+    PART_IS_FAILURE "ch-short-write" B "R-6.6" "Cloud Hypervisor, b910a7922d2c"
+        "a carrier that takes only a part of the state makes the save fail";
+    DETOUR_TO_STOP_COPY "vfio-savevm-path" G "R-6.5" "QEMU vfio, d742d064c1"
+        "PRE_COPY leads to STOP_COPY through RUNNING and STOP, where the session ends";
+    CONTINUED_IN_STOP_COPY "qmp-cont-finish" G "R-6.1" "QEMU, 9183dd15334f"
+        "a device that is being handed over can be told to go on";
     FRESH_STOPPED "fresh-stopped" G "R-7.1" ""
         "a fresh device is in STOP";
     ARC_MISSING "arc-missing" G "R-7.2" ""
@@ -45,6 +55,10 @@ faults! {
         "PRE_COPY is entered and RUNNING reported";
     ILLEGAL_ARC "illegal-arc" G "R-7.2" ""
         "STOP_COPY to PRE_COPY is done";
+    SAME_STATE_ENTERED "vfu-same-state" G "R-7.2" "libvfio-user, issue 679"
+        "asked for the state that it is in, the device enters it again";
+    REFUSED_HALF_WAY "ch-vfio-recover" G "R-7.2" "Cloud Hypervisor, e7c0d690d"
+        "a change of state that is refused ends half-way, in STOP";
     ERROR_REQUESTED "error-requested" G "R-7.3" ""
         "ERROR can be asked for";
     JUDGED_LATE "judged-late" G "R-7.4" ""
@@ -53,6 +67,8 @@ faults! {
         "a state that is missing altogether is a default one";
     READABLE_OUTSIDE "vfioio-datafd" G "R-7.5" "rust-vmm vfio, pull request 140"
         "the last session's bytes can be read again in STOP";
+    WRONG_GATE "vfu-wrong-region" G "R-7.5" "libvfio-user, f841231"
+        "the gate before the state asks for the wrong thing, and lets a reader in while the device runs";
     SESSION_RESUMED "session-resumed" G "R-7.5" ""
         "a second session goes on where the first was given up";
     END_FORGOTTEN "end-forgotten" G "R-7.5" ""
@@ -61,4 +77,6 @@ faults! {
         "the state is estimated at no bytes at all";
     RESET_KEEPS_STATE "pds-fds-reset" G "R-7.6" "Linux vfio pds, 8512ed256334"
         "a reset in RESUMING leaves the device and its session there";
+    RESET_UNNOTICED "vfu-reset-desync" G "R-7.6" "libvfio-user, 4f4fce4f0c92"
+        "a reset while the state is saved resets the device, and the state that is reported stays";
 }

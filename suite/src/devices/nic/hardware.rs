@@ -373,8 +373,4 @@ impl Reference for Nic {
         }
         Ok(())
     }
-
-    fn rest(&mut self, _units: u32) -> Seen {
-        Seen::default()
-    }
 }

@@ -230,8 +230,4 @@ impl Reference for Serial {
         }
         Ok(())
     }
-
-    fn rest(&mut self, _units: u32) -> Seen {
-        Seen::default()
-    }
 }

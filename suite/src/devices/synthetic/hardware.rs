@@ -319,10 +319,6 @@ impl Reference for Synthetic {
     fn pause(&mut self, _paused: bool) -> Result<(), Error> {
         Ok(())
     }
-
-    fn rest(&mut self, _units: u32) -> Seen {
-        Seen::default()
-    }
 }
 
 impl Stored for Synthetic {
