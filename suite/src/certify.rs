@@ -256,11 +256,12 @@ fn one(
     unit
 }
 
-/// Runs the cases of a job in turns: the first of every rule on every pair, then the second of each.
-/// Ends when `each` says so.
+/// Runs the cases of a job in turns: the first of every rule on every pair in which the first
+/// subject takes part, then the second of each. Ends when `each` says so.
 pub fn in_turns(job: &Job<'_>, each: &mut dyn FnMut(&'static Rule, &Case, Outcome) -> ControlFlow<()>) {
     let known = Interfaces::default();
     let mut work = job.work();
+    work.retain(|(_, (from, to))| [*from, *to].contains(&0));
     for index in 0..job.cases {
         for (rule, pair) in &work {
             let Some(case) = drawn(job, rule, *pair, index, &known) else { continue };

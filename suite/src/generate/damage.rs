@@ -109,7 +109,7 @@ impl Damage {
         let bytes = number.to_le_bytes()[..width].to_vec();
         let among = match u.int_in_range(0..=3u8)? {
             0 => Among::All,
-            1 => Among::Used,
+            1..3 => Among::Used,
             _ => Among::Section(u.int_in_range(0..=15)?),
         };
         let at = if u.ratio(1, 2)? { u.int_in_range(0..=15)? } else { u.int_in_range(0..=1023)? };

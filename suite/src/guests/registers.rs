@@ -19,17 +19,22 @@ const USE: u32 = 8;
 /// So many packets arrive at the end of a script.
 const ARRIVALS: u8 = 4;
 
+/// A script that dwells on few registers has at most so many.
+const FEW: usize = 6;
+
 /// See the module.
 pub struct Registers {
     all: Arc<[Register]>,
     /// The register that the last step used: what belongs together lies together.
     last: usize,
+    /// The registers that this script is about; drawn with its first step.
+    used: Vec<usize>,
 }
 
 impl Registers {
     /// The guest of these registers.
     pub fn new(all: Arc<[Register]>) -> Registers {
-        Registers { all, last: 0 }
+        Registers { all, last: 0, used: Vec::new() }
     }
 
     /// The register at an offset, and which of them it is if it repeats.
@@ -67,9 +72,12 @@ impl Registers {
     }
 
     fn access_or(&mut self, reads: bool, u: &mut Unstructured<'_>) -> Result<Step> {
+        if self.used.is_empty() {
+            self.used = self.dwell(u)?;
+        }
         self.last = match u.int_in_range(0..=3u8)? {
             0 => (self.last + 1) % self.all.len(),
-            _ => u.choose_index(self.all.len())?,
+            _ => *u.choose(&self.used)?,
         };
         let register = &self.all[self.last];
         let index = match u.int_in_range(0..=1u8)? {
@@ -89,6 +97,20 @@ impl Registers {
     }
 }
 
+impl Registers {
+    /// Draws what a script is about: everything, or a few registers, which then get into states
+    /// that take several steps.
+    fn dwell(&self, u: &mut Unstructured<'_>) -> Result<Vec<usize>> {
+        let all = self.all.len();
+        if u.ratio(1, 3)? {
+            return Ok((0..all).collect());
+        }
+        let mut few = vec![u.choose_index(all)?];
+        few.extend(list(u, FEW - 1, |u| u.choose_index(all))?);
+        Ok(few)
+    }
+}
+
 impl Guest for Registers {
     fn draw(&mut self, u: &mut Unstructured<'_>) -> Result<Step> {
         let verb = u.int_in_range(0..=9u8)?;
@@ -100,7 +122,7 @@ impl Guest for Registers {
             packet.extend(list(u, PACKET - 1, |u| u.arbitrary::<u8>())?);
             return Ok(Step::Receive(packet));
         }
-        self.access_or(verb < 4, u)
+        self.access_or(verb < 2, u)
     }
 
     /// Looks, and uses everything once more: what a device does then tells more than its registers.

@@ -176,9 +176,20 @@ fn damage_is_consistent(bench: &Bench<'_>) -> Judgement {
     each_accepted(bench, |damage| is_whole(bench, damage))
 }
 
-/// Judges what of the damage is accepted. Forgeries are many, and tried one by one: what one of
-/// them reaches, another would hide.
+/// Judges what of the damage is accepted.
 fn each_accepted(bench: &Bench<'_>, judge: impl Fn(&[Damage]) -> Judgement) -> Judgement {
+    each_damaged(bench, |device, state, damage| match bench.load(device, state)? {
+        Load::Accepted => judge(damage),
+        Load::Refused(_) => Ok(()),
+    })
+}
+
+/// Judges a device and what it is to load. Forgeries are many, and tried one by one: what one of
+/// them reaches, another would hide.
+fn each_damaged(
+    bench: &Bench<'_>,
+    judge: impl Fn(&mut dyn Device, &mut [u8], &[Damage]) -> Judgement,
+) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
     let earlier = bench.stopped(0)?.state;
     let mut device = bench.prepared(&stopped)?;
@@ -186,11 +197,9 @@ fn each_accepted(bench: &Bench<'_>, judge: impl Fn(&[Damage]) -> Judgement) -> J
     let one_by_one = device.capabilities().can_reset && damage.iter().all(Damage::is_forged);
     let mut tried = false;
     for damage in damage.chunks(if one_by_one { 1 } else { damage.len().max(1) }) {
-        let Some(state) = damaged(bench, &stopped.state, &earlier, damage) else { continue };
+        let Some(mut state) = damaged(bench, &stopped.state, &earlier, damage) else { continue };
         tried = true;
-        if bench.load(&mut *device, &state)? == Load::Accepted {
-            judge(damage)?;
-        }
+        judge(&mut *device, &mut state, damage)?;
         if one_by_one {
             device.reset()?;
         }
@@ -439,20 +448,27 @@ pub(super) const LOAD_IS_BOUNDED: Rule = Rule {
 };
 
 fn load_is_bounded(bench: &Bench<'_>) -> Judgement {
-    let stopped = bench.stopped(bench.at()[0])?;
-    let mut state = damaged_by_all(bench, &stopped)?;
-    let mut device = bench.prepared(&stopped)?;
-    // The drawn damage, and lengths that can't be true at a drawn place.
-    let huge = bench.case.pieces.first().map_or(0, |piece| *piece as usize % state.len().max(1));
-    for byte in state.iter_mut().skip(huge).take(4) {
-        *byte = 0x7f;
-    }
+    each_damaged(bench, |device, state, damage| {
+        if !damage.iter().all(Damage::is_forged) {
+            claim_too_much(bench, state);
+        }
+        is_bounded(bench, device, state)
+    })
+}
+
+/// Overwrites a drawn place with a length that can't be true.
+fn claim_too_much(bench: &Bench<'_>, state: &mut [u8]) {
+    let at = bench.case.pieces.first().map_or(0, |piece| *piece as usize % state.len().max(1));
+    state.iter_mut().skip(at).take(4).for_each(|byte| *byte = 0x7f);
     if bench.case.damage.iter().any(Damage::is_sealed) {
-        reseal(&mut state);
+        reseal(state);
     }
+}
+
+fn is_bounded(bench: &Bench<'_>, device: &mut dyn Device, state: &[u8]) -> Judgement {
     let limit = MEMORY.0 + MEMORY.1 * state.len() as u64;
     let mut loaded = Ok(Load::Accepted);
-    let used = allocation_counter::measure(|| loaded = bench.load(&mut *device, &state));
+    let used = allocation_counter::measure(|| loaded = bench.load(device, state));
     loaded?;
     let used = used.bytes_max.max(device.footprint()?.unwrap_or(0));
     if used <= limit {

@@ -99,7 +99,7 @@ faults! {
         "a state of another vendor is logged, and the load goes on";
     CAP_FORGOTTEN "spapr-cap-forgotten" F "R-3.3" "QEMU spapr, 64d4a5343173"
         "a parameter was added and is not in what a state says of its configuration";
-    ORDER_TOO_LATE "rng-biendian" F "R-1.4" "QEMU virtio-rng, db12451dec"
+    ORDER_TOO_LATE "rng-biendian" F "R-5.4" "QEMU virtio-rng, db12451dec"
         "the FIFOs are loaded in an order of bytes that was not loaded yet";
     CLOCK_NOT_IDLE "crosvm-pvclock-fsm" G "R-6.2" "crosvm, 02c05d6c849d"
         "a device that never worked can't wake";
