@@ -11,9 +11,11 @@ use std::fmt;
 mod s3_params;
 mod s4_versions;
 mod s5_check;
+mod s6_damage;
 mod s6_host;
 mod s6_load;
 mod s6_move;
+mod s6_traces;
 mod s7_states;
 mod s8_programs;
 
@@ -237,13 +239,13 @@ pub static ALL: &[&Rule] = &[
     &s6_load::EXTENSION_IS_HARMLESS,
     &s6_load::EXTENSION_IS_REFUSED,
     &s6_load::FOREIGN_IS_REFUSED,
-    &s6_load::DAMAGE_IS_CONSISTENT,
-    &s6_load::DAMAGE_IS_NOTICED,
-    &s6_load::REFUSAL_DOES_NOT_RUN,
-    &s6_load::REFUSAL_LEAVES_NOTHING,
-    &s6_load::REFUSAL_CAN_BE_RETRIED,
-    &s6_load::LOAD_REPLACES_ALL,
-    &s6_load::LOAD_IS_BOUNDED,
+    &s6_damage::DAMAGE_IS_CONSISTENT,
+    &s6_damage::DAMAGE_IS_NOTICED,
+    &s6_traces::REFUSAL_DOES_NOT_RUN,
+    &s6_traces::REFUSAL_LEAVES_NOTHING,
+    &s6_traces::REFUSAL_CAN_BE_RETRIED,
+    &s6_traces::LOAD_REPLACES_ALL,
+    &s6_damage::LOAD_IS_BOUNDED,
     &s6_host::TROUBLE_IS_TOLD,
     &s6_host::TROUBLE_IS_SURVIVED,
     &s6_host::TROUBLE_CAN_BE_RETRIED,

@@ -1,7 +1,7 @@
 //! Chapter R-7: the state machine of `linux/vfio.h`.
 
-use super::s6_load::as_fresh;
 use super::s6_move::{MOVES, SOURCE_GOES_ON};
+use super::s6_traces::as_fresh;
 use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, needs, needs_own_machine, needs_reset};
 use migcert_core::device::{Device, State, walk};

@@ -1,0 +1,190 @@
+//! What becomes of states that are damaged on their way.
+
+use super::s6_load::{LOADS, continues};
+use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
+use crate::bench::{Bench, Load, Stopped, needs};
+use crate::generate::damage::Damage;
+use crate::generate::reseal::reseal;
+use migcert_core::device::{Device, Seen};
+
+/// A load may use so many bytes, and so many times the bytes that arrived.
+const MEMORY: (u64, u64) = (16 << 20, 16);
+
+pub(super) const DAMAGE_IS_CONSISTENT: Rule = Rule {
+    id: "damage-is-consistent",
+    cites: "R-6.4",
+    level: Level::Must,
+    promise: "a damaged state is refused, or loads to a device that is whole: it runs, saves and moves on",
+    advice: "check every field against every other at load, as strictly as the registers do at write",
+    draws: Draws::Damage,
+    on: On::One,
+    builds_on: LOADS,
+    check: damage_is_consistent,
+};
+
+fn damage_is_consistent(bench: &Bench<'_>) -> Judgement {
+    each_accepted(bench, |damage| is_whole(bench, damage))
+}
+
+/// Judges what of the damage is accepted.
+fn each_accepted(bench: &Bench<'_>, judge: impl Fn(&[Damage]) -> Judgement) -> Judgement {
+    each_damaged(bench, |device, state, damage| match bench.load(device, state)? {
+        Load::Accepted => judge(damage),
+        Load::Refused(_) => Ok(()),
+    })
+}
+
+/// Judges a device and what it is to load. Forgeries are many, and tried one by one: what one of
+/// them reaches, another would hide.
+fn each_damaged(
+    bench: &Bench<'_>,
+    judge: impl Fn(&mut dyn Device, &mut [u8], &[Damage]) -> Judgement,
+) -> Judgement {
+    let stopped = bench.stopped(bench.at()[0])?;
+    let earlier = bench.stopped(0)?.state;
+    let mut device = bench.prepared(&stopped)?;
+    let damage = &bench.case.damage;
+    let one_by_one = device.capabilities().can_reset && damage.iter().all(Damage::is_forged);
+    let mut tried = false;
+    for damage in damage.chunks(if one_by_one { 1 } else { damage.len().max(1) }) {
+        let Some(mut state) = damaged(bench, &stopped.state, &earlier, damage) else { continue };
+        tried = true;
+        judge(&mut *device, &mut state, damage)?;
+        if one_by_one {
+            device.reset()?;
+        }
+    }
+    needs(tried, WHOLE)
+}
+
+const WHOLE: &str = "the damage left a whole state";
+
+/// A damaged state was accepted: then it means one thing.
+fn is_whole(bench: &Bench<'_>, damage: &[Damage]) -> Judgement {
+    let at = bench.at()[0];
+    let accepted = || {
+        accepted_damage(bench, damage)?
+            .ok_or_else(|| broken("one damaged state, loaded twice", "one verdict", "accepted, then refused"))
+    };
+    let (mut device, stopped) = accepted()?;
+    bench.go_on(&mut *device, &stopped.memory)?;
+    let direct: Vec<Seen> = bench.play(&mut *device, at..bench.case.script.len())?;
+    bench.plausible(&*device, at, &direct)?;
+
+    // Once more, with a second migration before the guest goes on.
+    let (mut device, stopped) = accepted()?;
+    let again = bench.usual().save(&mut *device, None)?;
+    let setup = bench.plan()?.destination().clone();
+    let mut second = bench.instance("a second destination", bench.destination, &setup, &stopped.outside)?;
+    if let Load::Refused(why) = bench.load(&mut *second, &again)? {
+        return Err(broken(
+            "a damaged state was accepted, and what it saves is refused",
+            "refused at once",
+            why,
+        ));
+    }
+    bench.go_on(&mut *second, &stopped.memory)?;
+    let seen = bench.play(&mut *second, at..bench.case.script.len())?;
+    bench.plausible(&*second, at, &seen)?;
+    bench.same("a damaged state means one thing now and another after one more migration", at, &direct, &seen)
+}
+
+/// A damaged state. What is whole can't be told from what was meant.
+fn damaged(bench: &Bench<'_>, state: &[u8], earlier: &[u8], damage: &[Damage]) -> Option<Vec<u8>> {
+    let mut damaged = state.to_vec();
+    for damage in damage {
+        bench.tell(|| format!("on its way: {damage} (of {} bytes)", damaged.len()));
+        damage.apply(&mut damaged, earlier);
+    }
+    (damaged != state && damaged != earlier).then_some(damaged)
+}
+
+/// The state with all of the damage of the case.
+pub(super) fn damaged_by_all(bench: &Bench<'_>, stopped: &Stopped) -> Result<Vec<u8>, Stop> {
+    let earlier = bench.stopped(0)?.state;
+    damaged(bench, &stopped.state, &earlier, &bench.case.damage).ok_or(Stop::NotApplicable(WHOLE))
+}
+
+/// A destination that accepted a damaged state, and where that came from.
+type Accepted = (Box<dyn Device>, Stopped);
+
+/// What became of a damaged state; `None` if it was refused.
+fn accepted_damage(bench: &Bench<'_>, damage: &[Damage]) -> Result<Option<Accepted>, Stop> {
+    let stopped = bench.stopped(bench.at()[0])?;
+    let earlier = bench.stopped(0)?.state;
+    let Some(state) = damaged(bench, &stopped.state, &earlier, damage) else { return Ok(None) };
+    let mut device = bench.prepared(&stopped)?;
+    let accepted = bench.load(&mut *device, &state)? == Load::Accepted;
+    Ok(accepted.then_some((device, stopped)))
+}
+
+pub(super) const DAMAGE_IS_NOTICED: Rule = Rule {
+    id: "damage-is-noticed",
+    cites: "R-6.4",
+    level: Level::Should,
+    promise: "a damaged state is refused, or the guest can't tell",
+    advice: "give every section a checksum",
+    draws: Draws::Damage,
+    on: On::One,
+    builds_on: LOADS,
+    check: damage_is_noticed,
+};
+
+fn damage_is_noticed(bench: &Bench<'_>) -> Judgement {
+    if bench.case.damage.iter().any(Damage::is_sealed) {
+        let mut state = bench.stopped(bench.at()[0])?.state;
+        needs(!reseal(&mut state), "no checksum notices damage that is sealed again")?;
+    }
+    each_accepted(bench, |damage| match accepted_damage(bench, damage)? {
+        Some((mut device, stopped)) => {
+            continues(bench, &mut *device, &stopped, "a damaged state was accepted, and the guest notices")
+        }
+        None => Ok(()),
+    })
+}
+
+pub(super) const LOAD_IS_BOUNDED: Rule = Rule {
+    id: "load-is-bounded",
+    cites: "R-6.7",
+    level: Level::Must,
+    promise: "a load uses memory for the bytes that arrived, whatever lengths they claim",
+    advice: "reserve nothing on the word of a length; grow with what is there",
+    draws: Draws::Damage,
+    on: On::One,
+    builds_on: &[],
+    check: load_is_bounded,
+};
+
+fn load_is_bounded(bench: &Bench<'_>) -> Judgement {
+    each_damaged(bench, |device, state, damage| {
+        if !damage.iter().all(Damage::is_forged) {
+            claim_too_much(bench, state);
+        }
+        is_bounded(bench, device, state)
+    })
+}
+
+/// Overwrites a drawn place with a length that can't be true.
+fn claim_too_much(bench: &Bench<'_>, state: &mut [u8]) {
+    let at = bench.case.pieces.first().map_or(0, |piece| *piece as usize % state.len().max(1));
+    state.iter_mut().skip(at).take(4).for_each(|byte| *byte = 0x7f);
+    if bench.case.damage.iter().any(Damage::is_sealed) {
+        reseal(state);
+    }
+}
+
+fn is_bounded(bench: &Bench<'_>, device: &mut dyn Device, state: &[u8]) -> Judgement {
+    let limit = MEMORY.0 + MEMORY.1 * state.len() as u64;
+    let mut loaded = Ok(Load::Accepted);
+    let used = allocation_counter::measure(|| loaded = bench.load(device, state));
+    loaded?;
+    let used = used.bytes_max.max(device.footprint()?.unwrap_or(0));
+    if used <= limit {
+        return Ok(());
+    }
+    Err(broken(
+        format!("a load of {} bytes used {used} bytes of memory", state.len()),
+        format!("at most {limit} bytes"),
+        used,
+    ))
+}

@@ -1,0 +1,150 @@
+//! What a load leaves behind, refused or not.
+
+use super::s6_damage::damaged_by_all;
+use super::s6_load::{LOADS, continues};
+use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
+use crate::bench::{Bench, Load, Stopped, Subject, needs, needs_reset};
+use migcert_core::device::{Device, Outside, State};
+use migcert_core::version::Setup;
+
+pub(super) const REFUSAL_DOES_NOT_RUN: Rule = Rule {
+    id: "refusal-does-not-run",
+    cites: "R-6.3",
+    level: Level::Must,
+    promise: "a destination that refused a state is not running",
+    advice: "stay in RESUMING or go to ERROR when a load fails",
+    draws: Draws::Damage,
+    on: On::One,
+    builds_on: LOADS,
+    check: refusal_does_not_run,
+};
+
+fn refusal_does_not_run(bench: &Bench<'_>) -> Judgement {
+    let (device, _, _) = &mut refused(bench)?;
+    let state = device.state()?;
+    if state.runs() {
+        return Err(broken("a destination runs after it refused a state", "RESUMING, STOP or ERROR", state));
+    }
+    Ok(())
+}
+
+/// A destination that refused a damaged state, the words, and what was saved.
+fn refused(bench: &Bench<'_>) -> Result<(Box<dyn Device>, String, Stopped), Stop> {
+    let stopped = bench.stopped(bench.at()[0])?;
+    let state = damaged_by_all(bench, &stopped)?;
+    let mut device = bench.prepared(&stopped)?;
+    match bench.load(&mut *device, &state)? {
+        Load::Refused(why) => Ok((device, why, stopped)),
+        Load::Accepted => Err(Stop::NotApplicable("the damaged state was accepted")),
+    }
+}
+
+pub(super) const REFUSAL_LEAVES_NOTHING: Rule = Rule {
+    id: "refusal-leaves-nothing",
+    cites: "R-6.4",
+    level: Level::Must,
+    promise: "a state that was refused is not half applied: after a reset the device is as fresh",
+    advice: "decode to the side, and swap in whole what was judged whole",
+    draws: Draws::Damage,
+    on: On::One,
+    builds_on: LOADS,
+    check: refusal_leaves_nothing,
+};
+
+fn refusal_leaves_nothing(bench: &Bench<'_>) -> Judgement {
+    let (mut device, _, _stopped) = refused(bench)?;
+    needs_reset(&*device)?;
+    device.reset()?;
+    as_fresh(bench, &mut *device, bench.at()[0], "after a refused state and a reset")
+}
+
+/// A reset device shows what a fresh one does, on a host side with the same past: so many steps
+/// of the script.
+pub(super) fn as_fresh(bench: &Bench<'_>, device: &mut dyn Device, past: usize, what: &str) -> Judgement {
+    // Whether a reset comes before or after something that is in flight is up to the device.
+    needs(!bench.leaves_in_flight(device, past), "requests are in flight at the reset")?;
+    let outside = bench.outside()?;
+    let _before = stopped_after(bench, bench.source, &bench.case.setup, &outside, past)?;
+    let mut fresh = bench.instance("a fresh device", bench.source, &bench.case.setup, &outside)?;
+    let expected = bench.play(&mut *fresh, 0..bench.case.script.len())?;
+    let seen = bench.play(device, 0..bench.case.script.len())?;
+    bench.same(what, 0, &expected, &seen)
+}
+
+/// An instance that did so many steps of the script and was stopped: what it owes the host's side
+/// is there.
+fn stopped_after(
+    bench: &Bench<'_>,
+    subject: &Subject,
+    setup: &Setup,
+    outside: &Outside,
+    past: usize,
+) -> Result<Box<dyn Device>, Stop> {
+    let mut device = bench.instance("an earlier device", subject, setup, outside)?;
+    bench.play(&mut *device, 0..past)?;
+    device.set_state(State::Stop)?;
+    Ok(device)
+}
+
+pub(super) const REFUSAL_CAN_BE_RETRIED: Rule = Rule {
+    id: "refusal-can-be-retried",
+    cites: "R-6.3",
+    level: Level::Must,
+    promise: "after a refused state the instance can be reset and used for a correct one",
+    advice: "let a reset end the failed session and everything that belongs to it",
+    draws: Draws::Damage,
+    on: On::One,
+    builds_on: LOADS,
+    check: refusal_can_be_retried,
+};
+
+fn refusal_can_be_retried(bench: &Bench<'_>) -> Judgement {
+    let (mut device, _, stopped) = refused(bench)?;
+    needs_reset(&*device)?;
+    device.reset()?;
+    match bench.load(&mut *device, &stopped.state)? {
+        Load::Accepted => {
+            continues(bench, &mut *device, &stopped, "loaded after a refused state and a reset")
+        }
+        Load::Refused(why) => {
+            Err(broken("a correct state was refused after a damaged one and a reset", "accepted", why))
+        }
+    }
+}
+
+pub(super) const LOAD_REPLACES_ALL: Rule = Rule {
+    id: "load-replaces-all",
+    cites: "R-6.4",
+    level: Level::Must,
+    promise: "a load replaces everything: an instance that was used before keeps nothing of it",
+    advice: "build the new state from nothing instead of merging it into the old one",
+    draws: Draws::Script,
+    on: On::One,
+    builds_on: LOADS,
+    check: load_replaces_all,
+};
+
+fn load_replaces_all(bench: &Bench<'_>) -> Judgement {
+    let at = bench.at()[0];
+    let len = bench.case.script.len();
+    let setup = bench.plan()?.destination().clone();
+    // Its earlier use is the past of the host's side, for the twin as well.
+    let used = |outside: &Outside| stopped_after(bench, bench.destination, &setup, outside, len);
+    let outside = bench.outside()?;
+    let mut device = used(&outside)?;
+    needs(device.capabilities().interface.has_registers(), "an earlier use would change the host's side")?;
+    let mut source = bench.instance("the source", bench.source, &bench.case.setup, &outside)?;
+    bench.play(&mut *source, 0..at)?;
+    let state = bench.usual().save(&mut *source, None)?;
+    if let Load::Refused(why) = bench.load(&mut *device, &state)? {
+        let what = "a correct state was refused by an instance that was used before";
+        return Err(broken(what, "accepted", why));
+    }
+    bench.go_on(&mut *device, &source.guest_memory()?)?;
+    let seen = bench.play(&mut *device, at..len)?;
+    let outside = bench.outside()?;
+    let _before = used(&outside)?;
+    let mut twin = bench.instance("the twin", bench.source, &bench.case.setup, &outside)?;
+    let expected = bench.play(&mut *twin, 0..len)?;
+    bench.same("loaded into an instance that was used before", at, &expected[at..], &seen)
+}
