@@ -17,8 +17,10 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 /// Faults that a socket hides, and why.
-const HIDDEN: &[(&str, &str)] =
-    &[("describe-disturbs", "a program that is asked shares nothing with one that runs")];
+const HIDDEN: &[(&str, &str)] = &[
+    ("describe-disturbs", "a program that is asked shares nothing with one that runs"),
+    ("qemu-vfio-multifd-queue", "memory that is reserved and not touched is not seen from outside"),
+];
 
 /// Cases that a rule of the fault's own requirement, and any rule, is tried on in process.
 const CASES: [u32; 2] = [300, 40];
@@ -64,6 +66,11 @@ fn the_kill_matrix_is_the_same() {
 /// The release that a faulty one is paired with.
 const BESIDE: &str = "builtin:nic@2";
 
+/// The rules, but those that make the host fail: the host of a program is out of reach.
+fn comparable() -> impl Iterator<Item = &'static Rule> {
+    rules::ALL.iter().copied().filter(|rule| !rule.id.starts_with("trouble-"))
+}
+
 /// What becomes of cases that are judged otherwise over the socket than in process.
 fn differences(at: usize, row: &Fault, beside: &[Subject; 2]) -> Vec<String> {
     let name = format!("builtin:nic+{}", row.id);
@@ -76,17 +83,17 @@ fn differences(at: usize, row: &Fault, beside: &[Subject; 2]) -> Vec<String> {
         (here.0 != there.0).then(|| format!("{}: {:?}, over the socket {:?}", rule.id, here.1, there.1))
     };
     let mut cases = killers(row);
-    let quiet = rules::ALL.iter().filter(|rule| !cases.iter().any(|(killer, ..)| killer.id == rule.id));
+    let quiet = comparable().filter(|rule| !cases.iter().any(|(killer, ..)| killer.id == rule.id));
     let quiet: Vec<_> = quiet.enumerate().filter(|(i, _)| (i + at).is_multiple_of(QUIET)).collect();
-    cases.extend(quiet.into_iter().filter_map(|(_, rule)| Some((*rule, (0, 0), drawn(rule, &here)?))));
+    cases.extend(quiet.into_iter().filter_map(|(_, rule)| Some((rule, (0, 0), drawn(rule, &here)?))));
     cases.into_iter().filter_map(judged).collect()
 }
 
 /// The rules that a fault breaks in process, and cases that break them.
 fn killers(row: &Fault) -> Vec<(&'static Rule, (usize, usize), Case)> {
     let subjects = [format!("builtin:nic+{}", row.id), BESIDE.to_owned()].map(|name| builtin(&name));
-    let own = rules::ALL.iter().copied().filter(|rule| rule.cites == row.breaks);
-    let runs = [(own.collect(), CASES[0]), (rules::ALL.to_vec(), CASES[1])];
+    let own = comparable().filter(|rule| rule.cites == row.breaks);
+    let runs = [(own.collect(), CASES[0]), (comparable().collect(), CASES[1])];
     let units =
         runs.into_iter().flat_map(|(rules, cases)| run(&subjects, &|name| Ok(builtin(name)), rules, cases));
     let mut killers: Vec<_> = units.filter_map(|unit| Some((unit.rule, unit.pair, unit.case?))).collect();
@@ -169,7 +176,10 @@ fn a_device_without_a_reset_passes() {
             other => panic!("{}: {other:?}", unit.rule.id),
         }
     }
-    assert_eq!(without, ["refusal-leaves-nothing", "refusal-can-be-retried", "reset-is-fresh"]);
+    assert_eq!(
+        without,
+        ["refusal-leaves-nothing", "refusal-can-be-retried", "reset-is-fresh", "reset-forgets-a-load",]
+    );
 }
 
 /// A program from `examples`, which `cargo test` builds beside the tests.
