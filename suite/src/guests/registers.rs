@@ -102,7 +102,7 @@ impl Registers {
     /// that take several steps.
     fn dwell(&self, u: &mut Unstructured<'_>) -> Result<Vec<usize>> {
         let all = self.all.len();
-        if u.ratio(1, 3)? {
+        if all <= FEW || u.ratio(1, 3)? {
             return Ok((0..all).collect());
         }
         let mut few = vec![u.choose_index(all)?];
