@@ -2,8 +2,9 @@
 //! every rule notices something, and devices without faults are left alone.
 
 use migcert::bench::Subject;
+use migcert::case::Case;
 use migcert::certify::{Job, Unit, certify};
-use migcert::devices::fault::Events;
+use migcert::devices::fault::{Events, Fault};
 use migcert::devices::{self, Faulty, engine};
 use migcert::impls;
 use migcert::rules::{self, Outcome, Rule};
@@ -75,6 +76,45 @@ fn killed_by(faulty: &Faulty, cases: u32) -> (Vec<&'static str>, Vec<&'static st
     // All of them together: a rule is not to blame where one that it builds on is.
     let others = fires(rules::ALL.to_vec(), FEW).into_iter().filter(|rule| !is_own(rule));
     (own.iter().map(|rule| rule.id).collect(), others.map(|rule| rule.id).collect(), events)
+}
+
+/// No fault is dead: the smallest case that was found for it makes it differ.
+/// `migcert zoo --seed 1 --witnesses corpus/witnesses` writes them; nothing but this reads them.
+#[test]
+fn every_fault_has_a_witness() {
+    let folder = format!("{}/../corpus/witnesses", env!("CARGO_MANIFEST_DIR"));
+    let mut strays: BTreeSet<_> = fs::read_dir(&folder)
+        .expect("witnesses")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    for Faulty { fault, .. } in devices::faulty() {
+        let file = format!("{}.toml", fault.id);
+        let text = fs::read_to_string(format!("{folder}/{file}")).unwrap_or_default();
+        let (case, _) = Case::from_toml(&text).unwrap_or_else(|why| panic!("{file}: {why}"));
+        let Events { reached, triggered } = zoo::triggers(fault, &case).unwrap_or_else(|why| panic!("{why}"));
+        assert!(reached && triggered, "{file}: reached {reached}, triggered {triggered}");
+        strays.remove(&file);
+    }
+    assert_eq!(strays, BTreeSet::new(), "are of no fault");
+}
+
+/// What the zoo must hold: real bugs of every family, and faults that refuse what they must accept.
+#[test]
+fn the_zoo_is_complete() {
+    let faults: Vec<_> = devices::faulty().map(|faulty| faulty.fault).collect();
+    let ids: BTreeSet<_> = faults.iter().map(|fault| fault.id).collect();
+    assert_eq!(ids.len(), faults.len(), "an id names one fault");
+    for family in 'A'..='G' {
+        let real =
+            |fault: &&&Fault| fault.family.to_string() == family.to_string() && !fault.reference.is_empty();
+        assert!(faults.iter().filter(real).count() >= 8, "family {family}");
+    }
+    let twins = faults.iter().filter(|fault| fault.reference.starts_with("twin of "));
+    assert!(twins.clone().count() >= 10, "faults that refuse what they must accept");
+    for twin in twins {
+        let lax = twin.reference.trim_start_matches("twin of ").split(':').next();
+        assert!(lax.is_some_and(|id| ids.contains(id)), "{}: {lax:?}", twin.id);
+    }
 }
 
 /// The faults of the engine don't depend on the hardware around it.

@@ -101,16 +101,17 @@ impl Hunt {
     /// What keeps the device from being opened, or that no case was found.
     pub fn witness(&self, faulty: &Faulty) -> Result<Case, String> {
         let (subjects, faults) = open(faulty)?;
+        let mut triggers = |case: &Case| triggers(faulty.fault, case).is_ok_and(|events| events.triggered);
         let mut found = None;
         self.run(&subjects, &mut |_, case, _| {
-            if faults.take_events(faulty.fault).triggered {
+            // Drawing a case starts an instance too.
+            if faults.take_events(faulty.fault).triggered && triggers(case) {
                 found = Some(case.clone());
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
         });
         let case = found.ok_or_else(|| format!("no case triggers `{}`", faulty.fault.id))?;
-        let mut triggers = |case: &Case| triggers(faulty.fault, case).is_ok_and(|events| events.triggered);
         Ok(minimize(case, SHRINKS, &mut triggers))
     }
 

@@ -88,7 +88,7 @@ faults! {
         "the features of a state are compared with the default ones";
     HOST_FEATURE_REFUSED "vhost-unknown-feature" E "R-5.4" "rust-vmm vhost, 7554d06ff4db"
         "a host that offers a feature nobody knows is refused";
-    BUSY_REFUSED "full-queue-strict" E "R-5.4" ""
+    BUSY_REFUSED "full-queue-strict" E "R-5.4" "twin of lsi-msglen: QEMU lsi53c895a, e58ccf039650"
         "as many requests in flight as there are slots are refused";
 
     FEATURES_UNCHECKED "virtio-features-unchecked" F "R-6.4" "QEMU virtio, 6d74ca5aa83b"

@@ -79,15 +79,15 @@ faults! {
         "what holds for a version holds for the next one too";
     STATUS_COMPARED "slotsta-cmask" E "R-5.4" "QEMU pcie, 625b370c45f4"
         "a load demands of status bits that they are as in a fresh device";
-    TRIGGER_STRICT "trigger-strict" E "R-5.4" "QEMU virtio, d68cdae30eef"
+    TRIGGER_STRICT "trigger-strict" E "R-5.4" "twin of guest-pin: QEMU virtio, d68cdae30eef"
         "a load refuses a level that the guest may write and that means the nearest";
-    FIFO_STRICT "fifo-bound-strict" E "R-5.4" "crosvm, 7067de23bcbd"
+    FIFO_STRICT "fifo-bound-strict" E "R-5.4" "twin of arm-cpreg-neglen: QEMU target-arm, d2ef4b61fe6d"
         "a load refuses a FIFO that is full";
-    SPEED_STRICT "speed-bound-strict" E "R-5.4" ""
+    SPEED_STRICT "speed-bound-strict" E "R-5.4" "twin of tsc210x-resolution: QEMU tsc210x, 5193be3be35f"
         "a load refuses the last entry of the table of speeds";
-    DIVISOR_STRICT "divisor-strict" E "R-5.4" ""
+    DIVISOR_STRICT "divisor-strict" E "R-5.4" "twin of cadence-uart-div0: QEMU cadence_uart, 450aaae8638e"
         "a load refuses the smallest divisor";
-    FEATURE_STRICT "feature-strict" E "R-5.4" "rust-vmm vhost, 7554d06ff4db"
+    FEATURE_STRICT "feature-strict" E "R-5.4" "twin of vhost-unknown-feature: rust-vmm vhost, 7554d06ff4db"
         "a load fails on a host that can do more than the device uses";
     CLOCK_OF_HOST "tsc-freq" F "R-1.4" "Cloud Hypervisor, 44f200d67df7"
         "ticks are those of the host";
