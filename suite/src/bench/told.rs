@@ -1,0 +1,177 @@
+//! Instances that have a name, tell what they do, and may panic.
+
+use super::Subject;
+use crate::guests::{self, Guest};
+use migcert_core::device::{Capabilities, Device, Outside, Seen, State, Step};
+use migcert_core::error::{Error, Misbehaved};
+use migcert_core::model::ModelId;
+use migcert_core::program::{Manifest, Program};
+use migcert_core::version::Setup;
+use std::cell::Cell;
+use std::ops::Range;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What happened, in words, if somebody wants to hear it.
+#[derive(Clone)]
+pub(super) struct Story(pub(super) Option<Arc<Mutex<Vec<String>>>>);
+
+impl Story {
+    pub(super) fn tell(&self, line: impl FnOnce() -> String) {
+        if let Some(lines) = &self.0 {
+            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line());
+        }
+    }
+}
+
+/// A program whose instances have a name and tell what they do.
+pub struct Named<'a> {
+    pub(super) who: &'static str,
+    pub(super) subject: &'a Subject,
+    pub(super) story: Story,
+}
+
+impl Program for Named<'_> {
+    fn describe(&self) -> Result<Manifest, Error> {
+        guarded(|| self.subject.program.describe())
+    }
+
+    fn outside(&self) -> Result<Outside, Error> {
+        self.subject.program.outside()
+    }
+
+    fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
+        let started = guarded(|| self.subject.program.start(model, setup, outside));
+        self.story.tell(|| {
+            let how = started.as_ref().map_or_else(|why| format!("refused: {why}"), |_| "RUNNING".into());
+            format!("{} is started as {} with `{setup}`: {how}", self.who, self.subject.name)
+        });
+        let device = started?;
+        let guest = self.story.0.as_ref().map(|_| guests::of(&device.capabilities().interface));
+        Ok(Box::new(Told { who: self.who, device, guest, story: self.story.clone() }))
+    }
+}
+
+thread_local! {
+    /// Whether the device has the word, so that a panic is its own.
+    static AT_DEVICE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Keeps panics of devices, which become findings, from being printed as well.
+pub fn keep_device_panics_quiet() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |why| {
+        if !AT_DEVICE.get() {
+            usual(why);
+        }
+    }));
+}
+
+/// A panic in process is the device's, not ours.
+pub(super) fn guarded<T>(act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let before = AT_DEVICE.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(act));
+    AT_DEVICE.set(before);
+    done.unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().cloned();
+        let words = words.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        Err(Misbehaved::Panicked(words.unwrap_or_else(|| "without a message".to_owned())).into())
+    })
+}
+
+/// Has a device go to a state, and doesn't take its word for it.
+pub(super) fn arrive(device: &mut dyn Device, to: State) -> Result<(), Error> {
+    device.set_state(to)?;
+    match device.state()? {
+        says if says == to => Ok(()),
+        says => Err(Misbehaved::InWrongState { says, should: to }.into()),
+    }
+}
+
+/// A device that has a name and tells what it does.
+struct Told {
+    who: &'static str,
+    device: Box<dyn Device>,
+    guest: Option<Box<dyn Guest>>,
+    story: Story,
+}
+
+impl Told {
+    fn done<T>(&self, what: impl FnOnce() -> String, how: &Result<T, Error>) {
+        self.story.tell(|| match how {
+            Ok(_) => format!("{} {}", self.who, what()),
+            Err(why) => format!("{} {}: {why}", self.who, what()),
+        });
+    }
+}
+
+impl Device for Told {
+    fn capabilities(&self) -> Capabilities {
+        self.device.capabilities()
+    }
+
+    fn state(&mut self) -> Result<State, Error> {
+        guarded(|| self.device.state())
+    }
+
+    fn set_state(&mut self, to: State) -> Result<(), Error> {
+        let result = guarded(|| arrive(&mut *self.device, to));
+        self.done(|| format!("is asked to go to {to}"), &result);
+        result
+    }
+
+    fn read_state(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+        let result = guarded(|| self.device.read_state(into));
+        self.done(|| format!("gives {} bytes of state", result.as_ref().unwrap_or(&0)), &result);
+        result
+    }
+
+    fn write_state(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let result = guarded(|| self.device.write_state(bytes));
+        self.done(|| format!("gets {} bytes of state", bytes.len()), &result);
+        result
+    }
+
+    fn estimate(&mut self) -> Result<Option<u64>, Error> {
+        let result = guarded(|| self.device.estimate());
+        self.done(
+            || format!("estimates its state at {:?} bytes", result.as_ref().ok().copied().flatten()),
+            &result,
+        );
+        result
+    }
+
+    fn reset(&mut self) -> Result<(), Error> {
+        let result = guarded(|| self.device.reset());
+        self.done(|| "is reset".to_owned(), &result);
+        result
+    }
+
+    fn guest(&mut self, step: &Step) -> Result<Seen, Error> {
+        let result = guarded(|| self.device.guest(step));
+        self.story.tell(|| {
+            let words = self.guest.as_ref().map_or_else(|| step.to_string(), |guest| guest.tell(step));
+            match &result {
+                Ok(seen) => format!("at {}, {words}: {seen}", self.who),
+                Err(why) => format!("at {}, {words}: {why}", self.who),
+            }
+        });
+        result
+    }
+
+    fn guest_memory(&mut self) -> Result<Vec<u8>, Error> {
+        guarded(|| self.device.guest_memory())
+    }
+
+    fn set_guest_memory(&mut self, memory: &[u8]) -> Result<(), Error> {
+        guarded(|| self.device.set_guest_memory(memory))
+    }
+
+    fn dirty_memory(&mut self) -> Result<Option<Vec<Range<usize>>>, Error> {
+        guarded(|| self.device.dirty_memory())
+    }
+
+    fn footprint(&mut self) -> Result<Option<u64>, Error> {
+        guarded(|| self.device.footprint())
+    }
+}
