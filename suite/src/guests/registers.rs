@@ -19,6 +19,9 @@ const USE: u32 = 8;
 /// So many packets arrive at the end of a script.
 const ARRIVALS: u8 = 4;
 
+/// Registers with values up to this show all of them alike.
+const SMALL: u64 = 8;
+
 /// A script that dwells on few registers has at most so many.
 const FEW: usize = 6;
 
@@ -88,9 +91,9 @@ impl Registers {
             return Ok(read(register, index));
         }
         let value = match u.int_in_range(0..=3u8)? {
-            0 => u.int_in_range(0..=register.max.min(8))?,
-            1 => register.max,
-            2 => 1 << u.int_in_range(0..=register.max.max(1).ilog2())?,
+            0 => u.int_in_range(0..=register.max.min(SMALL))?,
+            1 if SMALL < register.max => register.max,
+            2 if SMALL < register.max => 1 << u.int_in_range(0..=register.max.max(1).ilog2())?,
             _ => u.int_in_range(0..=register.max)?,
         };
         Ok(write(register, index, value))
