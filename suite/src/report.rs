@@ -223,8 +223,10 @@ impl Certificate<'_> {
             let latest = pair["latest"].as_array().cloned().unwrap_or_default();
             let refused =
                 latest.iter().flat_map(|model| model["reasons"].as_array().cloned().unwrap_or_default());
-            let why: Vec<String> =
+            let mut why: Vec<String> =
                 refused.map(|why| why["message"].as_str().unwrap_or_default().to_owned()).collect();
+            why.sort();
+            why.dedup();
             let says = if why.is_empty() {
                 "latest configuration migrates".to_owned()
             } else {
