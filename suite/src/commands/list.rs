@@ -112,6 +112,17 @@ pub(crate) fn explain(id: &str, output: &Output) -> anyhow::Result<Exit> {
         let json = json!({ "id": row.id, "requirement": row.cites, "means": row.means, "advice": row.advice,
             "requirement_text": requirement(row.cites) });
         (json, text)
+    } else if let Some(Faulty { fault, name, .. }) = devices::faulty().find(|faulty| faulty.fault.id == id) {
+        let mut text = format!("{} (family {}): {}\n", fault.id, fault.family, fault.what);
+        if !fault.reference.is_empty() {
+            text += &format!("Seen in: {}\n", fault.reference);
+        }
+        text += &requirement(fault.breaks).map_or_else(String::new, |line| format!("\n{line}\n"));
+        text += &format!("\nTo see it found:\n  migcert certify {name} --only {}\n", fault.breaks);
+        let json = json!({ "id": fault.id, "family": fault.family.to_string(), "requirement": fault.breaks,
+            "reference": fault.reference, "what": fault.what, "impl": name,
+            "requirement_text": requirement(fault.breaks) });
+        (json, text)
     } else if let Some(line) = requirement(id) {
         let rules: Vec<_> = rules::ALL.iter().filter(|rule| rule.cites == id).map(|rule| rule.id).collect();
         let mut text = format!("{line}\n");
@@ -121,7 +132,7 @@ pub(crate) fn explain(id: &str, output: &Output) -> anyhow::Result<Exit> {
         (json!({ "id": id, "requirement_text": line, "rules": rules }), text)
     } else {
         bail!(
-            "`{id}` is no rule, reason or requirement; `migcert list rules` and `migcert list reasons` show them"
+            "`{id}` is no rule, reason, requirement or fault; `migcert list rules`, `reasons` or `faults` shows them"
         );
     };
     print(output, || text, || json)?;
