@@ -3,6 +3,5 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use migcert::{hostile::bytes_are_understood_or_refused, oracle::fuzz};
 
-fuzz_target!(|bytes: &[u8]| fuzz(bytes, bytes_are_understood_or_refused));
+fuzz_target!(|bytes: &[u8]| migcert::oracle::fuzz("bytes", bytes));

@@ -2,7 +2,13 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use migcert::oracle::{self, fuzz};
+use libfuzzer_sys::{fuzz_crossover, fuzz_mutator, fuzz_target};
+use migcert_fuzz::{crossed, mutated};
 
-fuzz_target!(|bytes: &[u8]| fuzz(bytes, oracle::migrate));
+fuzz_target!(|input: &[u8]| migcert::oracle::fuzz("migrate", input));
+fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| {
+    mutated("migrate", data, size, max, seed)
+});
+fuzz_crossover!(|one: &[u8], other: &[u8], out: &mut [u8], seed: u32| {
+    crossed("migrate", one, other, out, seed)
+});

@@ -3,7 +3,5 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use migcert::hostile;
-use migcert::oracle::fuzz;
 
-fuzz_target!(|bytes: &[u8]| fuzz(bytes, hostile::messages_are_understood_or_refused));
+fuzz_target!(|bytes: &[u8]| migcert::oracle::fuzz("wire", bytes));

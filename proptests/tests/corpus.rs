@@ -18,7 +18,7 @@ fn nothing_that_was_found_is_found_again() {
         for input in inputs {
             // A fuzzer that runs at the same time replaces its inputs by smaller ones.
             let Ok(bytes) = fs::read(&input) else { continue };
-            if !matches!(catch_unwind(|| (target.oracle)(&bytes)), Ok(outcome) if !is_broken(&outcome)) {
+            if !matches!(catch_unwind(|| target.judge(&bytes)), Ok(outcome) if !is_broken(&outcome)) {
                 broken.push(input);
             }
         }

@@ -12,7 +12,7 @@ use migcert::generate::damage::{Among, Damage};
 use migcert::generate::family::History;
 use migcert::generate::script;
 use migcert::guests::registers::Registers;
-use migcert::oracle::{Drawn, TARGETS, Target};
+use migcert::oracle::{Drawn, Target};
 use migcert::rules::{self, Draws, Outcome};
 use migcert_core::compat::REASONS;
 use migcert_core::device::{ARCS, Options, Register, State, Step, walk};
@@ -99,7 +99,7 @@ fn every_arc_is_walked() {
     let seen = RefCell::new(BTreeSet::new());
     let all: BTreeSet<_> = ARCS.iter().map(|&(from, to, _)| (from, to)).collect();
     for_each(3_000, |bytes| {
-        if let Some(drawn) = (target.drawn)(bytes) {
+        if let Some(drawn) = target.draw(bytes) {
             seen.borrow_mut().extend(walked(&drawn));
         }
     });
@@ -227,7 +227,7 @@ fn devices_of_all_options_are_drawn() {
     let target = target("migrate");
     let seen = RefCell::new(BTreeSet::new());
     for_each(1_000, |bytes| {
-        let Some(drawn) = (target.drawn)(bytes) else { return };
+        let Some(drawn) = target.draw(bytes) else { return };
         let outside = drawn.source.program.outside().expect("nothing outside");
         let device = drawn.source.program.start(&drawn.case.model, &drawn.case.setup, &outside);
         seen.borrow_mut().insert(device.expect("allowed").capabilities().options);
@@ -340,19 +340,18 @@ fn holds(name: &str, cases: u32, classify: impl Fn(&Drawn, &mut dyn FnMut(&str))
     let target = target(name);
     let seen = RefCell::new(BTreeMap::new());
     let held = runner(cases).run(&Bytes(1024), |bytes| {
-        let outcome = (target.oracle)(&bytes);
+        let Some(drawn) = target.draw(&bytes) else { return Ok(()) };
+        let outcome = target.judge_case(&drawn);
         if let Outcome::Broken(finding) = &outcome {
             return Err(TestCaseError::fail(finding.to_string()));
         }
-        if let Some(drawn) = (target.drawn)(&bytes) {
-            let mut saw = |class: &str| *seen.borrow_mut().entry(class.to_owned()).or_insert(0) += 1;
-            saw(&format!("{} {}", drawn.rule.id, outcome.name()));
-            classify(&drawn, &mut saw);
-        }
+        let mut saw = |class: &str| *seen.borrow_mut().entry(class.to_owned()).or_insert(0) += 1;
+        saw(&format!("{} {}", drawn.rule.id, outcome.name()));
+        classify(&drawn, &mut saw);
         Ok(())
     });
     if let Err(TestError::Fail(why, bytes)) = &held {
-        let case = (target.drawn)(bytes).map(|drawn| drawn.case.to_toml(&Found::default()));
+        let case = target.draw(bytes).map(|drawn| drawn.case.to_toml(&Found::default()));
         panic!("{why}\n{}", case.unwrap_or_default());
     }
     held.expect("nothing is rejected");
@@ -360,7 +359,7 @@ fn holds(name: &str, cases: u32, classify: impl Fn(&Drawn, &mut dyn FnMut(&str))
 }
 
 fn target(name: &str) -> &'static Target {
-    TARGETS.iter().find(|target| target.name == name).expect("a target")
+    Target::named(name).expect("a target")
 }
 
 fn for_each(cases: u32, act: impl Fn(&[u8])) {

@@ -24,7 +24,7 @@ fn main() {
         let mut count = 0;
         while begin.elapsed() < Duration::from_secs_f64(seconds / 10.0) {
             random.fill_bytes(&mut dna);
-            std::hint::black_box((target.drawn)(&dna));
+            std::hint::black_box(target.draw(&dna));
             count += 1;
         }
         let draws = f64::from(count) / begin.elapsed().as_secs_f64();
@@ -34,10 +34,11 @@ fn main() {
         while begin.elapsed() < Duration::from_secs_f64(seconds) {
             random.fill_bytes(&mut dna);
             count += 1;
-            let outcome = (target.oracle)(&dna);
+            let drawn = target.draw(&dna);
+            let outcome = drawn.as_ref().map_or_else(|| target.judge(&dna), |drawn| target.judge_case(drawn));
             *seen.entry(outcome.name().to_owned()).or_default() += 1;
             if let Outcome::Broken(finding) = outcome {
-                let rule = (target.drawn)(&dna).map_or("", |drawn| drawn.rule.id);
+                let rule = drawn.map_or("", |drawn| drawn.rule.id);
                 println!("{} {rule}: {finding}", target.name);
             }
         }

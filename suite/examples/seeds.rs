@@ -1,10 +1,10 @@
 //! Writes the seeds of the targets that draw cases: `cargo run --release --example seeds`.
 //!
-//! Seeds are bytes for the generators of today. Where a generator changes they mean something
-//! else, still legal; then this makes them anew.
+//! Seeds are cases (`migcert::entry`), which outlive changes of the generators.
 
+use migcert::entry;
 use migcert::generate::damage::Damage;
-use migcert::oracle::{Drawn, TARGETS, Target};
+use migcert::oracle::{Drawn, Target};
 use migcert::rules::Outcome;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -54,7 +54,7 @@ fn resealed(drawn: &Drawn) -> bool {
 fn main() -> io::Result<()> {
     let mut random = ChaCha8Rng::seed_from_u64(1);
     for (name, seed, reached) in SEEDS {
-        let Some(target) = TARGETS.iter().find(|target| target.name == *name) else { continue };
+        let Some(target) = Target::named(name) else { continue };
         let mut bytes = vec![0; 512];
         while !is_good(target, &bytes, *reached) {
             random.fill_bytes(&mut bytes);
@@ -62,14 +62,15 @@ fn main() -> io::Result<()> {
         shrink(&mut bytes, |bytes| is_good(target, bytes, *reached));
         let folder = format!("{}/../corpus/seeds/{name}", env!("CARGO_MANIFEST_DIR"));
         fs::create_dir_all(&folder)?;
-        fs::write(format!("{folder}/{seed}"), &bytes)?;
-        println!("{name}/{seed}: {} bytes", bytes.len());
+        let entry = target.draw(&bytes).and_then(|drawn| entry::encode(&drawn.case)).unwrap_or_default();
+        fs::write(format!("{folder}/{seed}"), &entry)?;
+        println!("{name}/{seed}: {} bytes", entry.len());
     }
     Ok(())
 }
 
 fn is_good(target: &Target, bytes: &[u8], reached: Reached) -> bool {
-    (target.drawn)(bytes).is_some_and(|drawn| reached(&drawn) && drawn.judge() == Outcome::Held)
+    target.draw(bytes).is_some_and(|drawn| reached(&drawn) && drawn.judge() == Outcome::Held)
 }
 
 fn shrink(bytes: &mut Vec<u8>, good: impl Fn(&[u8]) -> bool) {

@@ -1,10 +1,11 @@
-//! Oracles: what fuzz targets and properties ask of drawn bytes. They return; callers decide.
+//! Oracles: what fuzz targets and properties ask of drawn cases. They return; callers decide.
 
 use crate::bench::Subject;
 use crate::case::Case;
 use crate::certify::judge;
 use crate::devices::release::{self, Kind};
 use crate::devices::{self, Made, fault::Faults, synthetic};
+use crate::entry;
 use crate::generate::family::History;
 use crate::generate::script::{self, Between};
 use crate::hostile::{bytes_are_understood_or_refused, messages_are_understood_or_refused};
@@ -14,51 +15,63 @@ use migcert_core::compat;
 use migcert_core::param::{Allowed, Configuration, ParamName, Value};
 use migcert_core::program::{Description, Manifest, Model};
 use migcert_core::version::Setup;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// An oracle that a fuzzer drives.
 pub struct Target {
-    /// The fuzz target, and the folder of its seeds.
+    /// The name of the fuzz target, and of the folder of its seeds.
     pub name: &'static str,
     /// What must hold, in one sentence.
     pub what: &'static str,
-    /// Judges what the bytes mean.
-    pub oracle: fn(&[u8]) -> Outcome,
-    /// The case that the bytes mean, where they mean one.
-    pub drawn: fn(&[u8]) -> Option<Drawn>,
+    /// What its inputs mean.
+    pub input: Input,
 }
+
+/// What the inputs of a target mean.
+pub enum Input {
+    /// Bytes as they come.
+    Bytes(fn(&[u8]) -> Outcome),
+    /// A case, as [`entry`] encodes it.
+    Case(Cases),
+}
+
+/// Cases that a target judges.
+pub struct Cases {
+    fits: fn(&Rule) -> bool,
+    draw: Draw,
+    judge: fn(&Drawn) -> Outcome,
+}
+
+type Draw = fn(&mut Unstructured<'_>) -> Result<Option<Drawn>>;
 
 /// All of them; each is a file in `fuzz/fuzz_targets`.
 pub static TARGETS: &[Target] = &[
     Target {
         name: "bytes",
         what: "bytes that nobody vouches for are understood or refused",
-        oracle: bytes_are_understood_or_refused,
-        drawn: |_| None,
+        input: Input::Bytes(bytes_are_understood_or_refused),
     },
     Target {
         name: "check",
         what: "the check says what a search finds, and what a device does that is as described",
-        oracle: check,
-        drawn: |bytes| drawn(bytes, draw_check),
+        input: Input::Case(Cases { fits: is_check, draw: draw_check, judge: check }),
     },
     Target {
         name: "migrate",
         what: "devices that keep every promise pass every rule",
-        oracle: migrate,
-        drawn: |bytes| drawn(bytes, draw_migrate),
+        input: Input::Case(Cases { fits: is_not_damage, draw: draw_migrate, judge: Drawn::judge }),
     },
     Target {
         name: "damage",
         what: "devices that keep every promise refuse damaged states, and are as good as new then",
-        oracle: damage,
-        drawn: |bytes| drawn(bytes, draw_damage),
+        input: Input::Case(Cases { fits: is_damage, draw: draw_damage, judge: Drawn::judge }),
     },
     Target {
         name: "wire",
         what: "messages of vfio-user are understood or refused",
-        oracle: messages_are_understood_or_refused,
-        drawn: |_| None,
+        input: Input::Bytes(messages_are_understood_or_refused),
     },
 ];
 
@@ -67,19 +80,113 @@ pub struct Drawn {
     /// The rule.
     pub rule: &'static Rule,
     /// Who saves.
-    pub source: Subject,
+    pub source: Arc<Subject>,
     /// Who loads.
-    pub destination: Subject,
+    pub destination: Arc<Subject>,
     /// The case.
     pub case: Case,
 }
 
-/// Runs an oracle in a fuzzer.
+impl Target {
+    /// The target of this name.
+    pub fn named(name: &str) -> Option<&'static Target> {
+        TARGETS.iter().find(|target| target.name == name)
+    }
+
+    /// What becomes of an input.
+    pub fn judge(&self, input: &[u8]) -> Outcome {
+        match &self.input {
+            Input::Bytes(judge) => judge(input),
+            Input::Case(cases) => cases.read(input).map_or(NOTHING, |drawn| (cases.judge)(&drawn)),
+        }
+    }
+
+    /// What becomes of a case.
+    pub fn judge_case(&self, drawn: &Drawn) -> Outcome {
+        match &self.input {
+            Input::Bytes(_) => NOTHING,
+            Input::Case(cases) => (cases.judge)(drawn),
+        }
+    }
+
+    /// The case that an input means.
+    pub fn read(&self, input: &[u8]) -> Option<Drawn> {
+        self.cases()?.read(input)
+    }
+
+    /// Draws a case from bytes for the generators.
+    pub fn draw(&self, dna: &[u8]) -> Option<Drawn> {
+        (self.cases()?.draw)(&mut Unstructured::new(dna)).ok().flatten()
+    }
+
+    /// The rules whose cases it judges; none where its inputs are bytes.
+    pub fn rules(&self) -> Vec<&'static Rule> {
+        let fits = |cases: &Cases, rule: &Rule| (cases.fits)(rule);
+        rules::ALL
+            .iter()
+            .copied()
+            .filter(|rule| self.cases().is_some_and(|cases| fits(cases, rule)))
+            .collect()
+    }
+
+    fn cases(&self) -> Option<&Cases> {
+        match &self.input {
+            Input::Bytes(_) => None,
+            Input::Case(cases) => Some(cases),
+        }
+    }
+}
+
+impl Cases {
+    fn read(&self, input: &[u8]) -> Option<Drawn> {
+        self.opened(entry::decode(input).ok()?)
+    }
+
+    /// A case with its rule and its devices, where it is one for this target: one of a fault would
+    /// break what it is meant to.
+    fn opened(&self, case: Case) -> Option<Drawn> {
+        let rule = *rules::ALL.iter().find(|rule| rule.id == case.rule && (self.fits)(rule))?;
+        let pair = rule.on != On::One || case.source == case.destination;
+        let [first, second] = case.at;
+        let whole = first <= second && second <= case.script.len() && !case.pieces.contains(&0);
+        let (source, destination) = (open(&case.source)?, open(&case.destination)?);
+        let model = source.manifest.models.get(&case.model)?;
+        let supported = [Some(&case.setup), case.other.as_ref()];
+        let supported = supported.into_iter().flatten().all(|setup| model.faults(setup).is_empty());
+        (pair && whole && supported).then_some(Drawn { rule, source, destination, case })
+    }
+}
+
+/// So many subjects are kept open.
+const OPEN: usize = 64;
+
+/// A device without faults, by its name. Opening one again costs nothing.
+pub(crate) fn open(name: &str) -> Option<Arc<Subject>> {
+    thread_local! {
+        static OPENED: RefCell<BTreeMap<String, Arc<Subject>>> = const { RefCell::new(BTreeMap::new()) };
+    }
+    OPENED.with_borrow_mut(|opened| {
+        if let Some(subject) = opened.get(name) {
+            return Some(subject.clone());
+        }
+        let (program, faults) = devices::planted(name.strip_prefix("builtin:")?).ok()?;
+        let manifest = program.describe().ok().filter(|_| faults.is_empty())?;
+        if OPEN <= opened.len() {
+            opened.clear();
+        }
+        let subject = Arc::new(Subject::new(name.to_owned(), program, manifest));
+        opened.insert(name.to_owned(), subject.clone());
+        Some(subject)
+    })
+}
+
+/// Runs a target in a fuzzer.
 ///
 /// # Panics
 /// With the finding.
-pub fn fuzz(bytes: &[u8], oracle: fn(&[u8]) -> Outcome) {
-    if let Outcome::Broken(finding) = oracle(bytes) {
+pub fn fuzz(target: &str, input: &[u8]) {
+    let target = Target::named(target).expect("a target of ours");
+    if let Outcome::Broken(finding) = target.judge(input) {
         panic!("{finding}");
     }
 }
@@ -87,22 +194,11 @@ pub fn fuzz(bytes: &[u8], oracle: fn(&[u8]) -> Outcome) {
 /// over two releases of a drawn history and a configuration of one, the check
 /// agrees with a search for a configuration that the other accepts, and with what happens:
 /// compatible starts and loads, incompatible is refused at start or at load.
-pub fn check(bytes: &[u8]) -> Outcome {
-    let Some(drawn) = drawn(bytes, draw_check) else { return NOTHING };
-    if let Err(finding) = agrees(&drawn) {
-        return Outcome::Broken(finding);
+fn check(drawn: &Drawn) -> Outcome {
+    match agrees(drawn) {
+        Ok(()) => drawn.judge(),
+        Err(finding) => Outcome::Broken(finding),
     }
-    drawn.judge()
-}
-
-/// reference devices and devices of drawn histories keep a drawn rule in a drawn case.
-pub fn migrate(bytes: &[u8]) -> Outcome {
-    drawn(bytes, draw_migrate).map_or(NOTHING, |drawn| drawn.judge())
-}
-
-/// the same with the rules about states that were damaged on their way.
-pub fn damage(bytes: &[u8]) -> Outcome {
-    drawn(bytes, draw_damage).map_or(NOTHING, |drawn| drawn.judge())
 }
 
 const NOTHING: Outcome = Outcome::NotApplicable("the bytes mean no case");
@@ -112,10 +208,6 @@ impl Drawn {
     pub fn judge(&self) -> Outcome {
         judge(self.rule, &self.case, &self.source, &self.destination)
     }
-}
-
-fn drawn(bytes: &[u8], draw: fn(&mut Unstructured<'_>) -> Result<Option<Drawn>>) -> Option<Drawn> {
-    draw(&mut Unstructured::new(bytes)).ok().flatten()
 }
 
 fn draw_check(u: &mut Unstructured<'_>) -> Result<Option<Drawn>> {
@@ -134,12 +226,24 @@ fn draw_check(u: &mut Unstructured<'_>) -> Result<Option<Drawn>> {
     Ok(Some(drawn))
 }
 
+fn is_check(rule: &Rule) -> bool {
+    matches!(rule.id, "check-is-sound" | "check-is-complete")
+}
+
+fn is_damage(rule: &Rule) -> bool {
+    rule.draws == Draws::Damage
+}
+
+fn is_not_damage(rule: &Rule) -> bool {
+    !is_damage(rule)
+}
+
 fn draw_migrate(u: &mut Unstructured<'_>) -> Result<Option<Drawn>> {
-    draw_for(u, |rule| rule.draws != Draws::Damage)
+    draw_for(u, is_not_damage)
 }
 
 fn draw_damage(u: &mut Unstructured<'_>) -> Result<Option<Drawn>> {
-    draw_for(u, |rule| rule.draws == Draws::Damage)
+    draw_for(u, is_damage)
 }
 
 fn draw_for(u: &mut Unstructured<'_>, fits: fn(&Rule) -> bool) -> Result<Option<Drawn>> {
@@ -179,6 +283,7 @@ fn draw(
         interface: &|model, setup| source.interface(model, setup),
     };
     let case = script::case(u, rule, &between)?;
+    let (source, destination) = (Arc::new(source), Arc::new(destination));
     Ok(case.map(|case| Drawn { rule, source, destination, case }))
 }
 

@@ -11,11 +11,12 @@
 //!    └─────► PRE_COPY ────────┘             with P2P, PRE_COPY ◄─► PRE_COPY_P2P ─► STOP_COPY
 //! ```
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// A device state of `linux/vfio.h`; the discriminants are the numbers on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u32)]
 pub enum State {
     /// The device failed and is left only by a reset (R-7.3).

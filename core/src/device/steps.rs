@@ -1,5 +1,6 @@
 //! The hardware interface: what a guest can do to a device, and what it sees.
 
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -65,7 +66,7 @@ pub struct Register {
 /// One thing that the guest, or the world outside the device, does.
 ///
 /// Guest drivers make steps and tell them in words; rules only pass them on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Step {
     /// The guest reads a register.
     Read {

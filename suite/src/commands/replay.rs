@@ -10,6 +10,7 @@ use migcert::oracle::{Drawn, TARGETS, Target};
 use migcert::rules::{self, Finding, Outcome, Rule};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[derive(Args)]
 pub(crate) struct ReplayArgs {
@@ -42,8 +43,8 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
 struct Tried {
     rule: &'static Rule,
     case: Case,
-    source: Subject,
-    destination: Subject,
+    source: Arc<Subject>,
+    destination: Arc<Subject>,
 }
 
 fn replay_one(file: &Path, args: &ReplayArgs) -> anyhow::Result<Exit> {
@@ -53,7 +54,7 @@ fn replay_one(file: &Path, args: &ReplayArgs) -> anyhow::Result<Exit> {
     }
     let is_case = file.extension().is_some_and(|extension| extension == "toml");
     let tried = match target(file, args)? {
-        Some(target) if !is_case => match (target.drawn)(&bytes) {
+        Some(target) if !is_case => match target.read(&bytes) {
             Some(Drawn { rule, case, source, destination }) => Tried { rule, case, source, destination },
             None => return plain(file, target, &bytes, &args.output),
         },
@@ -76,7 +77,7 @@ fn target(file: &Path, args: &ReplayArgs) -> anyhow::Result<Option<&'static Targ
 
 /// An input that means no case, only bytes.
 fn plain(file: &Path, target: &Target, bytes: &[u8], output: &Output) -> anyhow::Result<Exit> {
-    let outcome = (target.oracle)(bytes);
+    let outcome = target.judge(bytes);
     let name = file.display().to_string();
     let finding = finding(&outcome);
     let text = || {
@@ -97,8 +98,8 @@ fn case(bytes: &[u8]) -> anyhow::Result<Tried> {
     let (case, found) = Case::from_toml(str::from_utf8(bytes)?)?;
     let rule = rules::ALL.iter().find(|rule| rule.id == case.rule);
     let rule = rule.ok_or_else(|| anyhow!("no rule `{}`; see `migcert list rules`", case.rule))?;
-    let source = impls::fresh(&case.source)?;
-    let destination = impls::fresh(&case.destination)?;
+    let source = Arc::new(impls::fresh(&case.source)?);
+    let destination = Arc::new(impls::fresh(&case.destination)?);
     for subject in [&source, &destination] {
         let before = found.sha256.get(&subject.name);
         if let (Some(before), Some(now)) = (before, &subject.sha256)

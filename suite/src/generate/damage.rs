@@ -2,11 +2,12 @@
 
 use super::reseal::{contents, reseal, resize};
 use arbitrary::{Result, Unstructured};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// One thing that happens to the bytes. Places are taken modulo the length.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Damage {
     /// Only so many bytes arrive.
     Cut(u32),
@@ -67,7 +68,7 @@ pub enum Damage {
 }
 
 /// Bytes of the contents of a state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Among {
     /// All.
     All,

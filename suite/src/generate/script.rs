@@ -121,7 +121,7 @@ fn moment(u: &mut Unstructured<'_>, drawn: usize, len: usize) -> Result<usize> {
 }
 
 /// Draws accidents that follow each other, or forgeries to be tried one by one.
-fn damage(u: &mut Unstructured<'_>) -> Result<Vec<Damage>> {
+pub fn damage(u: &mut Unstructured<'_>) -> Result<Vec<Damage>> {
     if u.ratio(1, 2)? {
         let mut accidents = vec![Damage::draw(u)?];
         accidents.extend(list(u, DAMAGES - 1, |u| Damage::draw(u))?);
@@ -137,7 +137,8 @@ fn damage(u: &mut Unstructured<'_>) -> Result<Vec<Damage>> {
     Ok(forgeries)
 }
 
-fn pieces(u: &mut Unstructured<'_>) -> Result<Vec<u32>> {
+/// Draws the sizes of the pieces that bytes travel in.
+pub fn pieces(u: &mut Unstructured<'_>) -> Result<Vec<u32>> {
     list(u, PIECES, |u| {
         Ok(match u.int_in_range(0..=3u8)? {
             0 => u.int_in_range(1..=8)?,
