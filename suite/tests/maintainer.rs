@@ -93,14 +93,14 @@ fn a_shell_script_ends_as_the_case_does() {
 #[test]
 fn a_flaky_finding_says_its_rate_and_another_binary_is_noticed() {
     let place = tempfile::tempdir().expect("a directory");
-    for name in ["rtc-2", "rtc-2+alarm-forgotten"] {
+    for name in ["rtc-2", "rtc-2+fresh-stopped"] {
         symlink(example("rtc"), place.path().join(name)).expect("linked");
     }
     device(&place, "");
-    let dev = "certify ./dev --only twin-after-load --cases 200 --seed 1 --report r";
+    let dev = "certify ./dev --only fresh-runs --seed 1 --report r";
     faulty(&place, 1_000_000);
     assert_eq!(ran(&place, dev).1, 100);
-    let file = "r/cases/twin-after-load-dev.toml";
+    let file = "r/cases/fresh-runs-dev.toml";
     assert!(fs::read_to_string(place.path().join(file)).expect("a case").contains("[sha256]"));
 
     faulty(&place, 1_000_000);
@@ -122,7 +122,7 @@ fn device(place: &TempDir, more: &str) {
     let dev = place.path().join("dev");
     let script = format!(
         "#!/bin/sh\n{more}\ncase \"$1\" in --print*) exec ./rtc-2 \"$@\" ;; esac\ncd {}\nleft=$(cat left)\n\
-         test \"$left\" = 0 && exec ./rtc-2 \"$@\"\necho $((left - 1)) >left\nexec ./rtc-2+alarm-forgotten \"$@\"\n",
+         test \"$left\" = 0 && exec ./rtc-2 \"$@\"\necho $((left - 1)) >left\nexec ./rtc-2+fresh-stopped \"$@\"\n",
         place.path().display()
     );
     fs::write(&dev, script.replacen("case", &format!("cd {}\ncase", place.path().display()), 1))
