@@ -318,7 +318,7 @@ fn settle(
         judge(rule, &Bench::new(case, source, destination))
     };
     let mut breaks = |case: &Case| matches!(judge(case, source, destination), Outcome::Broken(_));
-    let bounds = Bounds { tries: job.shrinks, manifest: &source.manifest, names: Names::Kept };
+    let bounds = Bounds { tries: job.shrinks, subjects: [source, destination], names: Names::Kept };
     let case = minimize(case, &bounds, &mut breaks).case;
     let mut finding = first;
     let mut others = Vec::new();

@@ -3,8 +3,9 @@
 //! On four levels: what the guest does, what happens to the state, the configuration, and the
 //! releases that synthetic devices are made from.
 
+use crate::bench::Subject;
 use crate::case::Case;
-use migcert_core::program::Manifest;
+use migcert_core::program::Model;
 
 mod damage;
 mod guest;
@@ -15,8 +16,8 @@ mod setup;
 pub struct Bounds<'a> {
     /// Smaller cases tried at most.
     pub tries: u32,
-    /// What the source says of itself; a synthetic one says it in its name.
-    pub manifest: &'a Manifest,
+    /// Who may be asked what it supports; a synthetic one says it in its name.
+    pub subjects: [&'a Subject; 2],
     /// Whether the case may name other implementations.
     pub names: Names,
 }
@@ -28,6 +29,15 @@ pub enum Names {
     Kept,
     /// It may be about one instead of two, and about releases that describe less.
     Free,
+}
+
+impl Bounds<'_> {
+    /// What the source of a case says of its model.
+    fn model(&self, case: &Case) -> Option<Model> {
+        let known = self.subjects.iter().find(|subject| subject.name == case.source);
+        let manifest = history::described(&case.source).or_else(|| Some(known?.manifest.clone()));
+        manifest?.models.remove(&case.model)
+    }
 }
 
 /// The smallest case that was found.
@@ -51,9 +61,9 @@ pub fn minimize(case: Case, bounds: &Bounds<'_>, breaks: &mut dyn FnMut(&Case) -
         search.descend(damage::fewer);
         search.descend(guest::earlier);
         if bounds.names == Names::Free {
-            search.descend(history::fewer);
+            search.descend(|case| history::fewer(case, bounds));
         }
-        search.descend(|case| setup::plainer(case, bounds.manifest));
+        search.descend(|case| setup::plainer(case, bounds));
         search.descend(damage::simpler);
         search.descend(guest::simpler);
         if search.best == before || search.left == 0 {
@@ -111,13 +121,13 @@ pub struct Size {
 }
 
 impl Size {
-    /// The size of a case whose source describes itself so.
-    pub fn of(case: &Case, manifest: &Manifest) -> Size {
+    /// The size of a case between subjects of which it names some.
+    pub fn of(case: &Case, bounds: &Bounds<'_>) -> Size {
         Size {
             history: history::size(case),
             guest: case.script.len() + case.walk.len() + case.pieces.len(),
             damage: damage::size(&case.damage),
-            setup: setup::size(case, manifest),
+            setup: setup::size(case, bounds),
         }
     }
 
@@ -127,9 +137,12 @@ impl Size {
     }
 }
 
-/// Smaller numbers, the smallest first.
+/// Smaller numbers, the smallest first: also the half, and all bits but the first or the last.
 fn lower(n: u64) -> impl Iterator<Item = u64> {
-    let mut smaller = vec![0, 1, n / 2, n.saturating_sub(1)];
+    let first = n.checked_ilog2().map_or(0, |bit| 1 << bit);
+    let last = n & n.wrapping_neg();
+    let mut smaller = vec![0, 1, n / 2, n ^ first, n ^ last];
+    smaller.sort_unstable();
     smaller.dedup();
     smaller.into_iter().filter(move |smaller| *smaller < n)
 }

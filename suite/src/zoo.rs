@@ -112,7 +112,7 @@ impl Hunt {
             ControlFlow::Continue(())
         });
         let case = found.ok_or_else(|| format!("no case triggers `{}`", faulty.fault.id))?;
-        let bounds = Bounds { tries: SHRINKS, manifest: &subjects[0].manifest, names: Names::Kept };
+        let bounds = Bounds { tries: SHRINKS, subjects: [&subjects[0], &subjects[1]], names: Names::Kept };
         Ok(minimize(case, &bounds, &mut triggers).case)
     }
 

@@ -61,7 +61,7 @@ pub(crate) fn minimize(args: &MinimizeArgs) -> anyhow::Result<Exit> {
     let usual = source.cases.min(destination.cases);
     let bounds = Bounds {
         tries: args.tries.unwrap_or(usual.saturating_mul(TRIES)),
-        manifest: &source.manifest,
+        subjects: [source, destination],
         names: Names::Free,
     };
     let small = smaller(tried.case.clone(), &bounds, &mut |case| is_broken(&now(judge, case)));
@@ -70,8 +70,8 @@ pub(crate) fn minimize(args: &MinimizeArgs) -> anyhow::Result<Exit> {
     if let Some(out) = &args.out {
         write(out, &toml)?;
     }
-    let before = Size::of(&tried.case, &source.manifest);
-    let after = Size::of(&small.case, &source.manifest);
+    let before = Size::of(&tried.case, &bounds);
+    let after = Size::of(&small.case, &bounds);
     let text = || {
         let mut out = format!("# {name}: {}, {} smaller cases tried\n", rule.id, small.tries);
         for ((level, before), (_, after)) in before.levels().into_iter().zip(after.levels()) {

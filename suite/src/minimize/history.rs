@@ -3,10 +3,11 @@
 //! What is left out leaves a history that a vendor could have made: off values stay what they are,
 //! and no version comes to mean something else.
 
+use super::Bounds;
 use crate::case::Case;
 use crate::rules::{self, On};
 use migcert_core::model::ModelId;
-use migcert_core::param::{Allowed, IntSet, Param, ParamName};
+use migcert_core::param::{Allowed, Configuration, IntSet, Param, ParamName};
 use migcert_core::program::{Description, Manifest, Model, Versions};
 use migcert_core::version::{Setup, Version};
 use std::collections::BTreeSet;
@@ -30,7 +31,7 @@ pub(super) fn described(name: &str) -> Option<Manifest> {
 pub(super) fn size(case: &Case) -> usize {
     let names = BTreeSet::from([&case.source, &case.destination]);
     let params = |model: &Description| {
-        let values = model.params.values().map(|param| 1 + values(param)).sum::<usize>();
+        let values = model.params.values().map(|param| values(param).max(1)).sum::<usize>();
         values + model.versions.len() + model.requires.len()
     };
     let model = |model: &Model| match model {
@@ -51,7 +52,7 @@ fn values(param: &Param) -> usize {
 }
 
 /// One implementation instead of two, and less in the descriptions: on both sides, then on one.
-pub(super) fn fewer(case: &Case) -> Vec<Case> {
+pub(super) fn fewer(case: &Case, bounds: &Bounds<'_>) -> Vec<Case> {
     let mut all = Vec::new();
     let on = rules::named(&case.rule).map_or(On::One, |rule| rule.on);
     if on == On::Any && case.source != case.destination {
@@ -73,22 +74,22 @@ pub(super) fn fewer(case: &Case) -> Vec<Case> {
         }
     }
     all.retain(|smaller| smaller != case && (on != On::Two || smaller.source != smaller.destination));
-    all.retain(|smaller| is_of_its_source(smaller) || !is_of_its_source(case));
+    all.retain(|smaller| is_of_its_source(smaller, bounds) || !is_of_its_source(case, bounds));
     all
 }
 
-/// Whether the source, if it is synthetic, has the configurations of the case.
-fn is_of_its_source(case: &Case) -> bool {
-    described(&case.source).is_none_or(|manifest| {
-        let setups = std::iter::once(&case.setup).chain(&case.other);
-        let model = manifest.models.get(&case.model);
-        model.is_some_and(|model| setups.into_iter().all(|setup| model.faults(setup).is_empty()))
-    })
+/// Whether the source has the configurations of the case.
+fn is_of_its_source(case: &Case, bounds: &Bounds<'_>) -> bool {
+    let setups = std::iter::once(&case.setup).chain(&case.other);
+    let model = bounds.model(case);
+    model.is_some_and(|model| setups.into_iter().all(|setup| model.faults(setup).is_empty()))
 }
 
 /// What can be left out of a description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cut {
+    /// All that is said of the model.
+    All,
     /// A whole model.
     Model(ModelId),
     /// A parameter, wherever it is named.
@@ -118,7 +119,7 @@ fn cuts_of(manifest: &Manifest, model: &ModelId) -> Vec<Cut> {
         Some(Model::Versions(known)) => known.strings().iter().cloned().map(Cut::Version).collect(),
         None => Vec::new(),
     };
-    others.chain(inside).collect()
+    others.chain([Cut::All]).chain(inside).collect()
 }
 
 fn cuts_of_param(name: &ParamName, param: &Param) -> Vec<Cut> {
@@ -149,11 +150,11 @@ impl Cut {
                 }
             }
         }
-        if let (Cut::Param(gone), true) = (self, sides[0]) {
-            for setup in std::iter::once(&mut smaller.setup).chain(&mut smaller.other) {
-                if let Setup::Params(full) = setup {
-                    full.remove(gone);
-                }
+        for setup in std::iter::once(&mut smaller.setup).chain(&mut smaller.other).filter(|_| sides[0]) {
+            match (self, &mut *setup) {
+                (Cut::All, _) => *setup = Setup::Params(Configuration::new()),
+                (Cut::Param(gone), Setup::Params(full)) => drop(full.remove(gone)),
+                _ => {}
             }
         }
         smaller
@@ -165,6 +166,7 @@ impl Cut {
             return;
         }
         match (manifest.models.get_mut(model), self) {
+            (Some(described), Cut::All) => *described = Model::Params(Description::default()),
             (Some(Model::Params(description)), _) => self.of_description(description),
             (Some(Model::Versions(known)), Cut::Version(gone)) => {
                 let left = known.strings().iter().filter(|version| *version != gone).cloned().collect();
@@ -177,7 +179,7 @@ impl Cut {
 
     fn of_description(&self, description: &mut Description) {
         match self {
-            Cut::Model(_) => {}
+            Cut::All | Cut::Model(_) => {}
             Cut::Param(gone) => {
                 description.params.remove(gone);
                 description.versions.values_mut().for_each(|full| drop(full.remove(gone)));

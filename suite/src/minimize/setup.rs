@@ -1,16 +1,15 @@
 //! Configurations nearer to what an instance has by itself.
 
-use super::history;
+use super::Bounds;
 use crate::case::Case;
 use migcert_core::param::{Allowed, Configuration, Param, Value};
-use migcert_core::program::{Description, Manifest, Model};
+use migcert_core::program::{Description, Model};
 use migcert_core::version::Setup;
 
 /// How many parameters don't have their init value, in both configurations.
-pub(super) fn size(case: &Case, manifest: &Manifest) -> usize {
-    let described = history::described(&case.source);
-    let model = described.as_ref().unwrap_or(manifest).models.get(&case.model);
-    let of = |setup: &Setup| match (model, setup) {
+pub(super) fn size(case: &Case, bounds: &Bounds<'_>) -> usize {
+    let model = bounds.model(case);
+    let of = |setup: &Setup| match (&model, setup) {
         (Some(Model::Params(model)), Setup::Params(full)) => {
             let init = model.init();
             full.iter().filter(|(name, value)| init.get(*name) != Some(*value)).count()
@@ -22,17 +21,14 @@ pub(super) fn size(case: &Case, manifest: &Manifest) -> usize {
 }
 
 /// Without the other configuration, and each parameter of both at a value that comes before its own.
-pub(super) fn plainer(case: &Case, manifest: &Manifest) -> Vec<Case> {
-    let described = history::described(&case.source);
-    let Some(model) = described.as_ref().unwrap_or(manifest).models.get(&case.model) else {
-        return Vec::new();
-    };
+pub(super) fn plainer(case: &Case, bounds: &Bounds<'_>) -> Vec<Case> {
+    let Some(model) = bounds.model(case) else { return Vec::new() };
     let mut all = Vec::new();
     if let Some(other) = &case.other {
         all.push(Case { other: None, ..case.clone() });
-        all.extend(before(model, other).map(|other| Case { other: Some(other), ..case.clone() }));
+        all.extend(before(&model, other).map(|other| Case { other: Some(other), ..case.clone() }));
     }
-    all.extend(before(model, &case.setup).map(|setup| Case { setup, ..case.clone() }));
+    all.extend(before(&model, &case.setup).map(|setup| Case { setup, ..case.clone() }));
     all
 }
 
