@@ -55,10 +55,16 @@ pub(crate) fn understood(file: &Path, target: Option<&str>) -> anyhow::Result<In
     })
 }
 
-/// Whether a file may be one, by its name.
-pub(crate) fn is_one(file: &Path) -> bool {
-    is_case(file) || named(file, None).is_ok_and(|target| target.is_some())
+/// Whether a file is a finding, by its name: a case, or what a fuzzer names so.
+pub(crate) fn is_finding(file: &Path, target: Option<&str>) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let is_artifact = ARTIFACTS.iter().any(|prefix| name.starts_with(prefix));
+    is_case(file) || is_artifact && named(file, target).is_ok_and(|target| target.is_some())
 }
+
+/// How libFuzzer and those who run it name what they found.
+const ARTIFACTS: &[&str] =
+    &["crash-", "leak-", "oom-", "slow-unit-", "timeout-", "minimized-from-", "clusterfuzz-"];
 
 fn is_case(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension == "toml")
@@ -85,7 +91,7 @@ fn named(file: &Path, target: Option<&str>) -> anyhow::Result<Option<&'static Ta
     }
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let by_name = stem.split(['-', '_']).rev().find_map(|word| known(word.as_ref()));
-    Ok(by_name.or_else(|| file.ancestors().skip(1).filter_map(Path::file_name).find_map(known)))
+    Ok(by_name.or_else(|| file.ancestors().skip(1).take(2).filter_map(Path::file_name).find_map(known)))
 }
 
 /// The bytes in a regression file of proptest: its last line `cc SEED # shrinks to [1, 2, 3]`, or

@@ -17,7 +17,7 @@ pub(crate) struct ReplayArgs {
     /// Cases, inputs of a fuzz target, or regressions of a property
     #[arg(value_name = "FILE", required_unless_present = "all", conflicts_with = "all")]
     files: Vec<PathBuf>,
-    /// All files of a folder that are one of these, a line for each
+    /// All findings in a folder, a line for each: cases, and what a fuzzer calls `crash-…`
     #[arg(long, value_name = "DIR", conflicts_with = "save")]
     all: Option<PathBuf>,
     /// Removes those that are fixed

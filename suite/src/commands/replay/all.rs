@@ -4,6 +4,7 @@ use super::{Played, ReplayArgs, bucket_json};
 use crate::commands::{Exit, input, print};
 use anyhow::Context;
 use migcert::bucket::Bucket;
+use migcert::impls::CannotOpen;
 use migcert::rules::Outcome;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ pub(super) fn replay_all(dir: &Path, args: &ReplayArgs) -> anyhow::Result<Exit> 
     collect(dir, &mut files)?;
     files.sort();
     let mut lines = Vec::new();
-    for file in files.iter().filter(|file| args.target.is_some() || input::is_one(file)) {
+    for file in files.iter().filter(|file| input::is_finding(file, args.target.as_deref())) {
         let now = judged(file, args);
         if args.prune && matches!(now, Now::Fixed) {
             fs::remove_file(file).with_context(|| format!("can't remove {}", file.display()))?;
@@ -56,10 +57,10 @@ pub(super) fn replay_all(dir: &Path, args: &ReplayArgs) -> anyhow::Result<Exit> 
 
 /// Folders that are links are not entered: they may lead back.
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let context = || format!("can't read {}", dir.display());
-    for entry in fs::read_dir(dir).with_context(context)? {
-        let entry = entry.with_context(context)?;
-        if entry.file_type().with_context(context)?.is_dir() {
+    let unreadable = |why| CannotOpen::File { path: dir.to_owned(), why };
+    for entry in fs::read_dir(dir).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        if entry.file_type().map_err(unreadable)?.is_dir() {
             collect(&entry.path(), files)?;
         } else if entry.path().is_file() {
             files.push(entry.path());
