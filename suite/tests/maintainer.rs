@@ -3,6 +3,9 @@
 use migcert::certify::{Job, certify};
 use migcert::rules::{self, Outcome};
 use migcert::{case::Case, impls};
+use proptest::collection::vec;
+use proptest::prelude::any;
+use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -87,6 +90,20 @@ fn a_shell_script_ends_as_the_case_does() {
         sh.arg("test.sh").current_dir(place.path()).env("MIGCERT", env!("CARGO_BIN_EXE_migcert"));
         assert_eq!(sh.output().expect("sh runs").status.code(), Some(status));
     }
+}
+
+#[test]
+fn what_a_property_keeps_is_replayed() {
+    let place = tempfile::tempdir().expect("a directory");
+    let file = place.path().join("bytes.txt").display().to_string();
+    let kept = FileFailurePersistence::Direct(file.leak());
+    let config = Config { failure_persistence: Some(Box::new(kept)), ..Config::default() };
+    let failed = TestRunner::new(config).run(&vec(any::<u8>(), 0..99), |bytes| {
+        if bytes.len() < 7 { Ok(()) } else { Err(TestCaseError::fail("planted")) }
+    });
+    assert!(failed.is_err());
+    let (told, status) = ran(&place, "replay bytes.txt");
+    assert!(status == 0 && told.starts_with("bytes.txt: 7 bytes for `bytes`"), "{told}");
 }
 
 /// A program that is faulty in its first processes only, and then another binary.
