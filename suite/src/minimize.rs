@@ -92,19 +92,32 @@ impl Search<'_> {
         better
     }
 
-    /// Tries what `smaller` makes of the best, in order; after a success, what it makes of that, from
-    /// the same place on.
-    fn descend(&mut self, smaller: impl Fn(&Case) -> Vec<Case>) {
-        let mut all = smaller(&self.best);
+    /// Tries the edits of the best, in order; after a success, those of what came of it, from the same
+    /// place on.
+    fn descend<'e>(&mut self, edits: impl Fn(&Case) -> Vec<Edit<'e>>) {
+        let mut all = edits(&self.best);
         let mut at = 0;
         while at < all.len() && self.left != 0 {
-            if self.attempt(all[at].clone()) {
-                all = smaller(&self.best);
+            let smaller = all[at](&self.best);
+            if smaller.is_some_and(|smaller| self.attempt(smaller)) {
+                all = edits(&self.best);
             } else {
                 at += 1;
             }
         }
     }
+}
+
+/// Makes a smaller case, where it can. Cases may be large, and edits are many: each holds little.
+type Edit<'a> = Box<dyn Fn(&Case) -> Option<Case> + 'a>;
+
+/// An edit that can always be made.
+fn edit<'a>(change: impl Fn(&mut Case) + 'a) -> Edit<'a> {
+    Box::new(move |case| {
+        let mut smaller = case.clone();
+        change(&mut smaller);
+        Some(smaller)
+    })
 }
 
 /// How large a case is, level by level.
@@ -147,6 +160,9 @@ fn lower(n: u64) -> impl Iterator<Item = u64> {
     smaller.into_iter().filter(move |smaller| *smaller < n)
 }
 
+/// Bytes of a list that is lowered byte by byte.
+const SHORT: usize = 64;
+
 /// Fewer bytes, then lower ones; at least `least` of them.
 fn fewer_bytes(bytes: &[u8], least: usize) -> Vec<Vec<u8>> {
     let len = bytes.len();
@@ -154,7 +170,7 @@ fn fewer_bytes(bytes: &[u8], least: usize) -> Vec<Vec<u8>> {
     let fewer = ranges.into_iter().filter(|range| least <= range.len() && range.len() < len);
     let mut all: Vec<Vec<u8>> = fewer.map(|range| bytes[range].to_vec()).collect();
     all.push(vec![0; len]);
-    for (i, byte) in bytes.iter().enumerate() {
+    for (i, byte) in bytes.iter().enumerate().filter(|_| len <= SHORT) {
         all.extend(lower((*byte).into()).map(|lower| {
             let mut bytes = bytes.to_vec();
             bytes[i] = lower as u8;

@@ -1,7 +1,6 @@
 //! Less damage to the state, and plainer.
 
-use super::guest::without;
-use super::{fewer_bytes, lower};
+use super::{Edit, edit, fewer_bytes, lower};
 use crate::case::Case;
 use crate::generate::damage::Damage;
 
@@ -15,27 +14,24 @@ pub(super) fn size(damage: &[Damage]) -> usize {
     damage.iter().map(|damage| 1 + bytes(damage)).sum()
 }
 
-/// One of them, half of them, or all but one.
-pub(super) fn fewer(case: &Case) -> Vec<Case> {
-    let all = &case.damage;
-    let (first, second) = all.split_at(all.len() / 2);
-    let mut fewer = vec![Vec::new(), first.to_vec(), second.to_vec()];
-    fewer.extend((0..all.len()).rev().map(|i| without(all, i)));
-    fewer.retain(|fewer| fewer.len() < all.len());
-    fewer.into_iter().map(|damage| Case { damage, ..case.clone() }).collect()
+/// None, half of them, or all but one.
+pub(super) fn fewer<'e>(case: &Case) -> Vec<Edit<'e>> {
+    let len = case.damage.len();
+    if len == 0 {
+        return Vec::new();
+    }
+    let mut edits = vec![edit(|case| case.damage.clear())];
+    edits.push(edit(move |case| case.damage.truncate(len / 2)));
+    edits.push(edit(move |case| drop(case.damage.drain(..len / 2))));
+    edits.extend((0..len).rev().map(|i| edit(move |case| drop(case.damage.remove(i)))));
+    edits
 }
 
 /// Each of them alone at a smaller place, with fewer bytes and lower ones.
-pub(super) fn simpler(case: &Case) -> Vec<Case> {
-    let of = |(i, damage): (usize, &Damage)| {
-        let put = move |damage| {
-            let mut case = case.clone();
-            case.damage[i] = damage;
-            case
-        };
-        plainer(damage).into_iter().map(put).collect::<Vec<_>>()
-    };
-    case.damage.iter().enumerate().flat_map(of).collect()
+pub(super) fn simpler<'e>(case: &Case) -> Vec<Edit<'e>> {
+    let all = case.damage.iter().enumerate();
+    let all = all.flat_map(|(i, damage)| plainer(damage).into_iter().map(move |damage| (i, damage)));
+    all.map(|(i, damage)| edit(move |case| case.damage[i] = damage.clone())).collect()
 }
 
 fn plainer(damage: &Damage) -> Vec<Damage> {

@@ -1,6 +1,6 @@
 //! Fewer and simpler steps, earlier moves.
 
-use super::{Search, fewer_bytes, lower};
+use super::{Edit, Search, edit, fewer_bytes, lower};
 use crate::case::Case;
 use migcert_core::device::Step;
 
@@ -29,23 +29,18 @@ fn without_steps(case: &Case, at: usize, len: usize) -> Case {
 }
 
 /// Leaves out sizes of pieces and states to ask for.
-pub(super) fn fewer_things(case: &Case) -> Vec<Case> {
+pub(super) fn fewer_things<'e>(case: &Case) -> Vec<Edit<'e>> {
     let mut all = Vec::new();
     if !case.pieces.is_empty() {
-        all.push(Case { pieces: Vec::new(), ..case.clone() });
+        all.push(edit(|case| case.pieces.clear()));
     }
-    all.extend((0..case.walk.len()).map(|i| Case { walk: without(&case.walk, i), ..case.clone() }));
-    all.extend((0..case.pieces.len()).map(|i| Case { pieces: without(&case.pieces, i), ..case.clone() }));
+    all.extend((0..case.walk.len()).map(|i| edit(move |case| _ = case.walk.remove(i))));
+    all.extend((0..case.pieces.len()).map(|i| edit(move |case| _ = case.pieces.remove(i))));
     all
 }
 
-/// All but one.
-pub(super) fn without<T: Clone>(list: &[T], at: usize) -> Vec<T> {
-    [&list[..at], &list[at + 1..]].concat()
-}
-
 /// Moves the device earlier, and the second time as soon as it can be.
-pub(super) fn earlier(case: &Case) -> Vec<Case> {
+pub(super) fn earlier<'e>(case: &Case) -> Vec<Edit<'e>> {
     let [first, second] = case.at.map(|at| at.min(case.script.len()));
     let moments = [
         [0, 0],
@@ -56,20 +51,14 @@ pub(super) fn earlier(case: &Case) -> Vec<Case> {
         [first, second.saturating_sub(1).max(first)],
     ];
     let earlier = moments.into_iter().filter(|at| at[0] + at[1] < case.at[0] + case.at[1]);
-    earlier.map(|at| Case { at, ..case.clone() }).collect()
+    earlier.map(|at| edit(move |case| case.at = at)).collect()
 }
 
 /// Simpler steps, each alone.
-pub(super) fn simpler(case: &Case) -> Vec<Case> {
-    let of = |(at, step): (usize, &Step)| {
-        let put = move |step| {
-            let mut case = case.clone();
-            case.script[at] = step;
-            case
-        };
-        simpler_step(step).into_iter().map(put).collect::<Vec<_>>()
-    };
-    case.script.iter().enumerate().flat_map(of).collect()
+pub(super) fn simpler<'e>(case: &Case) -> Vec<Edit<'e>> {
+    let steps = case.script.iter().enumerate();
+    let all = steps.flat_map(|(at, step)| simpler_step(step).into_iter().map(move |step| (at, step)));
+    all.map(|(at, step)| edit(move |case| case.script[at] = step.clone())).collect()
 }
 
 fn simpler_step(step: &Step) -> Vec<Step> {

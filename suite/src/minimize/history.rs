@@ -3,7 +3,7 @@
 //! What is left out leaves a history that a vendor could have made: off values stay what they are,
 //! and no version comes to mean something else.
 
-use super::Bounds;
+use super::{Bounds, Edit, edit};
 use crate::case::Case;
 use crate::rules::{self, On};
 use migcert_core::model::ModelId;
@@ -52,30 +52,35 @@ fn values(param: &Param) -> usize {
 }
 
 /// One implementation instead of two, and less in the descriptions: on both sides, then on one.
-pub(super) fn fewer(case: &Case, bounds: &Bounds<'_>) -> Vec<Case> {
-    let mut all = Vec::new();
+pub(super) fn fewer<'e>(case: &Case, bounds: &'e Bounds<'e>) -> Vec<Edit<'e>> {
+    let mut all: Vec<Edit<'e>> = Vec::new();
     let on = rules::named(&case.rule).map_or(On::One, |rule| rule.on);
-    if on == On::Any && case.source != case.destination {
-        all.push(Case { destination: case.source.clone(), ..case.clone() });
-        all.push(Case { source: case.destination.clone(), ..case.clone() });
+    let is_pair = case.source != case.destination;
+    if on == On::Any && is_pair {
+        all.push(edit(|case| case.destination.clone_from(&case.source)));
+        all.push(edit(|case| case.source.clone_from(&case.destination)));
     }
-    let sides = [described(&case.source), described(&case.destination)];
-    let mut cuts: Vec<Cut> = Vec::new();
-    for cut in sides.iter().flatten().flat_map(|manifest| cuts_of(manifest, &case.model)) {
-        if !cuts.contains(&cut) {
-            cuts.push(cut);
-        }
+    let mut cuts = BTreeSet::new();
+    for manifest in [described(&case.source), described(&case.destination)].iter().flatten() {
+        cuts.extend(cuts_of(manifest, &case.model));
     }
-    for cut in &cuts {
-        all.push(cut.of_case(case, [true, true]));
-        if on != On::One && case.source != case.destination {
-            all.push(cut.of_case(case, [true, false]));
-            all.push(cut.of_case(case, [false, true]));
-        }
+    let sides: &[[bool; 2]] = if on != On::One && is_pair {
+        &[[true, true], [true, false], [false, true]]
+    } else {
+        &[[true, true]]
+    };
+    for (cut, sides) in cuts.into_iter().flat_map(|cut| sides.iter().map(move |sides| (cut.clone(), *sides)))
+    {
+        all.push(Box::new(move |case| Some(cut.of_case(case, sides))));
     }
-    all.retain(|smaller| smaller != case && (on != On::Two || smaller.source != smaller.destination));
-    all.retain(|smaller| is_of_its_source(smaller, bounds) || !is_of_its_source(case, bounds));
-    all
+    let fits = move |smaller: &Case, case: &Case| {
+        (on != On::Two || smaller.source != smaller.destination)
+            && (is_of_its_source(smaller, bounds) || !is_of_its_source(case, bounds))
+    };
+    let if_it_fits = |edit: Edit<'e>| -> Edit<'e> {
+        Box::new(move |case| edit(case).filter(|smaller| smaller != case && fits(smaller, case)))
+    };
+    all.into_iter().map(if_it_fits).collect()
 }
 
 /// Whether the source has the configurations of the case.
@@ -86,7 +91,7 @@ fn is_of_its_source(case: &Case, bounds: &Bounds<'_>) -> bool {
 }
 
 /// What can be left out of a description.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Cut {
     /// All that is said of the model.
     All,

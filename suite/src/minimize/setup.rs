@@ -1,10 +1,11 @@
 //! Configurations nearer to what an instance has by itself.
 
-use super::Bounds;
+use super::{Bounds, Edit, edit};
 use crate::case::Case;
-use migcert_core::param::{Allowed, Configuration, Param, Value};
+use migcert_core::param::{Allowed, Configuration, Param, ParamName, Value};
 use migcert_core::program::{Description, Model};
-use migcert_core::version::Setup;
+use migcert_core::version::{Setup, Version};
+use std::rc::Rc;
 
 /// How many parameters don't have their init value, in both configurations.
 pub(super) fn size(case: &Case, bounds: &Bounds<'_>) -> usize {
@@ -21,41 +22,62 @@ pub(super) fn size(case: &Case, bounds: &Bounds<'_>) -> usize {
 }
 
 /// Without the other configuration, and each parameter of both at a value that comes before its own.
-pub(super) fn plainer(case: &Case, bounds: &Bounds<'_>) -> Vec<Case> {
-    let Some(model) = bounds.model(case) else { return Vec::new() };
+pub(super) fn plainer<'e>(case: &Case, bounds: &Bounds<'_>) -> Vec<Edit<'e>> {
+    let Some(model) = bounds.model(case).map(Rc::new) else { return Vec::new() };
     let mut all = Vec::new();
     if let Some(other) = &case.other {
-        all.push(Case { other: None, ..case.clone() });
-        all.extend(before(&model, other).map(|other| Case { other: Some(other), ..case.clone() }));
+        all.push(edit(|case| case.other = None));
+        all.extend(changes(&model, other).into_iter().map(|change| {
+            let other = move |case: &Case| Some(Some(change(case.other.as_ref()?)?));
+            Box::new(move |case: &Case| Some(Case { other: other(case)?, ..case.clone() })) as Edit<'e>
+        }));
     }
-    all.extend(before(&model, &case.setup).map(|setup| Case { setup, ..case.clone() }));
+    all.extend(changes(&model, &case.setup).into_iter().map(|change| {
+        Box::new(move |case: &Case| Some(Case { setup: change(&case.setup)?, ..case.clone() })) as Edit<'e>
+    }));
     all
 }
 
-/// Setups that the model allows and that come before this one.
-fn before(model: &Model, setup: &Setup) -> impl Iterator<Item = Setup> {
-    let all: Vec<Setup> = match (model, setup) {
+/// Makes a setup plainer, where the model allows it.
+type Change<'a> = Box<dyn Fn(&Setup) -> Option<Setup> + 'a>;
+
+fn changes<'e>(model: &Rc<Model>, setup: &Setup) -> Vec<Change<'e>> {
+    let if_allowed = |change: Change<'e>| -> Change<'e> {
+        let model = Rc::clone(model);
+        Box::new(move |setup| change(setup).filter(|setup| model.faults(setup).is_empty()))
+    };
+    let all: Vec<Change<'e>> = match (&**model, setup) {
         (Model::Params(model), Setup::Params(full)) => {
+            let whole = [model.init(), model.off()].into_iter();
+            let whole = whole.filter(|whole| distance(model, whole) < distance(model, full));
+            let whole = whole
+                .map(|whole| Box::new(move |_: &Setup| Some(Setup::Params(whole.clone()))) as Change<'e>);
             let each = model.params.iter().flat_map(|(name, param)| {
                 let now = full.get(name);
                 let nearer = values(param).take_while(move |value| Some(value) != now);
-                nearer.map(move |value| {
-                    let mut full = full.clone();
-                    full.insert(name.clone(), value);
-                    full
-                })
+                nearer.map(|value| put(name.clone(), value))
             });
-            let whole = [model.init(), model.off()].into_iter();
-            let whole = whole.filter(|whole| distance(model, whole) < distance(model, full));
-            whole.chain(each).map(Setup::Params).collect()
+            whole.chain(each).collect()
         }
         (Model::Versions(known), Setup::Version(now)) => {
             let latest = std::iter::once(known.latest()).chain(known.strings());
-            latest.take_while(|version| *version != now).cloned().map(Setup::Version).collect()
+            let before = latest.take_while(|version| *version != now).cloned();
+            let to =
+                |version| -> Change<'e> { Box::new(move |_| Some(Setup::Version(Version::clone(&version)))) };
+            before.map(to).collect()
         }
         _ => Vec::new(),
     };
-    all.into_iter().filter(|setup| model.faults(setup).is_empty())
+    all.into_iter().map(if_allowed).collect()
+}
+
+fn put<'e>(name: ParamName, value: Value) -> Change<'e> {
+    Box::new(move |setup| {
+        let Setup::Params(full) = setup else { return None };
+        let mut full = full.clone();
+        full.insert(name.clone(), value.clone());
+        Some(Setup::Params(full))
+    })
 }
 
 /// How far all values are from the first that their parameters may have.
