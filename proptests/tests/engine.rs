@@ -19,7 +19,9 @@ use migcert_core::device::{ARCS, Options, Register, State, Step, walk};
 use migcert_core::param::{Allowed, Param, Value};
 use migcert_core::program::{Description, Manifest, Model};
 use proptest::strategy::Strategy;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use proptest::test_runner::{
+    Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner,
+};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -339,7 +341,12 @@ impl Classes {
 fn holds(name: &str, cases: u32, classify: impl Fn(&Drawn, &mut dyn FnMut(&str))) -> Classes {
     let target = target(name);
     let seen = RefCell::new(BTreeMap::new());
-    let held = runner(cases).run(&Bytes(1024), |bytes| {
+    // What fails is kept, and tried first the next time; `migcert replay` tells it.
+    let file = format!("{}/proptest-regressions/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let kept = FileFailurePersistence::Direct(file.leak());
+    let config = Config { failure_persistence: Some(Box::new(kept)), ..config(cases) };
+    let mut runner = TestRunner::new_with_rng(config, random());
+    let held = runner.run(&Bytes(1024), |bytes| {
         let Some(drawn) = target.draw(&bytes) else { return Ok(()) };
         let outcome = target.judge_case(&drawn);
         if let Outcome::Broken(finding) = &outcome {
@@ -372,6 +379,13 @@ fn for_each(cases: u32, act: impl Fn(&[u8])) {
 
 /// The same bytes every time: what is new is found by fuzzing.
 fn runner(cases: u32) -> TestRunner {
-    let config = Config { cases, max_shrink_iters: 1 << 18, failure_persistence: None, ..Config::default() };
-    TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
+    TestRunner::new_with_rng(config(cases), random())
+}
+
+fn config(cases: u32) -> Config {
+    Config { cases, max_shrink_iters: 1 << 18, failure_persistence: None, ..Config::default() }
+}
+
+fn random() -> TestRng {
+    TestRng::deterministic_rng(RngAlgorithm::ChaCha)
 }

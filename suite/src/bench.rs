@@ -18,7 +18,7 @@ use migcert_core::version::Setup;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
-use told::Story;
+use told::{Story, Told};
 
 /// Cases for a rule if nobody says otherwise.
 const CASES: u32 = 1000;
@@ -85,8 +85,17 @@ impl<'a> Bench<'a> {
 
     /// What was told so far.
     pub fn told(&self) -> Vec<String> {
-        let lines = self.story.0.as_ref();
-        lines.map_or_else(Vec::new, |l| l.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        self.story().lines
+    }
+
+    /// Which instance was asked for something last, and in which state it was.
+    pub fn phase(&self) -> String {
+        self.story().phase
+    }
+
+    fn story(&self) -> Told {
+        let told = self.story.0.as_ref();
+        told.map_or_else(Told::default, |told| told.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// Adds a line to the story.

@@ -3,7 +3,7 @@
 use crate::bench::{Bench, Subject};
 use crate::case::Case;
 use crate::generate::script::{self, Between};
-use crate::minimize::minimize;
+use crate::minimize::{Bounds, Names, minimize};
 use crate::rules::{BLAMED, Draws, Finding, Level, On, Outcome, Rule};
 use arbitrary::Unstructured;
 use migcert_core::device::Interface;
@@ -318,8 +318,10 @@ fn settle(
         judge(rule, &Bench::new(case, source, destination))
     };
     let mut breaks = |case: &Case| matches!(judge(case, source, destination), Outcome::Broken(_));
-    let case = minimize(case, job.shrinks, &mut breaks);
+    let bounds = Bounds { tries: job.shrinks, subjects: [source, destination], names: Names::Kept };
+    let case = minimize(case, &bounds, &mut breaks).case;
     let mut finding = first;
+    let mut others = Vec::new();
     for _ in 0..CONFIRM {
         let fresh = (job.reopen)(&source.name).and_then(|s| Ok((s, (job.reopen)(&destination.name)?)));
         let (source, destination) = match fresh {
@@ -328,14 +330,18 @@ fn settle(
         };
         match judge(&case, &source, &destination) {
             Outcome::Broken(again) => finding = again,
-            other => {
-                let why = format!("{}, and {} on fresh instances", finding.summary, other.name());
-                return Outcome::Unsettled(why);
-            }
+            other => others.push(other.name()),
         }
     }
-    *small = Some(case);
-    Outcome::Broken(finding)
+    let Some(other) = others.first() else {
+        *small = Some(case);
+        return Outcome::Broken(finding);
+    };
+    let broken = CONFIRM - others.len();
+    let summary = finding.summary;
+    Outcome::Unsettled(format!(
+        "{summary}: broken in {broken} of {CONFIRM} on fresh instances, flaky: {other} otherwise"
+    ))
 }
 
 /// The bytes that a case is drawn from: the first case of a rule is the smallest there is.

@@ -10,7 +10,10 @@ use std::path::Path;
 pub(crate) mod certify;
 pub(crate) mod check;
 pub(crate) mod describe;
+pub(crate) mod export;
+mod input;
 pub(crate) mod list;
+pub(crate) mod minimize;
 pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod zoo;
@@ -38,6 +41,16 @@ pub(crate) enum Exit {
     TooLittle = 4,
     Found = 100,
     CouldNot = 101,
+}
+
+impl Exit {
+    /// What two results come to: what was found counts, then what could not be told.
+    fn and(self, other: Exit) -> Exit {
+        if [self, other].contains(&Exit::Found) {
+            return Exit::Found;
+        }
+        if self == Exit::Nothing { other } else { self }
+    }
 }
 
 /// Prints a result; a reader that went away is no error of ours.

@@ -1,6 +1,7 @@
 //! Generators, rules, devices and hosts of migcert.
 
 pub mod bench;
+pub mod bucket;
 pub mod case;
 pub mod certify;
 pub mod devices;

@@ -9,7 +9,9 @@ use clap::{Parser, Subcommand};
 use commands::certify::{CertifyArgs, certify};
 use commands::check::{CheckArgs, check};
 use commands::describe::describe;
+use commands::export::{ExportArgs, export};
 use commands::list::{OptionalStates, What, explain, list};
+use commands::minimize::{MinimizeArgs, minimize};
 use commands::replay::{ReplayArgs, replay};
 use commands::serve::{ServeArgs, serve};
 use commands::zoo::{ZooArgs, zoo};
@@ -53,6 +55,10 @@ enum Command {
     Certify(CertifyArgs),
     /// Plays a case again and tells it in words
     Replay(ReplayArgs),
+    /// Makes a case smaller that still breaks its rule
+    Minimize(MinimizeArgs),
+    /// Makes a test of a case: for Rust, as a case file, or for a shell
+    Export(ExportArgs),
     /// Serves an implementation as a device program of its own, over vfio-user
     Serve(ServeArgs),
     /// Looks for planted faults: which are reached, triggered and detected, and after how many cases
@@ -101,6 +107,8 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Check(args) => check(&args),
         Command::Certify(args) => certify(&args),
         Command::Replay(args) => replay(&args),
+        Command::Minimize(args) => minimize(&args),
+        Command::Export(args) => export(&args),
         Command::Serve(args) => serve(&args),
         Command::Zoo(args) => zoo(&args),
         Command::List { what, options, output } => list(what, &options, &output),

@@ -268,6 +268,11 @@ pub static ALL: &[&Rule] = &[
     &s8_programs::INIT_IS_THE_DEFAULT,
 ];
 
+/// The rule of this id.
+pub fn named(id: &str) -> Option<&'static Rule> {
+    ALL.iter().find(|rule| rule.id == id).copied()
+}
+
 /// The rules that a selector names: an id, a requirement such as `R-6.5`, or a chapter `R-6`.
 pub fn selected(selectors: &[String]) -> Result<Vec<&'static Rule>, String> {
     let names = |rule: &Rule, s: &str| {

@@ -9,7 +9,7 @@ use crate::certify::{Job, in_turns};
 use crate::devices::fault::{Events, Fault, Faults};
 use crate::devices::{self, Faulty};
 use crate::impls;
-use crate::minimize::minimize;
+use crate::minimize::{Bounds, Names, minimize};
 use crate::rules::{self, Outcome, Rule};
 use std::ops::ControlFlow;
 
@@ -112,7 +112,8 @@ impl Hunt {
             ControlFlow::Continue(())
         });
         let case = found.ok_or_else(|| format!("no case triggers `{}`", faulty.fault.id))?;
-        Ok(minimize(case, SHRINKS, &mut triggers))
+        let bounds = Bounds { tries: SHRINKS, subjects: [&subjects[0], &subjects[1]], names: Names::Kept };
+        Ok(minimize(case, &bounds, &mut triggers).case)
     }
 
     fn run(

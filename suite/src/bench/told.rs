@@ -14,12 +14,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What happened, in words, if somebody wants to hear it.
 #[derive(Clone)]
-pub(super) struct Story(pub(super) Option<Arc<Mutex<Vec<String>>>>);
+pub(super) struct Story(pub(super) Option<Arc<Mutex<Told>>>);
+
+/// The lines of a story, and how far it is.
+#[derive(Clone, Default)]
+pub(super) struct Told {
+    pub(super) lines: Vec<String>,
+    pub(super) phase: String,
+}
 
 impl Story {
     pub(super) fn tell(&self, line: impl FnOnce() -> String) {
-        if let Some(lines) = &self.0 {
-            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line());
+        self.change(|told| told.lines.push(line()));
+    }
+
+    /// An instance was asked for something in this state; without one, to start.
+    fn reach(&self, who: &str, state: Option<State>) {
+        self.change(|told| {
+            told.phase = state.map_or_else(|| format!("{who} starts"), |at| format!("{who} in {at}"));
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Told)) {
+        if let Some(told) = &self.0 {
+            change(&mut told.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 }
@@ -41,6 +59,7 @@ impl Program for Named<'_> {
     }
 
     fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
+        self.story.reach(self.who, None);
         let started = guarded(|| self.subject.program.start(model, setup, outside));
         self.story.tell(|| {
             let how = started.as_ref().map_or_else(|why| format!("refused: {why}"), |_| "RUNNING".into());
@@ -48,7 +67,7 @@ impl Program for Named<'_> {
         });
         let device = started?;
         let guest = self.story.0.as_ref().map(|_| guests::of(&device.capabilities().interface));
-        Ok(Box::new(Told { who: self.who, device, guest, story: self.story.clone() }))
+        Ok(Box::new(Teller { who: self.who, device, guest, at: State::Running, story: self.story.clone() }))
     }
 }
 
@@ -89,15 +108,17 @@ pub(super) fn arrive(device: &mut dyn Device, to: State) -> Result<(), Error> {
 }
 
 /// A device that has a name and tells what it does.
-struct Told {
+struct Teller {
     who: &'static str,
     device: Box<dyn Device>,
     guest: Option<Box<dyn Guest>>,
+    at: State,
     story: Story,
 }
 
-impl Told {
+impl Teller {
     fn done<T>(&self, what: impl FnOnce() -> String, how: &Result<T, Error>) {
+        self.story.reach(self.who, Some(self.at));
         self.story.tell(|| match how {
             Ok(_) => format!("{} {}", self.who, what()),
             Err(why) => format!("{} {}: {why}", self.who, what()),
@@ -105,7 +126,7 @@ impl Told {
     }
 }
 
-impl Device for Told {
+impl Device for Teller {
     fn capabilities(&self) -> Capabilities {
         self.device.capabilities()
     }
@@ -116,6 +137,7 @@ impl Device for Told {
 
     fn set_state(&mut self, to: State) -> Result<(), Error> {
         let result = guarded(|| arrive(&mut *self.device, to));
+        self.at = to;
         self.done(|| format!("is asked to go to {to}"), &result);
         result
     }
@@ -144,11 +166,13 @@ impl Device for Told {
     fn reset(&mut self) -> Result<(), Error> {
         let result = guarded(|| self.device.reset());
         self.done(|| "is reset".to_owned(), &result);
+        self.at = State::Running;
         result
     }
 
     fn guest(&mut self, step: &Step) -> Result<Seen, Error> {
         let result = guarded(|| self.device.guest(step));
+        self.story.reach(self.who, Some(self.at));
         self.story.tell(|| {
             let words = self.guest.as_ref().map_or_else(|| step.to_string(), |guest| guest.tell(step));
             match &result {

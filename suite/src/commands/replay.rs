@@ -1,25 +1,34 @@
 //! `migcert replay`.
 
+use super::input::{self, Input, Tried};
 use super::{Exit, Output, print, write};
-use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use migcert::bench::{Bench, Subject};
-use migcert::case::{self, Case, Found};
-use migcert::impls;
-use migcert::oracle::{Drawn, TARGETS, Target};
-use migcert::rules::{self, Finding, Outcome, Rule};
-use serde_json::json;
+use migcert::bench::Bench;
+use migcert::bucket::Bucket;
+use migcert::rules::{Finding, Outcome};
+use serde_json::{Value as Json, json};
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+
+mod all;
 
 #[derive(Args)]
 pub(crate) struct ReplayArgs {
-    /// Case files, or inputs of a fuzz target
-    #[arg(value_name = "FILE", required = true)]
+    /// Cases, inputs of a fuzz target, or regressions of a property
+    #[arg(value_name = "FILE", required_unless_present = "all", conflicts_with = "all")]
     files: Vec<PathBuf>,
-    /// The fuzz target of inputs that don't lie in a folder of its name
+    /// All findings in a folder, a line for each: cases, and what a fuzzer calls `crash-…`
+    #[arg(long, value_name = "DIR", conflicts_with = "save")]
+    all: Option<PathBuf>,
+    /// Removes those that are fixed
+    #[arg(long, requires = "all")]
+    prune: bool,
+    /// The fuzz target of inputs whose path doesn't name it
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
+    /// Plays each so often: what is not broken every time is flaky
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    times: u32,
     /// Writes what was replayed as a case into this folder
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
@@ -28,140 +37,159 @@ pub(crate) struct ReplayArgs {
 }
 
 pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
+    if let Some(dir) = &args.all {
+        return all::replay_all(dir, args);
+    }
     let mut exit = Exit::Nothing;
     for file in &args.files {
-        exit = match (replay_one(file, args).with_context(|| file.display().to_string())?, exit) {
-            (Exit::Found, _) | (_, Exit::Found) => Exit::Found,
-            (Exit::TooLittle, _) => Exit::TooLittle,
-            (_, before) => before,
-        };
+        let input = input::read(file, args.target.as_deref())?;
+        let played = Played::of(&input, args.times);
+        if let (Some(dir), Input::Case(tried)) = (&args.save, &input) {
+            let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+            let found = tried.found(&played.outcome);
+            write(&dir.join(format!("{}-{stem}.toml", tried.rule.id)), &tried.case.to_toml(&found))?;
+        }
+        print(&args.output, || played.text(file, &input), || played.json(file, &input))?;
+        exit = exit.and(played.exit());
     }
     Ok(exit)
 }
 
-/// What a file says to be tried.
-struct Tried {
-    rule: &'static Rule,
-    case: Case,
-    source: Arc<Subject>,
-    destination: Arc<Subject>,
+/// What came of a file.
+struct Played {
+    /// Broken, if it ever was.
+    outcome: Outcome,
+    /// What happened then.
+    steps: Vec<String>,
+    bucket: Option<Bucket>,
+    broken: u32,
+    times: u32,
 }
 
-fn replay_one(file: &Path, args: &ReplayArgs) -> anyhow::Result<Exit> {
-    let bytes = impls::read(file, case::MAX_FILE + 1)?;
-    if case::MAX_FILE < bytes.len() as u64 {
-        bail!("more than {} bytes are no case", case::MAX_FILE);
+impl Played {
+    fn of(input: &Input, times: u32) -> Played {
+        let mut played = Played::once(input);
+        for _ in 1..times {
+            let again = Played::once(input);
+            let (broken, times) = (played.broken + again.broken, played.times + 1);
+            if rank(&again.outcome) < rank(&played.outcome) {
+                played = again;
+            }
+            played = Played { broken, times, ..played };
+        }
+        played
     }
-    let is_case = file.extension().is_some_and(|extension| extension == "toml");
-    let tried = match target(file, args)? {
-        Some(target) if !is_case => match target.read(&bytes) {
-            Some(Drawn { rule, case, source, destination }) => Tried { rule, case, source, destination },
-            None => return plain(file, target, &bytes, &args.output),
-        },
-        _ if is_case => case(&bytes)?,
-        _ => bail!("it is no `.toml`; name the fuzz target that it is an input of with --target"),
-    };
-    tell(file, &tried, args)
-}
 
-/// The fuzz target of an input: as it is named, or by the folder that it lies in.
-fn target(file: &Path, args: &ReplayArgs) -> anyhow::Result<Option<&'static Target>> {
-    let names = || TARGETS.iter().map(|target| target.name).collect::<Vec<_>>().join("`, `");
-    if let Some(name) = &args.target {
-        let found = TARGETS.iter().find(|target| target.name == name);
-        return found.map(Some).ok_or_else(|| anyhow!("no fuzz target `{name}`; there are `{}`", names()));
+    fn once(input: &Input) -> Played {
+        let (outcome, steps, bucket) = match input {
+            Input::Case(tried) => {
+                let Tried { rule, case, source, destination, .. } = &**tried;
+                let bench = Bench::new(case, source, destination).telling();
+                let outcome = rule.alone(&bench);
+                let bucket = finding(&outcome).map(|finding| Bucket::of(&bench, finding));
+                (outcome, bench.told(), bucket)
+            }
+            Input::Bytes(target, bytes) => {
+                let outcome = catch_unwind(|| target.judge(bytes)).unwrap_or_else(|panic| {
+                    let words = panic.downcast_ref::<String>().map(String::as_str);
+                    let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+                    Outcome::Broken(Finding {
+                        summary: "it panicked".to_owned(),
+                        expected: target.what.to_owned(),
+                        observed: words.unwrap_or("no message").to_owned(),
+                    })
+                });
+                let bucket = finding(&outcome).map(|finding| Bucket {
+                    rule: target.name.to_owned(),
+                    phase: "reading".to_owned(),
+                    place: finding.summary.clone(),
+                });
+                (outcome, Vec::new(), bucket)
+            }
+        };
+        let broken = u32::from(matches!(outcome, Outcome::Broken(_)));
+        Played { outcome, steps, bucket, broken, times: 1 }
     }
-    let folder = file.parent().and_then(|folder| folder.file_name());
-    Ok(TARGETS.iter().find(|target| folder.is_some_and(|folder| folder == target.name)))
-}
 
-/// An input that means no case, only bytes.
-fn plain(file: &Path, target: &Target, bytes: &[u8], output: &Output) -> anyhow::Result<Exit> {
-    let outcome = target.judge(bytes);
-    let name = file.display().to_string();
-    let finding = finding(&outcome);
-    let text = || {
-        format!("{name}: {} bytes for `{}`: {}\n{}", bytes.len(), target.name, target.what, ending(&outcome))
-    };
-    let json = || {
-        json!({
-            "schema": "migcert/replay/1", "file": name, "reproduced": matches!(outcome, Outcome::Broken(_)),
-            "outcome": outcome.name(), "rule": target.name, "steps": [], "summary": finding.summary,
-            "expected": finding.expected, "observed": finding.observed,
-        })
-    };
-    print(output, text, json)?;
-    Ok(exit(&outcome))
-}
+    fn is_flaky(&self) -> bool {
+        0 < self.broken && self.broken < self.times
+    }
 
-fn case(bytes: &[u8]) -> anyhow::Result<Tried> {
-    let (case, found) = Case::from_toml(str::from_utf8(bytes)?)?;
-    let rule = rules::ALL.iter().find(|rule| rule.id == case.rule);
-    let rule = rule.ok_or_else(|| anyhow!("no rule `{}`; see `migcert list rules`", case.rule))?;
-    let source = Arc::new(impls::fresh(&case.source)?);
-    let destination = Arc::new(impls::fresh(&case.destination)?);
-    for subject in [&source, &destination] {
-        let before = found.sha256.get(&subject.name);
-        if let (Some(before), Some(now)) = (before, &subject.sha256)
-            && before != now
-        {
-            anstream::eprintln!("note: `{}` is another binary than the one this was found in", subject.name);
+    fn exit(&self) -> Exit {
+        match self.outcome {
+            Outcome::Broken(_) => Exit::Found,
+            Outcome::Held => Exit::Nothing,
+            Outcome::NotApplicable(_) | Outcome::Unsettled(_) => Exit::TooLittle,
         }
     }
-    Ok(Tried { rule, case, source, destination })
-}
 
-fn tell(file: &Path, tried: &Tried, args: &ReplayArgs) -> anyhow::Result<Exit> {
-    let Tried { rule, case, source, destination } = tried;
-    let bench = Bench::new(case, source, destination).telling();
-    let outcome = rule.alone(&bench);
-    let steps = bench.told();
-    let name = file.display().to_string();
-    let finding = finding(&outcome);
-    if let Some(dir) = &args.save {
-        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-        let found = matches!(outcome, Outcome::Broken(_)).then(|| finding.clone());
-        let hashes =
-            [source, destination].into_iter().filter_map(|s| Some((s.name.clone(), s.sha256.clone()?)));
-        let found = Found { finding: found, sha256: hashes.collect() };
-        write(&dir.join(format!("{}-{stem}.toml", rule.id)), &case.to_toml(&found))?;
+    /// How often it was broken, where it was tried more than once.
+    fn rate(&self) -> Option<String> {
+        let flaky = if self.is_flaky() { ": flaky" } else { "" };
+        (1 < self.times).then(|| format!("broken in {} of {}{flaky}", self.broken, self.times))
     }
-    let text = || {
-        let mut out = format!("{name}: {} ({}): {}\n", rule.id, rule.cites, rule.promise);
-        steps.iter().enumerate().for_each(|(i, step)| out += &format!("{:>4}. {step}\n", i + 1));
-        out += &ending(&outcome);
-        if matches!(outcome, Outcome::Broken(_)) {
-            out += &format!("  advice    {}\n", rule.advice);
+
+    fn text(&self, file: &Path, input: &Input) -> String {
+        let name = file.display();
+        let mut out = match input {
+            Input::Case(tried) => {
+                let rule = tried.rule;
+                let mut out = format!("{name}: {} ({}): {}\n", rule.id, rule.cites, rule.promise);
+                tried.notes().iter().for_each(|note| out += &format!("note: {note}\n"));
+                out
+            }
+            Input::Bytes(target, bytes) => {
+                format!("{name}: {} bytes for `{}`: {}\n", bytes.len(), target.name, target.what)
+            }
+        };
+        self.steps.iter().enumerate().for_each(|(i, step)| out += &format!("{:>4}. {step}\n", i + 1));
+        out += &ending(&self.outcome);
+        if let (Outcome::Broken(_), Input::Case(tried)) = (&self.outcome, input) {
+            out += &format!("  advice    {}\n", tried.rule.advice);
         }
+        if let Some(bucket) = &self.bucket {
+            out += &format!("  bucket    {bucket}\n");
+        }
+        self.rate().iter().for_each(|rate| out += &format!("{rate}\n"));
         out
-    };
-    let json = || {
+    }
+
+    fn json(&self, file: &Path, input: &Input) -> Json {
+        let (rule, notes) = match input {
+            Input::Case(tried) => (tried.rule.id, tried.notes()),
+            Input::Bytes(target, _) => (target.name, Vec::new()),
+        };
+        let part = |part: fn(&Finding) -> &str| finding(&self.outcome).map_or("", part);
         json!({
-            "schema": "migcert/replay/1", "file": name, "reproduced": matches!(outcome, Outcome::Broken(_)),
-            "outcome": outcome.name(), "rule": rule.id, "steps": steps, "summary": finding.summary,
-            "expected": finding.expected, "observed": finding.observed,
+            "schema": "migcert/replay/1", "file": file.display().to_string(),
+            "reproduced": matches!(self.outcome, Outcome::Broken(_)),
+            "outcome": self.outcome.name(), "rule": rule, "notes": notes, "steps": self.steps,
+            "summary": part(|f| &f.summary), "expected": part(|f| &f.expected),
+            "observed": part(|f| &f.observed), "bucket": self.bucket.as_ref().map(bucket_json),
+            "broken": self.broken, "times": self.times, "flaky": self.is_flaky(),
         })
-    };
-    print(&args.output, text, json)?;
-    Ok(exit(&outcome))
-}
-
-fn exit(outcome: &Outcome) -> Exit {
-    match outcome {
-        Outcome::Broken(_) => Exit::Found,
-        Outcome::Held => Exit::Nothing,
-        Outcome::NotApplicable(_) | Outcome::Unsettled(_) => Exit::TooLittle,
     }
 }
 
-fn finding(outcome: &Outcome) -> Finding {
+fn bucket_json(bucket: &Bucket) -> Json {
+    json!({ "id": bucket.id(), "rule": bucket.rule, "phase": bucket.phase, "place": bucket.place })
+}
+
+/// What is told of several runs: that it was broken, or else that nobody knows.
+fn rank(outcome: &Outcome) -> u8 {
     match outcome {
-        Outcome::Broken(finding) => finding.clone(),
-        _ => Finding { summary: String::new(), expected: String::new(), observed: String::new() },
+        Outcome::Broken(_) => 0,
+        Outcome::Unsettled(_) => 1,
+        Outcome::NotApplicable(_) => 2,
+        Outcome::Held => 3,
     }
 }
 
-fn ending(outcome: &Outcome) -> String {
+fn finding(outcome: &Outcome) -> Option<&Finding> {
+    if let Outcome::Broken(finding) = outcome { Some(finding) } else { None }
+}
+
+pub(super) fn ending(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Broken(Finding { summary, expected, observed }) => {
             format!("still broken: {summary}\n  expected  {expected}\n  observed  {observed}\n")

@@ -1,0 +1,117 @@
+//! `migcert minimize`.
+
+use super::input::{self, Input, Tried};
+use super::replay::ending;
+use super::{Exit, Output, print, write};
+use anyhow::bail;
+use clap::Args;
+use migcert::bench::{Bench, Subject};
+use migcert::case::Case;
+use migcert::impls;
+use migcert::minimize::{Bounds, Names, Size, minimize as smaller};
+use migcert::rules::{Outcome, Rule};
+use serde_json::{Map, Value as Json, json};
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub(crate) struct MinimizeArgs {
+    /// A case, an input of a fuzz target, or a regression of a property
+    file: PathBuf,
+    /// Where the smaller case goes; otherwise it is printed
+    #[arg(short, value_name = "OUT")]
+    out: Option<PathBuf>,
+    /// Smaller cases tried at most; fewer if nobody says, where they take long
+    #[arg(long, value_name = "N")]
+    tries: Option<u32>,
+    /// The fuzz target of inputs whose path doesn't name it
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// For each case that a rule is given, so many smaller ones are tried.
+const TRIES: u32 = 20;
+
+pub(crate) fn minimize(args: &MinimizeArgs) -> anyhow::Result<Exit> {
+    let name = args.file.display();
+    let tried = match input::read(&args.file, args.target.as_deref())? {
+        Input::Case(tried) => *tried,
+        Input::Bytes(target, _) => {
+            bail!("{name}: its bytes mean no case; `cargo fuzz tmin {}` makes them fewer", target.name)
+        }
+    };
+    let Tried { rule, source, destination, .. } = &tried;
+    // Where it also breaks a rule that its own builds on, as certify has it: then that says nothing.
+    let judges: [fn(&Rule, &Bench<'_>) -> Outcome; 2] = [Rule::judge, Rule::alone];
+    let now = |judge: &fn(&Rule, &Bench<'_>) -> Outcome, case: &Case| judged(*judge, case, &tried);
+    let is_broken = |outcome: &Outcome| matches!(outcome, Outcome::Broken(_));
+    let Some(judge) = judges.iter().find(|judge| is_broken(&now(judge, &tried.case))) else {
+        let outcome = now(&judges[1], &tried.case);
+        let text = || format!("{name}: {}", ending(&outcome));
+        let json = || {
+            json!({
+                "schema": "migcert/minimize/1", "file": name.to_string(), "rule": rule.id,
+                "reproduced": false, "outcome": outcome.name(),
+            })
+        };
+        print(&args.output, text, json)?;
+        return Ok(if outcome == Outcome::Held { Exit::Nothing } else { Exit::TooLittle });
+    };
+    let usual = source.cases.min(destination.cases);
+    let bounds = Bounds {
+        tries: args.tries.unwrap_or(usual.saturating_mul(TRIES)),
+        subjects: [source, destination],
+        names: Names::Free,
+    };
+    let small = smaller(tried.case.clone(), &bounds, &mut |case| is_broken(&now(judge, case)));
+    let found = tried.found(&now(judge, &small.case));
+    let toml = small.case.to_toml(&found);
+    if let Some(out) = &args.out {
+        write(out, &toml)?;
+    }
+    let before = Size::of(&tried.case, &bounds);
+    let after = Size::of(&small.case, &bounds);
+    let text = || {
+        let mut out = format!("# {name}: {}, {} smaller cases tried\n", rule.id, small.tries);
+        for ((level, before), (_, after)) in before.levels().into_iter().zip(after.levels()) {
+            out += &format!("# {level:<8} {before:>5} -> {after}\n");
+        }
+        if args.out.is_none() {
+            out += &toml;
+        }
+        out
+    };
+    let json = || {
+        json!({
+            "schema": "migcert/minimize/1", "file": name.to_string(), "rule": rule.id, "reproduced": true,
+            "outcome": "broken", "tries": small.tries, "before": levels(&before), "after": levels(&after),
+            "case": toml,
+        })
+    };
+    print(&args.output, text, json)?;
+    Ok(Exit::Found)
+}
+
+/// Judges a case, between the implementations that it names.
+fn judged(judge: fn(&Rule, &Bench<'_>) -> Outcome, case: &Case, tried: &Tried) -> Outcome {
+    let known = [&tried.source, &tried.destination];
+    let opened: [Option<Subject>; 2] = [&case.source, &case.destination].map(|name| {
+        let is_known = known.iter().any(|subject| subject.name == *name);
+        if is_known { None } else { impls::subject(name).ok() }
+    });
+    let found = |name: &str| {
+        let all = opened.iter().flatten().chain(known);
+        all.into_iter().find(|subject| subject.name == name)
+    };
+    match (found(&case.source), found(&case.destination)) {
+        (Some(source), Some(destination)) => judge(tried.rule, &Bench::new(case, source, destination)),
+        _ => Outcome::NotApplicable("an implementation can't be opened"),
+    }
+}
+
+fn levels(size: &Size) -> Json {
+    Json::Object(
+        size.levels().into_iter().map(|(level, n)| (level.to_owned(), json!(n))).collect::<Map<_, _>>(),
+    )
+}
