@@ -21,7 +21,7 @@ use std::time::Instant;
 /// Bytes that one case is drawn from.
 const DNA: usize = 1024;
 /// A finding is confirmed by so many further runs on fresh instances.
-const CONFIRM: usize = 10;
+const CONFIRM: usize = 5;
 
 /// After so many unsettled cases in a row no further one is begun: each takes its whole time limit,
 /// and a program that hangs must not hang us.

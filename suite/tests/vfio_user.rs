@@ -17,10 +17,8 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 /// Faults that a socket hides, and why.
-const HIDDEN: &[(&str, &str)] = &[
-    ("describe-disturbs", "a program that is asked shares nothing with one that runs"),
-    ("qemu-vfio-multifd-queue", "memory that is reserved and not touched is not seen from outside"),
-];
+const HIDDEN: &[(&str, &str)] =
+    &[("describe-disturbs", "a program that is asked shares nothing with one that runs")];
 
 /// Cases that a rule of the fault's own requirement, and any rule, is tried on in process.
 const CASES: [u32; 2] = [300, 40];

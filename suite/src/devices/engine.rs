@@ -264,6 +264,8 @@ impl<R: Reference> Engine<R> {
 
 /// The largest packet that a transport of states has.
 const PACKET: usize = 256 << 10;
+/// So many of them are queued, where nobody counts; the machine that tests must live.
+const PACKETS: usize = 256;
 
 impl<R: Reference> Device for Engine<R> {
     fn capabilities(&self) -> Capabilities {
@@ -335,8 +337,8 @@ impl<R: Reference> Device for Engine<R> {
         if faulty {
             loading.bytes.extend_from_slice(bytes);
         }
-        if self.faults.hits(&PACKETS_UNBOUND, bytes.len() < PACKET) {
-            loading.packets.push(Vec::with_capacity(PACKET));
+        if self.faults.hits(&PACKETS_UNBOUND, bytes.len() < PACKET && loading.packets.len() < PACKETS) {
+            loading.packets.push(vec![0xff; PACKET]);
         }
         if let (Err(why), None) = (loading.reader.push(bytes), &loading.refused) {
             loading.refused = Some(why);

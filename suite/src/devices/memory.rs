@@ -36,6 +36,17 @@ impl Memory {
         (at..at + len).map(|at| self.bytes[at % SIZE]).collect()
     }
 
+    /// The guest reads a little-endian number of so many bytes, 8 at most.
+    pub fn guest_read(&self, at: u64, size: u8) -> u64 {
+        let bytes = self.read(at as usize, usize::from(size.min(8)));
+        bytes.iter().rfold(0, |value, byte| value << 8 | u64::from(*byte))
+    }
+
+    /// The guest writes one.
+    pub fn guest_write(&mut self, at: u64, size: u8, value: u64) {
+        self.write_unlogged(at as usize, &value.to_le_bytes()[..usize::from(size.min(8))]);
+    }
+
     /// The device writes; addresses wrap around.
     pub fn write(&mut self, at: usize, bytes: &[u8]) {
         self.write_unlogged(at, bytes);

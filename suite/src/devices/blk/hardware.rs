@@ -295,15 +295,10 @@ impl Reference for Blk {
             Step::Read { region: 0, offset, .. } => seen.push(Sight::Value(self.read(*offset))),
             Step::Write { region: 0, offset, value, .. } => self.write(*offset, *value as u32),
             Step::Read { region: GUEST_MEMORY, offset, size } => {
-                let bytes = self.memory.read(*offset as usize, usize::from(*size));
-                seen.push(Sight::Value(
-                    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)),
-                ));
+                seen.push(Sight::Value(self.memory.guest_read(*offset, *size)));
             }
             Step::Write { region: GUEST_MEMORY, offset, size, value } => {
-                let bytes = value.to_le_bytes();
-                let bytes = bytes.get(..usize::from(*size)).unwrap_or(&bytes);
-                self.memory.write_unlogged(*offset as usize, bytes);
+                self.memory.guest_write(*offset, *size, *value);
             }
             Step::Pass(units) => (0..(*units).min(64)).for_each(|_| self.work(&mut seen)),
             _ => {}

@@ -413,12 +413,11 @@ impl Reference for Pair {
     fn step(&mut self, step: &Step) -> Seen {
         let mut seen = Vec::new();
         match step {
-            Step::Read { region: GUEST_MEMORY, offset, .. } => {
-                let bytes = self.memory.read(*offset as usize, 8);
-                seen.push(Sight::Value(bytes.iter().rfold(0, |all, byte| all << 8 | u64::from(*byte))));
+            Step::Read { region: GUEST_MEMORY, offset, size } => {
+                seen.push(Sight::Value(self.memory.guest_read(*offset, *size)));
             }
-            Step::Write { region: GUEST_MEMORY, offset, value, .. } => {
-                self.memory.write_unlogged(*offset as usize, &value.to_le_bytes());
+            Step::Write { region: GUEST_MEMORY, offset, size, value } => {
+                self.memory.guest_write(*offset, *size, *value);
             }
             Step::Read { region: 0, offset, .. } => seen.push(Sight::Value(self.read(*offset))),
             Step::Write { region: 0, offset, value, .. } => self.write(*offset, *value as u32),
