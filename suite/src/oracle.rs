@@ -191,7 +191,7 @@ fn described(manifest: &Manifest) -> Subject {
 fn released() -> Vec<(&'static str, u32, &'static Kind)> {
     let released = |device: &devices::Device| match device.made {
         Made::Releases(releases, kind) => Some((device.name, releases, kind)),
-        Made::Info(_) => None,
+        Made::Info(_) | Made::Nothing(_) => None,
     };
     devices::ALL.iter().filter_map(released).collect()
 }
