@@ -6,6 +6,7 @@ pub mod certify;
 pub mod devices;
 pub mod generate;
 pub mod guests;
+pub mod honest;
 pub mod hostile;
 pub mod hosts;
 pub mod impls;
