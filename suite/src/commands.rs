@@ -11,6 +11,7 @@ pub(crate) mod certify;
 pub(crate) mod check;
 pub(crate) mod describe;
 pub(crate) mod list;
+pub(crate) mod merge;
 pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod zoo;

@@ -2,10 +2,11 @@
 //! which does nothing, are worth nothing on any other device either.
 
 use crate::bench::Subject;
-use crate::certify::{self, Job, Verdict};
+use crate::certify::{self, Job, Unit, Verdict};
 use crate::devices;
 use crate::guests;
 use crate::impls;
+use crate::report::Tested;
 use crate::rules::{Outcome, Rule};
 use crate::zoo::Hunt;
 use migcert_core::device::Sight;
@@ -113,6 +114,16 @@ impl SelfTest {
             "null": { "verdict": self.null.name(), "broken": self.broken, "not_executed": self.not_executed },
             "planted": self.planted.iter().map(planted).collect::<Vec<_>>(),
         })
+    }
+}
+
+/// What a certification comes to. It passes only by rules that can find something, on devices that
+/// show something; and it is over for good, also with findings, where the rules fail their own test.
+pub fn verdict(units: &[Unit], strict: bool, subjects: &[Tested], self_test: &SelfTest) -> Verdict {
+    match certify::verdict(units, strict) {
+        _ if !self_test.holds() => Verdict::Incomplete,
+        Verdict::Pass if subjects.iter().any(|subject| subject.is_inert) => Verdict::Incomplete,
+        verdict => verdict,
     }
 }
 

@@ -15,4 +15,5 @@ pub mod oracle;
 pub mod profile;
 pub mod report;
 pub mod rules;
+pub mod shard;
 pub mod zoo;

@@ -10,6 +10,7 @@ use commands::certify::{CertifyArgs, certify};
 use commands::check::{CheckArgs, check};
 use commands::describe::describe;
 use commands::list::{OptionalStates, What, explain, list};
+use commands::merge::{MergeArgs, merge};
 use commands::replay::{ReplayArgs, replay};
 use commands::serve::{ServeArgs, serve};
 use commands::zoo::{ZooArgs, zoo};
@@ -51,6 +52,8 @@ enum Command {
     Check(CheckArgs),
     /// Tests what an implementation promises, and each pair of several
     Certify(CertifyArgs),
+    /// Puts the parts of a certification together: what `certify --shard` reported
+    Merge(MergeArgs),
     /// Plays a case again and tells it in words
     Replay(ReplayArgs),
     /// Serves an implementation as a device program of its own, over vfio-user
@@ -100,6 +103,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Describe { name, output } => describe(&name, &output),
         Command::Check(args) => check(&args),
         Command::Certify(args) => certify(&args),
+        Command::Merge(args) => merge(&args),
         Command::Replay(args) => replay(&args),
         Command::Serve(args) => serve(&args),
         Command::Zoo(args) => zoo(&args),

@@ -14,6 +14,7 @@ use migcert_core::compat;
 use migcert_core::param::{Allowed, Configuration, ParamName, Value};
 use migcert_core::program::{Description, Manifest, Model};
 use migcert_core::version::Setup;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// An oracle that a fuzzer drives.
@@ -105,7 +106,7 @@ pub fn damage(bytes: &[u8]) -> Outcome {
     drawn(bytes, draw_damage).map_or(NOTHING, |drawn| drawn.judge())
 }
 
-const NOTHING: Outcome = Outcome::NotApplicable("the bytes mean no case");
+const NOTHING: Outcome = Outcome::NotApplicable(Cow::Borrowed("the bytes mean no case"));
 
 impl Drawn {
     /// What becomes of the case.

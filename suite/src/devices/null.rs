@@ -2,9 +2,7 @@
 //! nothing. A certification that is green on it is worth nothing.
 
 use super::release::{description, int};
-use migcert_core::device::{
-    Capabilities, Device, Interface, Machine, Options, Outside, Seen, State, Step,
-};
+use migcert_core::device::{Capabilities, Device, Interface, Machine, Options, Outside, Seen, State, Step};
 use migcert_core::error::Error;
 use migcert_core::model::ModelId;
 use migcert_core::param::Value;
