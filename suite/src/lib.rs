@@ -12,6 +12,7 @@ pub mod hosts;
 pub mod impls;
 pub mod minimize;
 pub mod oracle;
+pub mod own;
 pub mod profile;
 pub mod report;
 pub mod rules;
