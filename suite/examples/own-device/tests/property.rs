@@ -5,6 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
     fn the_timer_keeps_every_rule(bytes in vec(any::<u8>(), 0..1024)) {
         migcert::own::property(Timers, &bytes).map_err(TestCaseError::fail)?;
