@@ -7,9 +7,8 @@ if test "$FUZZING_ENGINE" != libfuzzer; then
     exit 1
 fi
 case "$SANITIZER" in
-    address) sanitizer=() ;;
-    # Their cargo does the rest.
-    coverage) sanitizer=() ;;
+    # What cargo fuzz does anyway; for coverage, their cargo does the rest.
+    address | coverage) sanitizer=() ;;
     *) sanitizer=(--sanitizer "$SANITIZER") ;;
 esac
 

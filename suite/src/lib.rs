@@ -10,6 +10,7 @@ pub mod honest;
 pub mod hostile;
 pub mod hosts;
 pub mod impls;
+pub mod known;
 pub mod minimize;
 pub mod oracle;
 pub mod own;

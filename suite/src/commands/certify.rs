@@ -9,6 +9,7 @@ use migcert::case::Found;
 use migcert::certify::{self, Job, Unit, Verdict};
 use migcert::honest::{self, SelfTest};
 use migcert::impls;
+use migcert::known::Known;
 use migcert::report::{Certificate, Tested};
 use migcert::rules::{self, Outcome};
 use migcert::shard::{self, Shard};
@@ -49,6 +50,9 @@ pub(crate) struct CertifyArgs {
     /// Only this part of the work, such as 1/3; `migcert merge` puts the reports of all together
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
+    /// Cases of findings that are known: they are listed, and fail nothing
+    #[arg(long, value_name = "DIR", conflicts_with = "shard")]
+    known: Option<PathBuf>,
     /// Where the report and the cases of findings go
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -67,6 +71,7 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
     let subjects: Vec<Subject> = names.map(|name| impls::subject(name)).collect::<Result<_, _>>()?;
     let tested: Vec<Tested> = subjects.iter().map(Tested::from).collect();
     let self_test = SelfTest::of(rules::ALL).map_err(|why| anyhow!(why))?;
+    let known = known(args.known.as_deref())?;
     let seed = args.seed.unwrap_or_else(drawn_seed);
     anstream::eprintln!("seed {seed:#x}");
     let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
@@ -89,7 +94,7 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
         bar.set_message(unit.rule.id);
         bar.inc(1);
     };
-    let (part, units) = match args.shard {
+    let (part, mut units) = match args.shard {
         Some(part) => {
             let (part, units) = shard::run(&job, part, args.strict, &tested, &done);
             (Some(part), units)
@@ -97,6 +102,7 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
         None => (None, certify::certify(&job, &done)),
     };
     bar.finish_and_clear();
+    known.excuse(&mut units);
     let certificate = Certificate {
         verdict: honest::verdict(&units, args.strict, &tested, &self_test),
         seed,
@@ -107,6 +113,11 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
         part: part.as_ref(),
     };
     conclude(certificate, args.strict, args.report.as_deref(), &args.output)
+}
+
+/// The findings that are known: none without a folder of them.
+pub(super) fn known(folder: Option<&Path>) -> anyhow::Result<Known> {
+    folder.map_or_else(|| Ok(Known::default()), Known::read).map_err(|why| anyhow!(why))
 }
 
 /// Writes and prints what a certification came to.
