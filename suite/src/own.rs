@@ -98,3 +98,58 @@ fn drawn(u: &mut Unstructured<'_>, subject: &Subject) -> Drawn<Option<(&'static 
     let case = script::case(u, rule, &Between { source: side, destination: side, interface: &interface })?;
     Ok(case.map(|case| (rule, case)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices;
+    use migcert_core::device::{Device, Outside};
+    use migcert_core::model::ModelId;
+    use migcert_core::program::Manifest;
+    use migcert_core::version::Setup;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{Rng, SeedableRng};
+
+    /// A reference device, as if it were somebody's own.
+    #[derive(Clone)]
+    struct Builtin(&'static str);
+
+    impl Builtin {
+        fn open(&self) -> Box<dyn Program> {
+            devices::parse(self.0).expect("a builtin")
+        }
+    }
+
+    impl Program for Builtin {
+        fn describe(&self) -> Result<Manifest, Error> {
+            self.open().describe()
+        }
+        fn outside(&self) -> Result<Outside, Error> {
+            self.open().outside()
+        }
+        fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
+            self.open().start(model, setup, outside)
+        }
+    }
+
+    #[test]
+    fn only_good_devices_are_certified() {
+        certify(Builtin("nic"), 20).expect("green");
+        for (name, says) in [("nic+macio-regs", "broken  twin-after-load"), ("null", "shows)")] {
+            let report = certify(Builtin(name), 60).expect_err("not green");
+            assert!(report.contains(says), "{report}");
+        }
+    }
+
+    #[test]
+    fn drawn_bytes_find_what_is_broken() {
+        let mut bytes = [0; 512];
+        let mut broken = |name, seed| {
+            ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut bytes);
+            property(Builtin(name), &bytes).err()
+        };
+        assert_eq!((0..300).find_map(|seed| broken("nic", seed)), None);
+        let why = (0..5000).find_map(|seed| broken("nic+macio-regs", seed)).expect("a finding");
+        assert!(why.contains("broken: ") && why.contains("format = 1"), "{why}");
+    }
+}
