@@ -4,6 +4,7 @@ use crate::bench::{Bench, Subject};
 use crate::case::Case;
 use crate::generate::script::{self, Between};
 use crate::minimize::{Bounds, Names, minimize};
+use crate::report::Tested;
 use crate::rules::{BLAMED, Draws, Finding, Level, On, Outcome, Rule};
 use arbitrary::Unstructured;
 use migcert_core::device::Interface;
@@ -13,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -68,7 +69,43 @@ pub struct Unit {
     pub waived: Option<String>,
 }
 
+/// What is said of a rule that no case could be drawn for.
+const NOT_DRAWN: &str = "no case was drawn";
+
 impl Unit {
+    /// Before any case was drawn.
+    pub fn new(rule: &'static Rule, pair: (usize, usize)) -> Unit {
+        Unit {
+            rule,
+            pair,
+            outcome: Outcome::NotApplicable(NOT_DRAWN.into()),
+            judged: 0,
+            begun: 0,
+            case: None,
+            blamed: false,
+            waived: None,
+        }
+    }
+
+    /// This one, and then the cases that follow it: nothing follows a broken one.
+    #[must_use]
+    pub fn then(self, next: Unit) -> Unit {
+        if matches!(self.outcome, Outcome::Broken(_)) {
+            return self;
+        }
+        let judged = self.judged + next.judged;
+        let (begun, blamed) = (self.begun + next.begun, self.blamed || next.blamed);
+        let (before, after) = (self.outcome, next.outcome);
+        let outcome = match (before, after) {
+            (_, after @ (Outcome::Broken(_) | Outcome::Unsettled(_))) => after,
+            (before @ Outcome::Unsettled(_), _) => before,
+            _ if judged != 0 => Outcome::Held,
+            (before, _) if next.begun == 0 => before,
+            (_, after) => after,
+        };
+        Unit { outcome, judged, begun, blamed, case: next.case, ..self }
+    }
+
     /// Whether it counts for the verdict.
     fn counts(&self, strict: bool) -> bool {
         self.waived.is_none() && (strict || self.rule.level == Level::Must)
@@ -78,73 +115,192 @@ impl Unit {
 impl Job<'_> {
     /// Each rule on each pair that it looks at, rule by rule.
     pub fn work(&self) -> Vec<(&'static Rule, (usize, usize))> {
-        let all = 0..self.subjects.len();
-        let pairs: Vec<_> = all.clone().flat_map(|from| all.clone().map(move |to| (from, to))).collect();
-        let fits = |rule: &'static Rule, (from, to): (usize, usize)| match rule.on {
-            On::One => from == to,
-            On::Any => true,
-            On::Two => from != to,
-        };
-        let of = |rule: &&'static Rule| {
-            let rule = *rule;
-            let pairs = pairs.iter().copied().filter(move |pair| fits(rule, *pair));
-            pairs.map(move |pair| (rule, pair)).collect::<Vec<_>>()
-        };
-        self.rules.iter().flat_map(of).collect()
+        work(&self.rules, self.subjects.len())
+    }
+
+    /// The work, each rule on each pair in pieces of so many cases.
+    pub fn tasks(&self, most: u32) -> Vec<Task> {
+        tasks(&self.rules, self.subjects.len(), self.cases, most).collect()
+    }
+}
+
+/// Each rule on each pair of so many subjects that it looks at, rule by rule.
+pub fn work(rules: &[&'static Rule], subjects: usize) -> Vec<(&'static Rule, (usize, usize))> {
+    let all = 0..subjects;
+    let pairs: Vec<_> = all.clone().flat_map(|from| all.clone().map(move |to| (from, to))).collect();
+    let fits = |rule: &'static Rule, (from, to): (usize, usize)| match rule.on {
+        On::One => from == to,
+        On::Any => true,
+        On::Two => from != to,
+    };
+    let of = |rule: &&'static Rule| {
+        let rule = *rule;
+        let pairs = pairs.iter().copied().filter(move |pair| fits(rule, *pair));
+        pairs.map(move |pair| (rule, pair)).collect::<Vec<_>>()
+    };
+    rules.iter().flat_map(of).collect()
+}
+
+/// The work on so many subjects, in pieces of so many cases.
+pub fn tasks(rules: &[&'static Rule], subjects: usize, cases: u32, most: u32) -> impl Iterator<Item = Task> {
+    let whole = work(rules, subjects).into_iter().map(move |(rule, pair)| Task::whole(rule, pair, cases));
+    whole.flat_map(move |task| task.pieces(most))
+}
+
+/// Some cases of a rule on a pair.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// Indices of source and destination.
+    pub pair: (usize, usize),
+    /// Indices of the cases.
+    pub cases: Range<u32>,
+}
+
+impl Task {
+    /// All cases of a rule on a pair; one case where nothing is drawn.
+    pub fn whole(rule: &'static Rule, pair: (usize, usize), cases: u32) -> Task {
+        Task { rule, pair, cases: 0..if rule.draws == Draws::Nothing { 1 } else { cases } }
+    }
+
+    /// The same in pieces of so many cases; at least one piece.
+    pub fn pieces(self, most: u32) -> impl Iterator<Item = Task> {
+        let Task { rule, pair, cases } = self;
+        let begins = (0..cases.end.max(1)).step_by(most.max(1) as usize);
+        begins.map(move |begin| Task { rule, pair, cases: begin..cases.end.min(begin.saturating_add(most)) })
     }
 }
 
 /// Runs all of it. `done` is called after each rule on each pair.
 pub fn certify(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
-    let work = job.work();
-    let next = AtomicUsize::new(0);
-    let units: Vec<Mutex<Option<Unit>>> = work.iter().map(|_| Mutex::new(None)).collect();
-    let known = Interfaces::default();
-    let streak = AtomicU32::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..job.jobs.clamp(1, work.len().max(1)) {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Relaxed);
-                    let (Some((rule, pair)), Some(slot)) = (work.get(at), units.get(at)) else { break };
-                    let unit = one(job, rule, *pair, &known, &streak, Rule::judge);
-                    done(&unit);
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(unit);
-                }
-            });
-        }
-    });
-    let taken = units.into_iter().filter_map(|u| u.into_inner().unwrap_or_else(PoisonError::into_inner));
-    let mut taken: Vec<Unit> = taken.collect();
-    // Blame that no rule took, because the one to take it was not selected or drew other cases,
-    // stays where it was.
-    let broken: Vec<&'static Rule> = broken_rules(&taken).collect();
-    for unit in &mut taken {
+    let runner = Runner::of(job);
+    let mut units = runner.run(&job.tasks(u32::MAX), done);
+    blame(&mut units, |unit| runner.alone(&Task::whole(unit.rule, unit.pair, job.cases)));
+    with_idle(&job.rules, units)
+}
+
+/// Blame that no rule took, because the one to take it was not selected or drew other cases, stays
+/// where it was: `alone` says what becomes of such a unit, whatever else its cases break.
+pub fn blame(units: &mut [Unit], mut alone: impl FnMut(&Unit) -> Unit) {
+    let broken: Vec<&'static Rule> = broken_rules(units).collect();
+    for unit in units {
         let is_taken =
             matches!(unit.outcome, Outcome::Broken(_)) || broken.iter().any(|base| unit.rule.builds_on(base));
         if unit.blamed && !is_taken {
-            *unit = one(job, unit.rule, unit.pair, &known, &streak, Rule::alone);
+            *unit = alone(unit);
         }
     }
-    // A rule without a pair to look at is said, not left out.
-    for (at, rule) in job.rules.iter().enumerate() {
-        if !work.iter().any(|(other, _)| other.id == rule.id) {
-            let why = Outcome::NotApplicable("it looks at two implementations: add one with --to");
-            let end = taken.iter().position(|unit| job.rules[at + 1..].iter().any(|r| r.id == unit.rule.id));
-            let unit = Unit {
-                rule,
-                pair: (0, 0),
-                outcome: why,
-                judged: 0,
-                begun: 0,
-                case: None,
-                blamed: false,
-                waived: None,
-            };
-            taken.insert(end.unwrap_or(taken.len()), unit);
+}
+
+/// A rule without a pair to look at is said, not left out.
+pub fn with_idle(rules: &[&'static Rule], mut units: Vec<Unit>) -> Vec<Unit> {
+    for (at, rule) in rules.iter().enumerate() {
+        if !units.iter().any(|unit| unit.rule.id == rule.id) {
+            let why = Outcome::NotApplicable("it looks at two implementations: add one with --to".into());
+            let end = units.iter().position(|unit| rules[at + 1..].iter().any(|r| r.id == unit.rule.id));
+            units.insert(end.unwrap_or(units.len()), Unit { outcome: why, ..Unit::new(rule, (0, 0)) });
         }
     }
-    taken
+    units
+}
+
+/// Runs the tasks of a job.
+pub struct Runner<'a> {
+    job: &'a Job<'a>,
+    known: Interfaces,
+    /// Unsettled cases in a row.
+    streak: AtomicU32,
+}
+
+impl<'a> Runner<'a> {
+    /// Of this job.
+    pub fn of(job: &'a Job<'a>) -> Runner<'a> {
+        Runner { job, known: Interfaces::default(), streak: AtomicU32::new(0) }
+    }
+
+    /// What came of each task, in their order. `done` is called after each.
+    pub fn run(&self, tasks: &[Task], done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
+        let next = AtomicUsize::new(0);
+        let units: Vec<Mutex<Option<Unit>>> = tasks.iter().map(|_| Mutex::new(None)).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..self.job.jobs.clamp(1, tasks.len().max(1)) {
+                scope.spawn(|| {
+                    loop {
+                        let at = next.fetch_add(1, Relaxed);
+                        let (Some(task), Some(slot)) = (tasks.get(at), units.get(at)) else { break };
+                        let unit = self.one(task, Rule::judge);
+                        done(&unit);
+                        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(unit);
+                    }
+                });
+            }
+        });
+        units.into_iter().filter_map(|u| u.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+    }
+
+    /// What comes of a task, whatever else its cases break.
+    pub fn alone(&self, task: &Task) -> Unit {
+        self.one(task, Rule::alone)
+    }
+
+    fn one(&self, task: &Task, judge: Judge) -> Unit {
+        let Runner { job, known, streak } = self;
+        let Task { rule, pair, cases } = task.clone();
+        let (source, destination) = (&job.subjects[pair.0], &job.subjects[pair.1]);
+        let mut unit = Unit {
+            waived: waiver(rule, &source.waive)
+                .or_else(|| waiver(rule, &destination.waive))
+                .map(|(_, why)| why.to_owned()),
+            ..Unit::new(rule, pair)
+        };
+        for index in cases {
+            if job.until.is_some_and(|until| until <= Instant::now()) {
+                if unit.judged == 0 {
+                    unit.outcome = Outcome::Unsettled("the time was up".to_owned());
+                }
+                break;
+            }
+            if PATIENCE <= streak.load(Relaxed) {
+                if unit.begun == 0 {
+                    let why = "not tried: too many cases in a row could not be judged";
+                    unit.outcome = Outcome::Unsettled(why.to_owned());
+                }
+                break;
+            }
+            let Some(case) = drawn(job, rule, pair, index, known) else { continue };
+            unit.begun += 1;
+            let outcome = judge(rule, &Bench::new(&case, source, destination));
+            unit.blamed |= outcome == Outcome::NotApplicable(BLAMED.into());
+            match &outcome {
+                Outcome::Unsettled(_) => drop(streak.fetch_add(1, Relaxed)),
+                Outcome::Held | Outcome::Broken(_) => streak.store(0, Relaxed),
+                Outcome::NotApplicable(_) => {}
+            }
+            match outcome {
+                Outcome::Broken(finding) => {
+                    unit.judged += 1;
+                    unit.outcome =
+                        settle(job, rule, case, finding, (source, destination), &mut unit.case, judge);
+                    break;
+                }
+                Outcome::Held => {
+                    unit.judged += 1;
+                    if !matches!(unit.outcome, Outcome::Unsettled(_)) {
+                        unit.outcome = Outcome::Held;
+                    }
+                }
+                unsettled @ Outcome::Unsettled(_) => unit.outcome = unsettled,
+                not @ Outcome::NotApplicable(_) if unit.judged == 0 => {
+                    if !matches!(unit.outcome, Outcome::Unsettled(_)) {
+                        unit.outcome = not;
+                    }
+                }
+                Outcome::NotApplicable(_) => {}
+            }
+        }
+        unit
+    }
 }
 
 fn broken_rules(units: &[Unit]) -> impl Iterator<Item = &'static Rule> {
@@ -189,73 +345,6 @@ fn drawn(
     script::case(&mut Unstructured::new(&dna), rule, &between).ok().flatten()
 }
 
-fn one(
-    job: &Job<'_>,
-    rule: &'static Rule,
-    pair: (usize, usize),
-    known: &Interfaces,
-    streak: &AtomicU32,
-    judge: Judge,
-) -> Unit {
-    let (source, destination) = (&job.subjects[pair.0], &job.subjects[pair.1]);
-    let mut unit = Unit {
-        rule,
-        pair,
-        outcome: Outcome::NotApplicable("no case was drawn"),
-        judged: 0,
-        begun: 0,
-        case: None,
-        blamed: false,
-        waived: waiver(rule, source).or_else(|| waiver(rule, destination)).map(|(_, why)| why.to_owned()),
-    };
-    let cases = if rule.draws == Draws::Nothing { 1 } else { job.cases };
-    for index in 0..cases {
-        if job.until.is_some_and(|until| until <= Instant::now()) {
-            if unit.judged == 0 {
-                unit.outcome = Outcome::Unsettled("the time was up".to_owned());
-            }
-            break;
-        }
-        if PATIENCE <= streak.load(Relaxed) {
-            if unit.begun == 0 {
-                let why = "not tried: too many cases in a row could not be judged";
-                unit.outcome = Outcome::Unsettled(why.to_owned());
-            }
-            break;
-        }
-        let Some(case) = drawn(job, rule, pair, index, known) else { continue };
-        unit.begun += 1;
-        let outcome = judge(rule, &Bench::new(&case, source, destination));
-        unit.blamed |= outcome == Outcome::NotApplicable(BLAMED);
-        match &outcome {
-            Outcome::Unsettled(_) => drop(streak.fetch_add(1, Relaxed)),
-            Outcome::Held | Outcome::Broken(_) => streak.store(0, Relaxed),
-            Outcome::NotApplicable(_) => {}
-        }
-        match outcome {
-            Outcome::Broken(finding) => {
-                unit.judged += 1;
-                unit.outcome = settle(job, rule, case, finding, (source, destination), &mut unit.case, judge);
-                break;
-            }
-            Outcome::Held => {
-                unit.judged += 1;
-                if !matches!(unit.outcome, Outcome::Unsettled(_)) {
-                    unit.outcome = Outcome::Held;
-                }
-            }
-            unsettled @ Outcome::Unsettled(_) => unit.outcome = unsettled,
-            not @ Outcome::NotApplicable(_) if unit.judged == 0 => {
-                if !matches!(unit.outcome, Outcome::Unsettled(_)) {
-                    unit.outcome = not;
-                }
-            }
-            Outcome::NotApplicable(_) => {}
-        }
-    }
-    unit
-}
-
 /// Runs the cases of a job in turns: the first of every rule on every pair in which the first
 /// subject takes part, then the second of each. Ends when `each` says so.
 pub fn in_turns(job: &Job<'_>, each: &mut dyn FnMut(&'static Rule, &Case, Outcome) -> ControlFlow<()>) {
@@ -280,17 +369,17 @@ pub fn judge(rule: &Rule, case: &Case, source: &Subject, destination: &Subject) 
 }
 
 /// What waives a rule for a subject: its id or its requirement, and the reason.
-fn waiver<'a>(rule: &Rule, subject: &'a Subject) -> Option<(&'a str, &'a str)> {
+fn waiver<'a>(rule: &Rule, waive: &'a BTreeMap<String, String>) -> Option<(&'a str, &'a str)> {
     let of = |(name, _): &(&String, &String)| *name == rule.id || *name == rule.cites;
-    subject.waive.iter().find(of).map(|(name, why)| (name.as_str(), why.as_str()))
+    waive.iter().find(of).map(|(name, why)| (name.as_str(), why.as_str()))
 }
 
 /// Waivers of which every rule was judged and none was broken: they hide nothing, and would.
-pub fn unused_waivers(subjects: &[Subject], units: &[Unit]) -> Vec<String> {
-    let unused = |(index, subject): (usize, &Subject), name: &String| {
+pub fn unused_waivers(subjects: &[Tested], units: &[Unit]) -> Vec<String> {
+    let unused = |(index, subject): (usize, &Tested), name: &String| {
         let of = |unit: &&Unit| {
             let here = [unit.pair.0, unit.pair.1].contains(&index);
-            here && waiver(unit.rule, subject).is_some_and(|(waived, _)| waived == name)
+            here && waiver(unit.rule, &subject.waive).is_some_and(|(waived, _)| waived == name)
         };
         let outcomes: Vec<_> = units.iter().filter(of).map(|unit| &unit.outcome).collect();
         !outcomes.is_empty() && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Held))

@@ -13,6 +13,7 @@ pub(crate) mod describe;
 pub(crate) mod export;
 mod input;
 pub(crate) mod list;
+pub(crate) mod merge;
 pub(crate) mod minimize;
 pub(crate) mod replay;
 pub(crate) mod serve;

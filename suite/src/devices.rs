@@ -12,6 +12,7 @@ pub mod fault;
 pub mod host;
 pub mod memory;
 pub mod nic;
+pub mod null;
 pub mod pair;
 pub mod release;
 pub mod serial;
@@ -35,6 +36,8 @@ pub enum Made {
     Releases(u32, &'static release::Kind),
     /// Migration info: `NAME=JSON`.
     Info(fn(Manifest, Faults) -> Box<dyn Program>),
+    /// Nothing: `NAME`.
+    Nothing(fn() -> Box<dyn Program>),
 }
 
 impl Device {
@@ -55,7 +58,7 @@ impl Device {
     }
 }
 
-/// All of them.
+/// All that keep what they promise.
 pub static ALL: &[Device] = &[
     Device {
         name: "nic",
@@ -89,6 +92,19 @@ pub static ALL: &[Device] = &[
     },
 ];
 
+/// One that promises everything and does nothing; what certifies it is not worth much.
+pub static NULL: Device = Device {
+    name: "null",
+    what: "no device: it accepts everything and does nothing, so it must fail",
+    made: Made::Nothing(null::program),
+    faults: &[],
+};
+
+/// All that can be named.
+pub fn named() -> impl Iterator<Item = &'static Device> {
+    ALL.iter().chain([&NULL])
+}
+
 /// Reads `NAME[@RELEASE][+FAULT]...` or `NAME[+FAULT]...=JSON`; without a release, the latest.
 ///
 /// # Errors
@@ -113,8 +129,8 @@ pub fn planted(text: &str) -> Result<(Box<dyn Program>, Faults), String> {
         Some((name, release)) => (name, Some(release)),
         None => (device, None),
     };
-    let known = ALL.iter().map(|device| device.name).collect::<Vec<_>>().join("`, `");
-    let device = ALL.iter().find(|device| device.name == name);
+    let known = named().map(|device| device.name).collect::<Vec<_>>().join("`, `");
+    let device = named().find(|device| device.name == name);
     let device = device.ok_or_else(|| format!("no builtin device `{name}`; there are `{known}`"))?;
     let mut faults = Faults::default();
     for id in words {
@@ -133,6 +149,8 @@ pub fn planted(text: &str) -> Result<(Box<dyn Program>, Faults), String> {
             let manifest = Manifest::from_json(info.as_bytes()).map_err(|why| why.to_string())?;
             program(manifest, faults)
         }
+        (Made::Nothing(program), None, None) => program(),
+        (Made::Nothing(_), ..) => return Err(format!("`{name}` has neither releases nor migration info")),
         (Made::Info(_), ..) => {
             return Err(format!("`{name}` needs migration info and has no releases: `{name}=JSON`"));
         }

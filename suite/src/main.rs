@@ -11,6 +11,7 @@ use commands::check::{CheckArgs, check};
 use commands::describe::describe;
 use commands::export::{ExportArgs, export};
 use commands::list::{OptionalStates, What, explain, list};
+use commands::merge::{MergeArgs, merge};
 use commands::minimize::{MinimizeArgs, minimize};
 use commands::replay::{ReplayArgs, replay};
 use commands::serve::{ServeArgs, serve};
@@ -53,6 +54,8 @@ enum Command {
     Check(CheckArgs),
     /// Tests what an implementation promises, and each pair of several
     Certify(CertifyArgs),
+    /// Puts the parts of a certification together: what `certify --shard` reported
+    Merge(MergeArgs),
     /// Plays a case again and tells it in words
     Replay(ReplayArgs),
     /// Makes a case smaller that still breaks its rule
@@ -106,6 +109,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Describe { name, output } => describe(&name, &output),
         Command::Check(args) => check(&args),
         Command::Certify(args) => certify(&args),
+        Command::Merge(args) => merge(&args),
         Command::Replay(args) => replay(&args),
         Command::Minimize(args) => minimize(&args),
         Command::Export(args) => export(&args),

@@ -15,6 +15,7 @@ use migcert_core::compat;
 use migcert_core::param::{Allowed, Configuration, ParamName, Value};
 use migcert_core::program::{Description, Manifest, Model};
 use migcert_core::version::Setup;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -201,7 +202,7 @@ fn check(drawn: &Drawn) -> Outcome {
     }
 }
 
-const NOTHING: Outcome = Outcome::NotApplicable("the bytes mean no case");
+const NOTHING: Outcome = Outcome::NotApplicable(Cow::Borrowed("the bytes mean no case"));
 
 impl Drawn {
     /// What becomes of the case.
@@ -296,7 +297,7 @@ fn described(manifest: &Manifest) -> Subject {
 fn released() -> Vec<(&'static str, u32, &'static Kind)> {
     let released = |device: &devices::Device| match device.made {
         Made::Releases(releases, kind) => Some((device.name, releases, kind)),
-        Made::Info(_) => None,
+        Made::Info(_) | Made::Nothing(_) => None,
     };
     devices::ALL.iter().filter_map(released).collect()
 }

@@ -2,9 +2,12 @@
 
 use crate::bench::Subject;
 use crate::certify::{Unit, Verdict};
+use crate::honest::{self, SelfTest};
 use crate::rules::{Finding, Level, Outcome};
+use crate::shard::Part;
 use migcert_core::compat::{self, Reason};
 use migcert_core::param::{Configuration, Value};
+use migcert_core::program::Manifest;
 use migcert_core::version::Setup;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -45,18 +48,49 @@ pub fn reason(reason: &Reason) -> Json {
     json
 }
 
+/// What a report says of an implementation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tested {
+    /// IMPL.
+    pub name: String,
+    /// Of the file behind it.
+    pub sha256: Option<String>,
+    /// Its description.
+    pub manifest: Manifest,
+    /// Rules and requirements that are not held against it, each with the reason.
+    pub waive: BTreeMap<String, String>,
+    /// Whether nothing that a guest does shows.
+    pub is_inert: bool,
+}
+
+impl From<&Subject> for Tested {
+    fn from(subject: &Subject) -> Tested {
+        Tested {
+            name: subject.name.clone(),
+            sha256: subject.sha256.clone(),
+            manifest: subject.manifest.clone(),
+            waive: subject.waive.clone(),
+            is_inert: honest::is_inert(subject),
+        }
+    }
+}
+
 /// The result of a certification.
 pub struct Certificate<'a> {
     /// What it comes to.
     pub verdict: Verdict,
     /// What cases were drawn from.
     pub seed: u64,
+    /// What came of testing the rules.
+    pub self_test: &'a SelfTest,
     /// The implementations.
-    pub subjects: &'a [Subject],
+    pub subjects: &'a [Tested],
     /// What came of each rule on each pair.
     pub units: &'a [Unit],
     /// Where the case of a finding was written, by index of its unit.
     pub files: BTreeMap<usize, String>,
+    /// What it is a part of.
+    pub part: Option<&'a Part>,
 }
 
 impl Certificate<'_> {
@@ -69,24 +103,32 @@ impl Certificate<'_> {
     /// As JSON: `migcert/certify/1`.
     pub fn json(&self) -> Json {
         let (executed, total) = self.counts();
-        let subject = |subject: &Subject| {
+        let subject = |subject: &Tested| {
             let mut json = json!({ "impl": subject.name });
             if let Some(sha256) = &subject.sha256 {
                 json["sha256"] = json!(sha256);
             }
+            if subject.is_inert {
+                json["inert"] = json!(true);
+            }
             json
         };
-        json!({
+        let mut json = json!({
             "schema": "migcert/certify/1",
             "migcert": env!("CARGO_PKG_VERSION"),
             "verdict": self.verdict.name(),
             "seed": self.seed,
             "executed": executed,
             "total": total,
+            "self_test": self.self_test.json(),
             "subjects": self.subjects.iter().map(subject).collect::<Vec<_>>(),
             "rules": self.rules().iter().map(|units| self.rule(units)).collect::<Vec<_>>(),
             "pairs": self.pairs(),
-        })
+        });
+        if let Some(part) = self.part {
+            json["part"] = json!(part);
+        }
+        json
     }
 
     /// The units of each rule, in the order of the rules.
@@ -167,7 +209,8 @@ impl Certificate<'_> {
         let several = 1 < self.subjects.len();
         for subject in self.subjects {
             let hash = subject.sha256.as_ref().map_or_else(String::new, |hash| format!("  sha256 {hash}"));
-            let _ = writeln!(out, "subject  {}{hash}", subject.name);
+            let inert = if subject.is_inert { "  (nothing that a guest does shows)" } else { "" };
+            let _ = writeln!(out, "subject  {}{hash}{inert}", subject.name);
         }
         let _ =
             writeln!(out, "\n{:<7} {:<27} {:<6} {:<14} {:>8}", "cites", "rule", "level", "outcome", "cases");
@@ -194,9 +237,10 @@ impl Certificate<'_> {
         }
         let (executed, total) = self.counts();
         let count = |name| self.rules().iter().filter(|units| worst(units).name() == name).count();
+        let _ = writeln!(out, "\nself-test  {}", self.self_test.text());
         let _ = writeln!(
             out,
-            "\n{}: executed {executed} of {total} cases; rules: {} held, {} broken, {} not applicable, {} unsettled; seed {:#x}",
+            "{}: executed {executed} of {total} cases; rules: {} held, {} broken, {} not applicable, {} unsettled; seed {:#x}",
             self.verdict.name(),
             count("held"),
             count("broken"),
@@ -208,6 +252,9 @@ impl Certificate<'_> {
             |unit: &Unit| unit.rule.level == Level::Should && matches!(unit.outcome, Outcome::Broken(_));
         if !strict && self.verdict != Verdict::Fail && self.units.iter().any(should) {
             let _ = writeln!(out, "broken rules of the level should don't fail it; with --strict they do");
+        }
+        if let Some(Part { shard, .. }) = self.part {
+            let _ = writeln!(out, "this is part {shard}: `migcert merge` tells what all of them come to");
         }
         out
     }

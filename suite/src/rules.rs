@@ -6,6 +6,7 @@
 use crate::bench::Bench;
 use crate::case::Case;
 use migcert_core::error::Error;
+use std::borrow::Cow;
 use std::fmt;
 
 mod s3_params;
@@ -55,7 +56,7 @@ impl Rule {
                 let case = Case { at, ..bench.case.clone() };
                 let plain = Bench::new(&case, bench.source, bench.destination);
                 if matches!((base.check)(&plain), Err(Stop::Broken(_))) {
-                    return Outcome::NotApplicable(BLAMED);
+                    return Outcome::NotApplicable(BLAMED.into());
                 }
             }
         }
@@ -160,7 +161,7 @@ pub enum Outcome {
     /// It is broken.
     Broken(Finding),
     /// It says nothing of this.
-    NotApplicable(&'static str),
+    NotApplicable(Cow<'static, str>),
     /// It could not be judged.
     Unsettled(String),
 }
@@ -182,7 +183,7 @@ impl From<Judgement> for Outcome {
         match judgement {
             Ok(()) => Outcome::Held,
             Err(Stop::Broken(finding)) => Outcome::Broken(finding),
-            Err(Stop::NotApplicable(why)) => Outcome::NotApplicable(why),
+            Err(Stop::NotApplicable(why)) => Outcome::NotApplicable(why.into()),
             Err(Stop::Unsettled(why)) => Outcome::Unsettled(why),
         }
     }

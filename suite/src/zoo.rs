@@ -61,6 +61,14 @@ impl Hunt {
     /// # Errors
     /// What keeps the device from being opened.
     pub fn trial(&self, faulty: &Faulty) -> Result<Trial, String> {
+        self.trial_of(faulty, rules::ALL)
+    }
+
+    /// The same by these rules alone.
+    ///
+    /// # Errors
+    /// As [`Hunt::trial`].
+    pub fn trial_of(&self, faulty: &Faulty, rules: &[&'static Rule]) -> Result<Trial, String> {
         let (subjects, faults) = open(faulty)?;
         let Faulty { fault, name, .. } = faulty;
         let mut trial = Trial {
@@ -72,7 +80,7 @@ impl Hunt {
             detected: None,
             others: Vec::new(),
         };
-        self.run(&subjects, &mut |rule, _, outcome| {
+        self.run(&subjects, rules, &mut |rule, _, outcome| {
             if self.executions <= trial.executed {
                 return ControlFlow::Break(());
             }
@@ -103,7 +111,7 @@ impl Hunt {
         let (subjects, faults) = open(faulty)?;
         let mut triggers = |case: &Case| triggers(faulty.fault, case).is_ok_and(|events| events.triggered);
         let mut found = None;
-        self.run(&subjects, &mut |_, case, _| {
+        self.run(&subjects, rules::ALL, &mut |_, case, _| {
             // Drawing a case starts an instance too.
             if faults.take_events(faulty.fault).triggered && triggers(case) {
                 found = Some(case.clone());
@@ -119,11 +127,12 @@ impl Hunt {
     fn run(
         &self,
         subjects: &[Subject],
+        rules: &[&'static Rule],
         each: &mut dyn FnMut(&'static Rule, &Case, Outcome) -> ControlFlow<()>,
     ) {
         let job = Job {
             subjects,
-            rules: rules::ALL.to_vec(),
+            rules: rules.to_vec(),
             seed: self.seed,
             cases: self.cases,
             shrinks: 0,

@@ -88,3 +88,74 @@ fn a_report_is_the_same_whatever_j_is() {
     assert_eq!(one, run("3"));
     assert_eq!(one, run("1"));
 }
+
+#[test]
+fn parts_come_to_what_one_run_comes_to() {
+    for (names, status) in [
+        (&["builtin:nic"][..], 0),
+        (&["builtin:nic+macio-regs", "--to", "builtin:nic@2"], 100),
+        (&["builtin:blk+end-forgotten", "--only", "R-7.5,R-1.1"], 100),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let run = |args: &[&str]| {
+            let run = Command::new(env!("CARGO_BIN_EXE_migcert"))
+                .args(args)
+                .args(["--format", "json"])
+                .current_dir(dir.path())
+                .output()
+                .expect("migcert runs");
+            (run.status.code(), String::from_utf8(run.stdout).expect("text"))
+        };
+        let certify =
+            |more: &[&str]| run(&[&["certify", "--seed", "3", "--cases", "90"], names, more].concat());
+        let whole = certify(&[]);
+        for part in ["2/3", "1/3", "3/3"] {
+            let (status, _) = certify(&["--shard", part, "--report", &part[..1]]);
+            assert!(matches!(status, Some(4 | 100)), "no part passes: {status:?}");
+        }
+        let merged = run(&["merge", "3/report.json", "1/report.json", "2/report.json"]);
+        assert_eq!(merged, whole, "{names:?}");
+        assert_eq!(merged.0, Some(status), "{names:?}");
+        assert_eq!(run(&["merge", "3/report.json", "1/report.json"]).0, Some(2), "a part is missing");
+    }
+}
+
+#[test]
+fn parts_that_do_not_belong_together_are_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let run = |args: &[&str]| {
+        let run = Command::new(env!("CARGO_BIN_EXE_migcert")).args(args).current_dir(dir.path()).output();
+        let run = run.expect("migcert runs");
+        (run.status.code(), String::from_utf8_lossy(&run.stderr).into_owned())
+    };
+    let part = |name: &str, seed: &str, shard: &str, to: &str, more: &[&str]| {
+        let args = ["certify", to, "--only", "R-7.1", "--cases", "40", "--seed", seed, "--shard", shard];
+        run(&[&args, more, &["--report", name]].concat());
+        fs::read_to_string(dir.path().join(name).join("report.json")).expect("a report")
+    };
+    let first = part("first", "1", "1/2", "builtin:nic", &[]);
+    part("second", "1", "2/2", "builtin:nic", &[]);
+    part("seed", "2", "2/2", "builtin:nic", &[]);
+    part("third", "1", "2/3", "builtin:nic", &[]);
+    part("device", "1", "2/2", "builtin:blk", &[]);
+    part("strict", "1", "2/2", "builtin:nic", &["--strict"]);
+    fs::create_dir(dir.path().join("old")).expect("a directory");
+    let old =
+        first.replace(&format!("\"migcert\": \"{}\"", env!("CARGO_PKG_VERSION")), "\"migcert\": \"0.0.1\"");
+    fs::write(dir.path().join("old/report.json"), old).expect("written");
+    for (other, why) in [
+        ("first", "part 1/2 is there twice"),
+        ("seed", "another seed"),
+        ("third", "another number of parts"),
+        ("device", "other implementations"),
+        ("strict", "another strictness"),
+        ("old", "made by migcert 0.0.1"),
+    ] {
+        let (status, said) = run(&["merge", "first/report.json", &format!("{other}/report.json")]);
+        assert_eq!(status, Some(2), "{other}: {said}");
+        assert!(said.contains(why) && said.contains(other), "{said}");
+    }
+    let (status, said) = run(&["merge", "first/report.json"]);
+    assert_eq!((status, said.contains("part 2/2 is missing")), (Some(2), true), "{said}");
+    assert_eq!(run(&["merge", "first/report.json", "second/report.json"]).0, Some(0));
+}

@@ -6,10 +6,13 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use migcert::bench::Subject;
 use migcert::case::Found;
-use migcert::certify::{self, Job, Verdict};
+use migcert::certify::{self, Job, Unit, Verdict};
+use migcert::honest::{self, SelfTest};
 use migcert::impls;
-use migcert::report::Certificate;
+use migcert::known::Known;
+use migcert::report::{Certificate, Tested};
 use migcert::rules::{self, Outcome};
+use migcert::shard::{self, Shard};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -44,6 +47,12 @@ pub(crate) struct CertifyArgs {
     /// Rules of the level should count too
     #[arg(long)]
     strict: bool,
+    /// Only this part of the work, such as 1/3; `migcert merge` puts the reports of all together
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Cases of findings that are known: they are listed, and fail nothing
+    #[arg(long, value_name = "DIR", conflicts_with = "shard")]
+    known: Option<PathBuf>,
     /// Where the report and the cases of findings go
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -60,6 +69,9 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
     };
     let names = std::iter::once(&first).chain(&args.to);
     let subjects: Vec<Subject> = names.map(|name| impls::subject(name)).collect::<Result<_, _>>()?;
+    let tested: Vec<Tested> = subjects.iter().map(Tested::from).collect();
+    let self_test = SelfTest::of(rules::ALL).map_err(|why| anyhow!(why))?;
+    let known = known(args.known.as_deref())?;
     let seed = args.seed.unwrap_or_else(drawn_seed);
     anstream::eprintln!("seed {seed:#x}");
     let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
@@ -76,27 +88,61 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
         until: args.max_time.map(|time| Instant::now() + time),
         reopen: &reopen,
     };
-    let bar = progress(job.work().len() as u64);
-    let units = certify::certify(&job, &|unit| {
+    let bar =
+        progress(args.shard.map_or_else(|| job.work().len(), |part| shard::share(&job, part).len()) as u64);
+    let done = |unit: &Unit| {
         bar.set_message(unit.rule.id);
         bar.inc(1);
-    });
+    };
+    let (part, mut units) = match args.shard {
+        Some(part) => {
+            let (part, units) = shard::run(&job, part, args.strict, &tested, &done);
+            (Some(part), units)
+        }
+        None => (None, certify::certify(&job, &done)),
+    };
     bar.finish_and_clear();
-    let verdict = certify::verdict(&units, args.strict);
-    let mut certificate =
-        Certificate { verdict, seed, subjects: &subjects, units: &units, files: BTreeMap::new() };
-    write_cases(&mut certificate, args.report.as_deref())?;
-    if let Some(dir) = &args.report {
-        write(&dir.join("report.json"), &format!("{:#}\n", certificate.json()))?;
-        write(&dir.join("report.txt"), &certificate.text(args.strict))?;
+    known.excuse(&mut units);
+    let certificate = Certificate {
+        verdict: honest::verdict(&units, args.strict, &tested, &self_test),
+        seed,
+        self_test: &self_test,
+        subjects: &tested,
+        units: &units,
+        files: BTreeMap::new(),
+        part: part.as_ref(),
+    };
+    conclude(certificate, args.strict, args.report.as_deref(), &args.output)
+}
+
+/// The findings that are known: none without a folder of them.
+pub(super) fn known(folder: Option<&Path>) -> anyhow::Result<Known> {
+    folder.map_or_else(|| Ok(Known::default()), Known::read).map_err(|why| anyhow!(why))
+}
+
+/// Writes and prints what a certification came to.
+pub(super) fn conclude(
+    mut certificate: Certificate<'_>,
+    strict: bool,
+    report: Option<&Path>,
+    output: &Output,
+) -> anyhow::Result<Exit> {
+    // What passes in part may fail in another.
+    if certificate.part.is_some() && certificate.verdict == Verdict::Pass {
+        certificate.verdict = Verdict::Incomplete;
     }
-    print(&args.output, || certificate.text(args.strict), || certificate.json())?;
-    anstream::eprintln!("seed {seed:#x}");
-    let unused = certify::unused_waivers(&subjects, &units);
-    if !unused.is_empty() {
+    write_cases(&mut certificate, report)?;
+    if let Some(dir) = report {
+        write(&dir.join("report.json"), &format!("{:#}\n", certificate.json()))?;
+        write(&dir.join("report.txt"), &certificate.text(strict))?;
+    }
+    print(output, || certificate.text(strict), || certificate.json())?;
+    anstream::eprintln!("seed {:#x}", certificate.seed);
+    let unused = certify::unused_waivers(certificate.subjects, certificate.units);
+    if certificate.part.is_none() && !unused.is_empty() {
         bail!("waivers that nothing needs: {}; take them out of the profile", unused.join(", "));
     }
-    Ok(match verdict {
+    Ok(match certificate.verdict {
         Verdict::Pass => Exit::Nothing,
         Verdict::Fail => Exit::Found,
         Verdict::Incomplete => Exit::TooLittle,

@@ -28,8 +28,7 @@ pub(crate) fn list(what: What, options: &[OptionalStates], output: &Output) -> a
     let rows: Vec<Json> = match what {
         What::Rules => rules::ALL.iter().map(|rule| rule_json(rule)).collect(),
         What::Reasons => REASONS.iter().map(|row| json!({ "id": row.id, "requirement": row.cites, "means": row.means })).collect(),
-        What::Devices => devices::ALL
-            .iter()
+        What::Devices => devices::named()
             .map(|device| json!({ "impl": device.usage(), "releases": device.releases(), "what": device.what }))
             .collect(),
         What::Faults => devices::faulty().map(|Faulty { fault, name, .. }| {

@@ -106,7 +106,7 @@ fn judged(judge: fn(&Rule, &Bench<'_>) -> Outcome, case: &Case, tried: &Tried) -
     };
     match (found(&case.source), found(&case.destination)) {
         (Some(source), Some(destination)) => judge(tried.rule, &Bench::new(case, source, destination)),
-        _ => Outcome::NotApplicable("an implementation can't be opened"),
+        _ => Outcome::NotApplicable("an implementation can't be opened".into()),
     }
 }
 

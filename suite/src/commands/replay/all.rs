@@ -80,7 +80,7 @@ fn judged(file: &Path, args: &ReplayArgs) -> Now {
         (Outcome::Broken(_), Some(bucket)) => Now::Broken(bucket, rate),
         (Outcome::Broken(finding), None) => Now::CantTell(finding.summary),
         (Outcome::Held, _) => Now::Fixed,
-        (Outcome::NotApplicable(why), _) => Now::CantTell(why.to_owned()),
+        (Outcome::NotApplicable(why), _) => Now::CantTell(why.into_owned()),
         (Outcome::Unsettled(why), _) => Now::CantTell(why),
     }
 }

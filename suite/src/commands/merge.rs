@@ -1,0 +1,57 @@
+//! `migcert merge`.
+
+use super::certify::{conclude, known};
+use super::{Exit, Output};
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use migcert::honest::{self, SelfTest};
+use migcert::report::Certificate;
+use migcert::shard::{self, MAX_FILE, Report, Whole};
+use migcert::{impls, rules};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+pub(crate) struct MergeArgs {
+    /// The JSON reports of all parts, as `certify --shard I/N` makes them
+    #[arg(value_name = "REPORT", required = true)]
+    files: Vec<PathBuf>,
+    /// Cases of findings that are known: they are listed, and fail nothing
+    #[arg(long, value_name = "DIR")]
+    known: Option<PathBuf>,
+    /// Where the report and the cases of findings go
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(crate) fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
+    let self_test = SelfTest::of(rules::ALL).map_err(|why| anyhow!(why))?;
+    let named = |file: &PathBuf| {
+        let name = file.display().to_string();
+        Ok((name.clone(), read(file).with_context(|| name)?))
+    };
+    let reports = args.files.iter().map(named).collect::<anyhow::Result<_>>()?;
+    let mut whole = shard::merge(reports, &self_test.json()).map_err(|why| anyhow!(why))?;
+    known(args.known.as_deref())?.excuse(&mut whole.units);
+    let Whole { seed, strict, subjects, units } = &whole;
+    let certificate = Certificate {
+        verdict: honest::verdict(units, *strict, subjects, &self_test),
+        seed: *seed,
+        self_test: &self_test,
+        subjects,
+        units,
+        files: BTreeMap::new(),
+        part: None,
+    };
+    conclude(certificate, *strict, args.report.as_deref(), &args.output)
+}
+
+fn read(file: &Path) -> anyhow::Result<Report> {
+    let bytes = impls::read(file, MAX_FILE + 1)?;
+    if MAX_FILE < bytes.len() as u64 {
+        bail!("more than {MAX_FILE} bytes are no report of a part");
+    }
+    serde_json::from_slice(&bytes).context("no report of a certification")
+}

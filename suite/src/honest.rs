@@ -1,0 +1,176 @@
+//! What keeps a green report honest: rules that can't find a planted fault, or that pass a device
+//! which does nothing, are worth nothing on any other device either.
+
+use crate::bench::Subject;
+use crate::certify::{self, Job, Unit, Verdict};
+use crate::devices;
+use crate::guests;
+use crate::impls;
+use crate::report::Tested;
+use crate::rules::{Outcome, Rule};
+use crate::zoo::Hunt;
+use migcert_core::device::Sight;
+use migcert_core::error::Error;
+use serde_json::{Value as Json, json};
+
+/// Faults that every certification looks for first: of different requirements and devices.
+const PLANTED: &[&str] = &[
+    "ch-logall-2nd",
+    "other-setup-accepted",
+    "pcihost-cfgaddr",
+    "session-resumed",
+    "tail-applied",
+    "unknown-accepted",
+];
+
+/// Cases for each rule on the null device.
+const CASES: u32 = 4;
+/// Cases that a planted fault is looked for in.
+const EXECUTIONS: u32 = 400;
+/// The same every time, whatever the cases of the subject are drawn from.
+const SEED: u64 = 0;
+
+/// What came of testing the rules themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SelfTest {
+    null: Verdict,
+    /// Rules that the null device breaks.
+    broken: usize,
+    /// Rules that could not be executed on it.
+    not_executed: usize,
+    planted: Vec<Planted>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Planted {
+    name: String,
+    breaks: &'static str,
+    /// The rule that found it, and after how many cases.
+    found: Option<(&'static str, u32)>,
+}
+
+impl SelfTest {
+    /// Tries rules on the null device and on planted faults.
+    ///
+    /// # Errors
+    /// What keeps one of them from being opened.
+    pub fn of(rules: &[&'static Rule]) -> Result<SelfTest, String> {
+        let reopen = |name: &str| impls::subject(name).map_err(|why| why.to_string());
+        let null = [reopen(&devices::NULL.usage())?];
+        let job = Job {
+            subjects: &null,
+            rules: rules.to_vec(),
+            seed: SEED,
+            cases: CASES,
+            shrinks: 0,
+            jobs: 1,
+            until: None,
+            reopen: &reopen,
+        };
+        let units = certify::certify(&job, &|_| ());
+        let broken = units.iter().filter(|unit| matches!(unit.outcome, Outcome::Broken(_))).count();
+        let not_executed = units.iter().filter(|unit| unit.judged == 0).count();
+        let hunt = Hunt { seed: SEED, cases: CASES, executions: EXECUTIONS };
+        let faults = devices::faulty().filter(|faulty| PLANTED.contains(&faulty.fault.id));
+        let planted = faults.map(|faulty| {
+            let trial = hunt.trial_of(&faulty, rules)?;
+            let found = trial.detected.map(|(count, rule)| (rule.id, count));
+            Ok(Planted { name: trial.name, breaks: trial.fault.breaks, found })
+        });
+        let planted = planted.collect::<Result<_, String>>()?;
+        Ok(SelfTest { null: certify::verdict(&units, true), broken, not_executed, planted })
+    }
+
+    /// Whether the null device is not green, and every planted fault is found by a rule of its
+    /// requirement.
+    pub fn holds(&self) -> bool {
+        self.null != Verdict::Pass && self.found() == PLANTED.len()
+    }
+
+    fn found(&self) -> usize {
+        self.planted.iter().filter(|planted| planted.found.is_some()).count()
+    }
+
+    /// As one line of a report.
+    pub fn text(&self) -> String {
+        let green = if self.null == Verdict::Pass { "GREEN" } else { "not green" };
+        format!(
+            "null device: {green} ({} rules broken, {} not executed); {} of {} planted faults found",
+            self.broken,
+            self.not_executed,
+            self.found(),
+            PLANTED.len(),
+        )
+    }
+
+    /// As a member of a report.
+    pub fn json(&self) -> Json {
+        let planted = |Planted { name, breaks, found }: &Planted| {
+            json!({ "impl": name, "requirement": breaks, "rule": found.map(|(rule, _)| rule),
+                "cases": found.map(|(_, cases)| cases) })
+        };
+        json!({
+            "holds": self.holds(),
+            "null": { "verdict": self.null.name(), "broken": self.broken, "not_executed": self.not_executed },
+            "planted": self.planted.iter().map(planted).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// What a certification comes to. It passes only by rules that can find something, on devices that
+/// show something; and it is over for good, also with findings, where the rules fail their own test.
+pub fn verdict(units: &[Unit], strict: bool, subjects: &[Tested], self_test: &SelfTest) -> Verdict {
+    match certify::verdict(units, strict) {
+        _ if !self_test.holds() => Verdict::Incomplete,
+        Verdict::Pass if subjects.iter().any(|subject| subject.is_inert) => Verdict::Incomplete,
+        verdict => verdict,
+    }
+}
+
+/// Whether nothing that a guest does shows: whatever it does, it sees nothing but zeros. Twins of
+/// such a device are always alike. What can't be started is not inert: rules judge that.
+pub fn is_inert(subject: &Subject) -> bool {
+    shows_nothing(subject).unwrap_or(false)
+}
+
+fn shows_nothing(subject: &Subject) -> Result<bool, Error> {
+    for (id, model) in &subject.manifest.models {
+        let outside = subject.program.outside()?;
+        let mut device = subject.program.start(id, &model.latest(), &outside)?;
+        for step in guests::of(&device.capabilities().interface).look_around() {
+            if device.guest(&step)?.0.iter().any(|sight| *sight != Sight::Value(0)) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules;
+
+    #[test]
+    fn the_rules_pass_their_own_test() {
+        let test = SelfTest::of(rules::ALL).expect("builtins");
+        assert!(test.holds(), "{}", test.text());
+    }
+
+    #[test]
+    fn rules_that_find_nothing_do_not() {
+        for selector in ["R-1.4", "R-7.1", "R-4.3"] {
+            let rules = rules::selected(&[selector.to_owned()]).expect("rules");
+            let test = SelfTest::of(&rules).expect("builtins");
+            assert!(!test.holds(), "{selector}: {}", test.text());
+        }
+    }
+
+    #[test]
+    fn only_a_device_that_does_nothing_is_inert() {
+        assert!(is_inert(&impls::subject("builtin:null").expect("a builtin")));
+        for device in devices::ALL.iter().filter(|device| 1 < device.releases()) {
+            assert!(!is_inert(&impls::subject(&device.usage()).expect("a builtin")), "{}", device.name);
+        }
+    }
+}

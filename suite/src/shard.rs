@@ -1,0 +1,327 @@
+//! One certification in parts, each on a machine of its own, and what the parts come to together:
+//! what one run of the same seed comes to.
+
+use crate::case::{Case, Found};
+use crate::certify::{Job, Runner, Task, Unit, blame, tasks, with_idle};
+use crate::report::Tested;
+use crate::rules::{Finding, Outcome, selected};
+use migcert_core::program::Manifest;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// The report of a part is read from at most so many bytes.
+pub const MAX_FILE: u64 = 64 << 20;
+/// Cases that are never divided.
+const PIECE: u32 = 20;
+/// Implementations that a certification in parts has at most.
+const SUBJECTS: usize = 32;
+
+/// Which part of how many: `1/3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Shard {
+    index: u32,
+    of: u32,
+}
+
+impl Shard {
+    /// What falls to it: every so-manieth piece.
+    fn share<T>(self, all: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+        all.skip(self.index as usize - 1).step_by(self.of as usize)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Shard, String> {
+        let numbers = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        match numbers {
+            Some((index, of)) if 1 <= index && index <= of => Ok(Shard { index, of }),
+            _ => Err("a shard is its number, from 1, and how many there are, such as 1/3".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
+}
+
+impl TryFrom<String> for Shard {
+    type Error = String;
+    fn try_from(text: String) -> Result<Shard, String> {
+        text.parse()
+    }
+}
+
+impl From<Shard> for String {
+    fn from(shard: Shard) -> String {
+        shard.to_string()
+    }
+}
+
+/// What the report of a part has beside what every report has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// Which.
+    pub shard: Shard,
+    rules: Vec<String>,
+    cases: u32,
+    strict: bool,
+    subjects: Vec<SubjectFile>,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubjectFile {
+    name: String,
+    sha256: Option<String>,
+    manifest: Json,
+    waive: BTreeMap<String, String>,
+    is_inert: bool,
+}
+
+/// A piece of the work, and what comes of it whatever else its cases break, where that is not the
+/// same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Piece {
+    judged: UnitFile,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alone: Option<UnitFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnitFile {
+    outcome: OutcomeFile,
+    judged: u32,
+    begun: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    case: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    waived: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum OutcomeFile {
+    Held,
+    Broken { summary: String, expected: String, observed: String },
+    NotApplicable(String),
+    Unsettled(String),
+}
+
+/// The tasks of a job that fall to a part.
+pub fn share(job: &Job<'_>, shard: Shard) -> Vec<Task> {
+    shard.share(tasks(&job.rules, job.subjects.len(), job.cases, PIECE)).collect()
+}
+
+/// Runs a part of a job. `done` is called after each of its tasks.
+pub fn run(
+    job: &Job<'_>,
+    shard: Shard,
+    strict: bool,
+    subjects: &[Tested],
+    done: &(dyn Fn(&Unit) + Sync),
+) -> (Part, Vec<Unit>) {
+    let runner = Runner::of(job);
+    let tasks = share(job, shard);
+    let units = runner.run(&tasks, done);
+    let piece = |(task, unit): (&Task, &Unit)| Piece {
+        judged: UnitFile::from(unit),
+        alone: unit.blamed.then(|| UnitFile::from(&runner.alone(task))),
+    };
+    let part = Part {
+        shard,
+        rules: job.rules.iter().map(|rule| rule.id.to_owned()).collect(),
+        cases: job.cases,
+        strict,
+        subjects: subjects.iter().map(SubjectFile::from).collect(),
+        pieces: tasks.iter().zip(&units).map(piece).collect(),
+    };
+    (part, joined(units))
+}
+
+/// Pieces of the same rule and pair, one after the other, as one.
+fn joined(units: Vec<Unit>) -> Vec<Unit> {
+    let mut joined: Vec<Unit> = Vec::new();
+    for unit in units {
+        match joined.pop_if(|last| last.rule.id == unit.rule.id && last.pair == unit.pair) {
+            Some(last) => joined.push(last.then(unit)),
+            None => joined.push(unit),
+        }
+    }
+    joined
+}
+
+/// What is read of the report of a part.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Report {
+    migcert: String,
+    seed: u64,
+    self_test: Json,
+    part: Option<Part>,
+}
+
+/// What all parts come to.
+#[derive(Debug)]
+pub struct Whole {
+    /// What cases were drawn from.
+    pub seed: u64,
+    /// Whether rules of the level should count.
+    pub strict: bool,
+    /// The implementations.
+    pub subjects: Vec<Tested>,
+    /// What came of each rule on each pair.
+    pub units: Vec<Unit>,
+}
+
+/// Puts the parts of one certification together, each with the name of its file. `self_test` is
+/// what testing these rules comes to here.
+///
+/// # Errors
+/// The file that doesn't belong to the others, and why.
+pub fn merge(reports: Vec<(String, Report)>, self_test: &Json) -> Result<Whole, String> {
+    let mut parts = BTreeMap::new();
+    let mut first: Option<(String, Report)> = None;
+    for (file, report) in reports {
+        let bad = |why: &str| Err(format!("{file}: {why}"));
+        if report.migcert != env!("CARGO_PKG_VERSION") {
+            return bad(&format!(
+                "made by migcert {}, and this is {}",
+                report.migcert,
+                env!("CARGO_PKG_VERSION")
+            ));
+        }
+        if report.self_test != *self_test {
+            return bad("its self-test says other things than that of this migcert");
+        }
+        let mut report = report;
+        let Some(part) = &mut report.part else {
+            return bad("it is no part of a certification: `migcert certify --shard` makes parts");
+        };
+        let pieces = std::mem::take(&mut part.pieces);
+        let Shard { index, of } = part.shard;
+        if let Some((other, shared)) = &first
+            && let Some(what) = difference(shared, &report)
+        {
+            return bad(&format!("it has {what} than {other}"));
+        }
+        if parts.insert(index, pieces).is_some() {
+            return bad(&format!("part {index}/{of} is there twice"));
+        }
+        first.get_or_insert((file, report));
+    }
+    let Some((file, Report { seed, part: Some(part), .. })) = first else {
+        return Err("no part of a certification was given".to_owned());
+    };
+    let of = part.shard.of;
+    if let Some(missing) = (1..=of).find(|index| !parts.contains_key(index)) {
+        return Err(format!("part {missing}/{of} is missing"));
+    }
+    let bad = |why: String| format!("{file}: {why}");
+    let rules = selected(&part.rules).map_err(bad)?;
+    if SUBJECTS < part.subjects.len() {
+        return Err(bad(format!("more than {SUBJECTS} implementations")));
+    }
+    let mut shares: Vec<_> = parts.into_values().map(Vec::into_iter).collect();
+    let (mut units, mut alone) = (Vec::new(), Vec::new());
+    for (at, task) in tasks(&rules, part.subjects.len(), part.cases, PIECE).enumerate() {
+        let index = at % shares.len();
+        let short = || format!("part {}/{of} ends too early", index + 1);
+        let piece = shares[index].next().ok_or_else(short)?;
+        let judged = piece.judged.read(&task, piece.alone.is_some())?;
+        alone.push(piece.alone.map_or_else(|| Ok(judged.clone()), |alone| alone.read(&task, false))?);
+        units.push(judged);
+    }
+    if let Some(long) = shares.iter().position(|share| share.len() != 0) {
+        return Err(format!("part {}/{of} has pieces that are none", long + 1));
+    }
+    let (mut units, alone) = (joined(units), joined(alone));
+    blame(&mut units, |unit| {
+        let same = alone.iter().find(|other| other.rule.id == unit.rule.id && other.pair == unit.pair);
+        same.unwrap_or(unit).clone()
+    });
+    let subjects = part.subjects.into_iter().map(|subject| subject.read().map_err(bad));
+    let subjects = subjects.collect::<Result<_, _>>()?;
+    Ok(Whole { seed, strict: part.strict, subjects, units: with_idle(&rules, units) })
+}
+
+/// What keeps two reports from being parts of the same certification.
+fn difference(one: &Report, other: &Report) -> Option<&'static str> {
+    let (Some(first), Some(second)) = (&one.part, &other.part) else { return Some("other contents") };
+    let same = [
+        (one.seed == other.seed, "another seed"),
+        (first.shard.of == second.shard.of, "another number of parts"),
+        (first.subjects == second.subjects, "other implementations"),
+        (first.rules == second.rules, "other rules"),
+        (first.cases == second.cases, "another number of cases"),
+        (first.strict == second.strict, "another strictness"),
+    ];
+    same.into_iter().find(|(same, _)| !same).map(|(_, what)| what)
+}
+
+impl From<&Tested> for SubjectFile {
+    fn from(tested: &Tested) -> SubjectFile {
+        let Tested { name, sha256, manifest, waive, is_inert } = tested.clone();
+        // As it is read again; what `to_json` writes is JSON.
+        let manifest = serde_json::from_str(&manifest.to_json()).unwrap_or_default();
+        SubjectFile { name, sha256, manifest, waive, is_inert }
+    }
+}
+
+impl SubjectFile {
+    fn read(self) -> Result<Tested, String> {
+        let SubjectFile { name, sha256, manifest, waive, is_inert } = self;
+        let manifest = Manifest::from_json(manifest.to_string().as_bytes());
+        let manifest = manifest.map_err(|why| format!("the description of `{name}`: {why}"))?;
+        Ok(Tested { name, sha256, manifest, waive, is_inert })
+    }
+}
+
+impl From<&Unit> for UnitFile {
+    fn from(unit: &Unit) -> UnitFile {
+        UnitFile {
+            outcome: match unit.outcome.clone() {
+                Outcome::Held => OutcomeFile::Held,
+                Outcome::Broken(Finding { summary, expected, observed }) => {
+                    OutcomeFile::Broken { summary, expected, observed }
+                }
+                Outcome::NotApplicable(why) => OutcomeFile::NotApplicable(why.into_owned()),
+                Outcome::Unsettled(why) => OutcomeFile::Unsettled(why),
+            },
+            judged: unit.judged,
+            begun: unit.begun,
+            case: unit.case.as_ref().map(|case| case.to_toml(&Found::default())),
+            waived: unit.waived.clone(),
+        }
+    }
+}
+
+impl UnitFile {
+    fn read(self, task: &Task, blamed: bool) -> Result<Unit, String> {
+        let Task { rule, pair, cases } = task;
+        if cases.len() < self.begun as usize || self.begun < self.judged {
+            return Err(format!("{} of {} cases of {} were judged", self.judged, cases.len(), rule.id));
+        }
+        let case = self.case.map(|text| Case::from_toml(&text)).transpose();
+        let case = case.map_err(|why| format!("a case of {}: {why}", rule.id))?.map(|(case, _)| case);
+        let outcome = match self.outcome {
+            OutcomeFile::Held => Outcome::Held,
+            OutcomeFile::Broken { summary, expected, observed } => {
+                Outcome::Broken(Finding { summary, expected, observed })
+            }
+            OutcomeFile::NotApplicable(why) => Outcome::NotApplicable(why.into()),
+            OutcomeFile::Unsettled(why) => Outcome::Unsettled(why),
+        };
+        let (judged, begun) = (self.judged, self.begun);
+        Ok(Unit { outcome, judged, begun, case, blamed, waived: self.waived, ..Unit::new(rule, *pair) })
+    }
+}
