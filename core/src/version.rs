@@ -169,17 +169,16 @@ fn unknown_version(text: &str) -> Culprit {
 
 /// Splits at the commas that no backslash precedes.
 fn settings(text: &str) -> Vec<String> {
-    let mut all = vec![String::new()];
+    let (mut all, mut last) = (Vec::new(), String::new());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
-        let escaped = c == '\\' && matches!(chars.peek(), Some(',' | '\\'));
-        match (c, all.last_mut()) {
-            (',', _) => all.push(String::new()),
-            (_, Some(last)) if escaped => last.extend(chars.next()),
-            (_, Some(last)) => last.push(c),
-            (_, None) => {}
+        match c {
+            '\\' if matches!(chars.peek(), Some(',' | '\\')) => last.extend(chars.next()),
+            ',' => all.push(std::mem::take(&mut last)),
+            _ => last.push(c),
         }
     }
+    all.push(last);
     all
 }
 
