@@ -15,6 +15,7 @@ use migcert_core::migrate::{self, Carrier, Failed, Plan, Saved, Stranded};
 use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Model, Program};
 use migcert_core::version::Setup;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
@@ -47,6 +48,7 @@ pub struct Bench<'a> {
     pub source: &'a Subject,
     /// Who loads.
     pub destination: &'a Subject,
+    earlier: OnceCell<Vec<u8>>,
     story: Story,
 }
 
@@ -74,7 +76,7 @@ pub struct Stopped {
 impl<'a> Bench<'a> {
     /// A bench for a case, which tells nothing.
     pub fn new(case: &'a Case, source: &'a Subject, destination: &'a Subject) -> Bench<'a> {
-        Bench { case, source, destination, story: Story(None) }
+        Bench { case, source, destination, earlier: OnceCell::new(), story: Story(None) }
     }
 
     /// The same, which tells what happens.
@@ -189,6 +191,15 @@ impl<'a> Bench<'a> {
         self.tell(|| format!("{} bytes of state were saved", state.len()));
         let memory = device.guest_memory()?;
         Ok(Stopped { device, outside, state, memory })
+    }
+
+    /// The state of a source that did nothing, saved once for all that needs it.
+    pub fn earlier(&self) -> Result<&[u8], Stop> {
+        if let Some(earlier) = self.earlier.get() {
+            return Ok(earlier);
+        }
+        let saved = self.stopped(0)?.state;
+        Ok(self.earlier.get_or_init(|| saved))
     }
 
     /// A destination that is as good as new: reset, or another one where it can't be.

@@ -41,13 +41,12 @@ fn each_damaged(
     judge: impl Fn(&mut dyn Device, &mut [u8], &[Damage]) -> Judgement,
 ) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
-    let earlier = bench.stopped(0)?.state;
     let mut device = bench.prepared(&stopped)?;
     let damage = &bench.case.damage;
     let one_by_one = device.capabilities().can_reset && damage.iter().all(Damage::is_forged);
     let mut tried = false;
     for damage in damage.chunks(if one_by_one { 1 } else { damage.len().max(1) }) {
-        let Some(mut state) = damaged(bench, &stopped.state, &earlier, damage) else { continue };
+        let Some(mut state) = damaged(bench, &stopped.state, damage)? else { continue };
         tried = true;
         judge(&mut *device, &mut state, damage)?;
         if one_by_one {
@@ -90,19 +89,19 @@ fn is_whole(bench: &Bench<'_>, damage: &[Damage]) -> Judgement {
 }
 
 /// A damaged state. What is whole can't be told from what was meant.
-fn damaged(bench: &Bench<'_>, state: &[u8], earlier: &[u8], damage: &[Damage]) -> Option<Vec<u8>> {
+fn damaged(bench: &Bench<'_>, state: &[u8], damage: &[Damage]) -> Result<Option<Vec<u8>>, Stop> {
+    let earlier = bench.earlier()?;
     let mut damaged = state.to_vec();
     for damage in damage {
         bench.tell(|| format!("on its way: {damage} (of {} bytes)", damaged.len()));
         damage.apply(&mut damaged, earlier);
     }
-    (damaged != state && damaged != earlier).then_some(damaged)
+    Ok((damaged != state && damaged != earlier).then_some(damaged))
 }
 
 /// The state with all of the damage of the case.
 pub(super) fn damaged_by_all(bench: &Bench<'_>, stopped: &Stopped) -> Result<Vec<u8>, Stop> {
-    let earlier = bench.stopped(0)?.state;
-    damaged(bench, &stopped.state, &earlier, &bench.case.damage).ok_or(Stop::NotApplicable(WHOLE))
+    damaged(bench, &stopped.state, &bench.case.damage)?.ok_or(Stop::NotApplicable(WHOLE))
 }
 
 /// A destination that accepted a damaged state, and where that came from.
@@ -111,8 +110,7 @@ type Accepted = (Box<dyn Device>, Stopped);
 /// What became of a damaged state; `None` if it was refused.
 fn accepted_damage(bench: &Bench<'_>, damage: &[Damage]) -> Result<Option<Accepted>, Stop> {
     let stopped = bench.stopped(bench.at()[0])?;
-    let earlier = bench.stopped(0)?.state;
-    let Some(state) = damaged(bench, &stopped.state, &earlier, damage) else { return Ok(None) };
+    let Some(state) = damaged(bench, &stopped.state, damage)? else { return Ok(None) };
     let mut device = bench.prepared(&stopped)?;
     let accepted = bench.load(&mut *device, &state)? == Load::Accepted;
     Ok(accepted.then_some((device, stopped)))
