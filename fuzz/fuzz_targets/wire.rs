@@ -3,5 +3,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use migcert::{hostile, oracle};
 
-fuzz_target!(|bytes: &[u8]| migcert::oracle::fuzz("wire", bytes));
+fuzz_target!(|bytes: &[u8]| oracle::held(&hostile::messages_are_understood_or_refused(bytes)));

@@ -71,6 +71,7 @@ fn mutations_are_cases() {
                 changed.extend(differences(&drawn.case, &read.case));
                 let outcome = target.judge_case(&read);
                 assert!(!matches!(outcome, Outcome::Broken(_)), "{outcome:?}\n{:?}", read.case);
+                assert_eq!(target.judge(&new), outcome, "what is remembered is what the bytes mean");
                 made += 1;
             }
         }

@@ -15,6 +15,7 @@ use migcert_core::param::{Configuration, Value};
 use migcert_core::structured;
 use migcert_core::version::Setup;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// The version that is written. Older ones are read as long as there are entries of them.
 pub const VERSION: u8 = 1;
@@ -28,18 +29,18 @@ const SUM: usize = 4;
 
 /// The case with its texts as texts.
 #[derive(Serialize, Deserialize)]
-struct Packed {
-    rule: String,
-    source: String,
-    destination: String,
-    model: String,
+struct Packed<'a> {
+    rule: Cow<'a, str>,
+    source: Cow<'a, str>,
+    destination: Cow<'a, str>,
+    model: Cow<'a, str>,
     setup: PackedSetup,
     other: Option<PackedSetup>,
-    script: Vec<Step>,
+    script: Cow<'a, [Step]>,
     at: [u32; 2],
-    pieces: Vec<u32>,
-    damage: Vec<Damage>,
-    walk: Vec<State>,
+    pieces: Cow<'a, [u32]>,
+    damage: Cow<'a, [Damage]>,
+    walk: Cow<'a, [State]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -58,17 +59,17 @@ enum PackedValue {
 /// Encodes a case; `None` where it has more than [`MAX`] bytes.
 pub fn encode(case: &Case) -> Option<Vec<u8>> {
     let packed = Packed {
-        rule: case.rule.clone(),
-        source: case.source.clone(),
-        destination: case.destination.clone(),
-        model: case.model.to_string(),
+        rule: Cow::from(&case.rule),
+        source: Cow::from(&case.source),
+        destination: Cow::from(&case.destination),
+        model: Cow::from(case.model.as_str()),
         setup: pack(&case.setup),
         other: case.other.as_ref().map(pack),
-        script: case.script.clone(),
+        script: Cow::from(&case.script),
         at: case.at.map(|at| at as u32),
-        pieces: case.pieces.clone(),
-        damage: case.damage.clone(),
-        walk: case.walk.clone(),
+        pieces: Cow::from(&case.pieces),
+        damage: Cow::from(&case.damage),
+        walk: Cow::from(&case.walk),
     };
     let mut bytes = [&MAGIC[..], &[VERSION], &structured::encode(&packed).ok()?].concat();
     bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
@@ -90,19 +91,19 @@ pub fn decode(bytes: &[u8]) -> Result<Case, BadEntry> {
     if content[HEAD - 1] != VERSION {
         return Err(BadEntry::Version(content[HEAD - 1]));
     }
-    let packed: Packed = structured::decode(&content[HEAD..]).map_err(|_| BadEntry::Damaged)?;
+    let packed: Packed<'_> = structured::decode(&content[HEAD..]).map_err(|_| BadEntry::Damaged)?;
     Ok(Case {
-        rule: packed.rule,
-        source: packed.source,
-        destination: packed.destination,
-        model: packed.model.into(),
+        rule: packed.rule.into_owned(),
+        source: packed.source.into_owned(),
+        destination: packed.destination.into_owned(),
+        model: packed.model.as_ref().into(),
         setup: unpack(packed.setup)?,
         other: packed.other.map(unpack).transpose()?,
-        script: packed.script,
+        script: packed.script.into_owned(),
         at: packed.at.map(|at| at as usize),
-        pieces: packed.pieces,
-        damage: packed.damage,
-        walk: packed.walk,
+        pieces: packed.pieces.into_owned(),
+        damage: packed.damage.into_owned(),
+        walk: packed.walk.into_owned(),
     })
 }
 

@@ -19,39 +19,58 @@ const DNA: usize = 1024;
 const ANEW: u32 = 16;
 /// At most so many things are changed at once.
 const AT_ONCE: usize = 4;
-/// A script grows to so many steps.
-const STEPS: usize = 256;
+/// A script grows to so many steps. Small cases are tried sooner, and say more of what they reach.
+const STEPS: usize = 128;
+/// At most so many things happen to a state: what another would do, another case shows.
+const DAMAGES: usize = 4;
 /// A walk grows to so many states.
 const WALK: usize = 12;
 
 /// Changes an input, or draws one where it is no case of this target. Deterministic by the seed;
 /// `None` where nothing came of it that has at most `max` bytes.
 pub fn mutate(target: &Target, input: &[u8], max: usize, seed: u32) -> Option<Vec<u8>> {
-    let mut dna = [0; 2 * DNA];
-    ChaCha8Rng::seed_from_u64(seed.into()).fill_bytes(&mut dna);
-    let (anew, change) = dna.split_at(DNA);
-    let mut u = Unstructured::new(change);
-    let case = match target.read(input) {
+    let mut random = ChaCha8Rng::seed_from_u64(seed.into());
+    let mut dna = [0; DNA];
+    random.fill_bytes(&mut dna);
+    let mut u = Unstructured::new(&dna);
+    let case = match target.recall(input) {
         Some(drawn) if !u.ratio(1, ANEW).ok()? => changed(target, &drawn, &mut u).ok()?,
-        _ => target.draw(anew)?.case,
+        _ => anew(target, &mut random)?,
     };
-    entry::encode(&case).filter(|entry| entry.len() <= max && target.read(entry).is_some())
+    made(target, case, max)
+}
+
+/// The input that means a case.
+fn made(target: &Target, case: Case, max: usize) -> Option<Vec<u8>> {
+    let drawn = target.opened(case)?;
+    let entry = entry::encode(&drawn.case).filter(|entry| entry.len() <= max)?;
+    target.remember(entry.clone(), drawn);
+    Some(entry)
+}
+
+fn anew(target: &Target, random: &mut ChaCha8Rng) -> Option<Case> {
+    let mut dna = [0; DNA];
+    random.fill_bytes(&mut dna);
+    let mut drawn = target.draw(&dna)?;
+    oracle::keep_open(&drawn.source);
+    oracle::keep_open(&drawn.destination);
+    settle(&mut drawn.case);
+    Some(drawn.case)
 }
 
 /// Puts the start of one script before the end of another, where both are of the same devices.
 pub fn cross(target: &Target, one: &[u8], other: &[u8], max: usize, seed: u32) -> Option<Vec<u8>> {
-    let (one, other) = (target.read(one)?.case, target.read(other)?.case);
-    if one.source != other.source {
+    let (one, other) = (target.recall(one)?, entry::decode(other).ok()?);
+    if one.case.source != other.source {
         return None;
     }
     let seed = seed as usize;
-    let (keep, skip) = (seed % (one.script.len() + 1), seed / 7 % (other.script.len() + 1));
-    let mut case = one;
+    let (keep, skip) = (seed % (one.case.script.len() + 1), seed / 7 % (other.script.len() + 1));
+    let mut case = one.case.clone();
     case.script.truncate(keep);
     case.script.extend_from_slice(&other.script[skip..]);
-    case.script.truncate(STEPS);
     settle(&mut case);
-    entry::encode(&case).filter(|entry| entry.len() <= max)
+    made(target, case, max)
 }
 
 fn changed(target: &Target, drawn: &Drawn, u: &mut Unstructured<'_>) -> Result<Case> {
@@ -76,8 +95,10 @@ fn changed(target: &Target, drawn: &Drawn, u: &mut Unstructured<'_>) -> Result<C
     Ok(case)
 }
 
-/// Brings the instants of a case into its script, and in order.
+/// Keeps a case small, and brings its instants into its script and in order.
 fn settle(case: &mut Case) {
+    case.script.truncate(STEPS);
+    case.damage.truncate(DAMAGES);
     case.at = case.at.map(|at| at.min(case.script.len()));
     case.at.sort_unstable();
 }
@@ -95,7 +116,6 @@ fn insert(case: &mut Case, drawn: &Drawn, u: &mut Unstructured<'_>) -> Result<()
     for i in 0..u.int_in_range(1..=4usize)? {
         case.script.insert(at + i, guest.draw(u)?);
     }
-    case.script.truncate(STEPS);
     Ok(())
 }
 
@@ -108,7 +128,6 @@ fn repeat(case: &mut Case, u: &mut Unstructured<'_>) -> Result<()> {
     let again = case.script[range(case.script.len(), u)?].to_vec();
     let at = u.int_in_range(0..=case.script.len())?;
     case.script.splice(at..at, again);
-    case.script.truncate(STEPS);
     Ok(())
 }
 

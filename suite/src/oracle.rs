@@ -18,6 +18,7 @@ use migcert_core::version::Setup;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// An oracle that a fuzzer drives.
@@ -98,7 +99,7 @@ impl Target {
     pub fn judge(&self, input: &[u8]) -> Outcome {
         match &self.input {
             Input::Bytes(judge) => judge(input),
-            Input::Case(cases) => cases.read(input).map_or(NOTHING, |drawn| (cases.judge)(&drawn)),
+            Input::Case(cases) => self.recall(input).map_or(NOTHING, |drawn| (cases.judge)(&drawn)),
         }
     }
 
@@ -112,7 +113,38 @@ impl Target {
 
     /// The case that an input means.
     pub fn read(&self, input: &[u8]) -> Option<Drawn> {
-        self.cases()?.read(input)
+        self.opened(entry::decode(input).ok()?)
+    }
+
+    /// The same, and free of charge for the input that was made or read last: a fuzzer runs what it
+    /// has just changed, and changes it again then.
+    pub(crate) fn recall(&self, input: &[u8]) -> Option<Rc<Drawn>> {
+        let known = LAST.with_borrow(|last| {
+            last.as_ref().filter(|last| last.is(self, input)).map(|last| last.drawn.clone())
+        });
+        known.or_else(|| Some(self.remember(input.to_owned(), self.read(input)?)))
+    }
+
+    /// Remembers what an input means.
+    pub(crate) fn remember(&self, input: Vec<u8>, drawn: Drawn) -> Rc<Drawn> {
+        let drawn = Rc::new(drawn);
+        LAST.set(Some(Last { target: self.name, input, drawn: drawn.clone() }));
+        drawn
+    }
+
+    /// A case with its rule and its devices, where it is one for this target: one of a fault would
+    /// break what it is meant to.
+    pub(crate) fn opened(&self, case: Case) -> Option<Drawn> {
+        let fits = self.cases()?.fits;
+        let rule = *rules::ALL.iter().find(|rule| rule.id == case.rule && fits(rule))?;
+        let pair = rule.on != On::One || case.source == case.destination;
+        let [first, second] = case.at;
+        let whole = first <= second && second <= case.script.len() && !case.pieces.contains(&0);
+        let (source, destination) = (open(&case.source)?, open(&case.destination)?);
+        let model = source.manifest.models.get(&case.model)?;
+        let supported = [Some(&case.setup), case.other.as_ref()];
+        let supported = supported.into_iter().flatten().all(|setup| model.faults(setup).is_empty());
+        (pair && whole && supported).then_some(Drawn { rule, source, destination, case })
     }
 
     /// Draws a case from bytes for the generators.
@@ -138,47 +170,47 @@ impl Target {
     }
 }
 
-impl Cases {
-    fn read(&self, input: &[u8]) -> Option<Drawn> {
-        self.opened(entry::decode(input).ok()?)
-    }
+/// An input, and what it means to a target.
+struct Last {
+    target: &'static str,
+    input: Vec<u8>,
+    drawn: Rc<Drawn>,
+}
 
-    /// A case with its rule and its devices, where it is one for this target: one of a fault would
-    /// break what it is meant to.
-    fn opened(&self, case: Case) -> Option<Drawn> {
-        let rule = *rules::ALL.iter().find(|rule| rule.id == case.rule && (self.fits)(rule))?;
-        let pair = rule.on != On::One || case.source == case.destination;
-        let [first, second] = case.at;
-        let whole = first <= second && second <= case.script.len() && !case.pieces.contains(&0);
-        let (source, destination) = (open(&case.source)?, open(&case.destination)?);
-        let model = source.manifest.models.get(&case.model)?;
-        let supported = [Some(&case.setup), case.other.as_ref()];
-        let supported = supported.into_iter().flatten().all(|setup| model.faults(setup).is_empty());
-        (pair && whole && supported).then_some(Drawn { rule, source, destination, case })
+impl Last {
+    fn is(&self, target: &Target, input: &[u8]) -> bool {
+        self.target == target.name && self.input == input
     }
 }
 
 /// So many subjects are kept open.
-const OPEN: usize = 64;
+const OPEN: usize = 512;
+
+thread_local! {
+    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+    static OPENED: RefCell<BTreeMap<String, Arc<Subject>>> = const { RefCell::new(BTreeMap::new()) };
+}
 
 /// A device without faults, by its name. Opening one again costs nothing.
 pub(crate) fn open(name: &str) -> Option<Arc<Subject>> {
-    thread_local! {
-        static OPENED: RefCell<BTreeMap<String, Arc<Subject>>> = const { RefCell::new(BTreeMap::new()) };
+    if let Some(subject) = OPENED.with_borrow(|opened| opened.get(name).cloned()) {
+        return Some(subject);
     }
+    let (program, faults) = devices::planted(name.strip_prefix("builtin:")?).ok()?;
+    let manifest = program.describe().ok().filter(|_| faults.is_empty())?;
+    let subject = Arc::new(Subject::new(name.to_owned(), program, manifest));
+    keep_open(&subject);
+    Some(subject)
+}
+
+/// Spares opening it by its name.
+pub(crate) fn keep_open(subject: &Arc<Subject>) {
     OPENED.with_borrow_mut(|opened| {
-        if let Some(subject) = opened.get(name) {
-            return Some(subject.clone());
-        }
-        let (program, faults) = devices::planted(name.strip_prefix("builtin:")?).ok()?;
-        let manifest = program.describe().ok().filter(|_| faults.is_empty())?;
         if OPEN <= opened.len() {
             opened.clear();
         }
-        let subject = Arc::new(Subject::new(name.to_owned(), program, manifest));
-        opened.insert(name.to_owned(), subject.clone());
-        Some(subject)
-    })
+        opened.insert(subject.name.clone(), subject.clone());
+    });
 }
 
 /// Runs a target in a fuzzer.
@@ -186,8 +218,16 @@ pub(crate) fn open(name: &str) -> Option<Arc<Subject>> {
 /// # Panics
 /// With the finding.
 pub fn fuzz(target: &str, input: &[u8]) {
-    let target = Target::named(target).expect("a target of ours");
-    if let Outcome::Broken(finding) = target.judge(input) {
+    held(&Target::named(target).expect("a target of ours").judge(input));
+}
+
+/// Runs an oracle in a fuzzer that needs no other: the less code is linked, the less a fuzzer has to
+/// look through after each execution.
+///
+/// # Panics
+/// With the finding.
+pub fn held(outcome: &Outcome) {
+    if let Outcome::Broken(finding) = outcome {
         panic!("{finding}");
     }
 }
