@@ -6,6 +6,7 @@ use crate::case::{Case, Found};
 use crate::certify::{self, Job, Verdict};
 use crate::generate::script::{self, Between};
 use crate::honest::{self, SelfTest};
+use crate::known::Known;
 use crate::report::{Certificate, Tested};
 use crate::rules::{self, Level, On, Outcome, Rule};
 use arbitrary::{Result as Drawn, Unstructured};
@@ -35,6 +36,7 @@ pub fn certify(program: impl Program + Clone + 'static, cases: u32) -> Result<St
         shrinks: SHRINKS,
         jobs: 1,
         until: None,
+        known: &Known::default(),
         reopen: &|_| open(),
     };
     let units = certify::certify(&job, &|_| ());

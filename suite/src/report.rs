@@ -153,6 +153,10 @@ impl Certificate<'_> {
             if let Some(file) = self.files.get(i) {
                 json["case"] = json!(file);
             }
+            if let Some(bucket) = &unit.bucket {
+                json["bucket"] = json!(bucket.id());
+            }
+            json["known"] = json!(unit.known.is_some());
             if let Some(why) = &unit.waived {
                 json["waived"] = json!(why);
             }
@@ -302,11 +306,17 @@ impl Certificate<'_> {
         if let Some(why) = &unit.waived {
             let _ = writeln!(out, "  waived     {why}");
         }
+        if unit.known.is_some() {
+            let _ = writeln!(out, "  known      it fails nothing");
+        }
         let _ = writeln!(out, "  promise    {}", rule.promise);
         let _ = writeln!(out, "  found      {summary}");
         let _ = writeln!(out, "  expected   {}", clipped(expected));
         let _ = writeln!(out, "  observed   {}", clipped(observed));
         let _ = writeln!(out, "  advice     {}", rule.advice);
+        if let Some(bucket) = &unit.bucket {
+            let _ = writeln!(out, "  bucket     {}", bucket.id());
+        }
         let _ = writeln!(out, "  explain    migcert explain {}", rule.id);
         if let Some(file) = self.files.get(&i) {
             let _ = writeln!(out, "  reproduce  migcert replay {file}");

@@ -2,7 +2,7 @@
 
 use migcert::certify::{Job, certify};
 use migcert::rules::{self, Outcome};
-use migcert::{case::Case, impls};
+use migcert::{case::Case, impls, known::Known};
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
@@ -176,6 +176,7 @@ fn certify_says_how_often_a_flaky_finding_was_confirmed() {
         shrinks: 0,
         jobs: 1,
         until: None,
+        known: &Known::default(),
         reopen: &reopen,
     };
     let units = certify(&job, &|_| ());

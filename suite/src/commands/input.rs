@@ -2,6 +2,7 @@
 
 use anyhow::{Context, anyhow, bail};
 use migcert::bench::Subject;
+use migcert::bucket::Bucket;
 use migcert::case::{self, Case, Found};
 use migcert::entry;
 use migcert::impls;
@@ -133,11 +134,11 @@ impl Tried {
     }
 
     /// What is written beside the case: what was found, and the binaries.
-    pub(crate) fn found(&self, outcome: &Outcome) -> Found {
+    pub(crate) fn found(&self, outcome: &Outcome, bucket: Option<&Bucket>) -> Found {
         let finding = if let Outcome::Broken(finding) = outcome { Some(finding.clone()) } else { None };
         let subjects = [&self.source, &self.destination].into_iter();
         let hashes = subjects.filter_map(|s| Some((s.name.clone(), s.sha256.clone()?)));
-        Found { finding, sha256: hashes.collect() }
+        Found { finding, bucket: bucket.map(Bucket::id), sha256: hashes.collect() }
     }
 }
 
