@@ -69,7 +69,7 @@ pub struct Unit {
     pub judged: u32,
     /// Cases that were begun.
     pub begun: u32,
-    /// The case that breaks it, made small.
+    /// The case that breaks it, made small; also one that doesn't each time.
     pub case: Option<Case>,
     /// What findings of the same bug share with it.
     pub bucket: Option<Bucket>,
@@ -124,7 +124,16 @@ impl Unit {
 
     /// Whether there is nothing to be found any more.
     fn is_over(&self) -> bool {
-        matches!(self.outcome, Outcome::Broken(_)) && self.known.is_none()
+        match self.outcome {
+            Outcome::Broken(_) => self.known.is_none(),
+            Outcome::Unsettled(_) => self.is_flaky(),
+            Outcome::Held | Outcome::NotApplicable(_) => false,
+        }
+    }
+
+    /// Whether a case breaks it, and doesn't each time.
+    pub fn is_flaky(&self) -> bool {
+        matches!(self.outcome, Outcome::Unsettled(_)) && self.case.is_some()
     }
 
     /// What outweighs what; nothing where there is nothing to be told.
@@ -320,22 +329,17 @@ impl<'a> Runner<'a> {
         let judged = u32::from(matches!(outcome, Outcome::Held | Outcome::Broken(_)));
         let blamed = outcome == Outcome::NotApplicable(BLAMED.into());
         let unit = Unit { judged, begun: 1, blamed, ..Unit::new(rule, pair) };
-        let Outcome::Broken(_) = outcome else { return Unit { outcome, ..unit } };
+        let Outcome::Broken(finding) = outcome else { return Unit { outcome, ..unit } };
         let telling = || Bench::new(&case, source, destination).telling();
         let is_any_known = !self.job.known.is_empty();
         let large = is_any_known.then(|| Bucket::judged(judge, rule, &telling()).1).flatten();
         if large.as_ref().is_some_and(|large| known.contains(large)) {
             return Unit { outcome: Outcome::Held, ..unit };
         }
-        match settle(self.job, rule, case, (source, destination), judge) {
-            Ok(Settled { finding, case, bucket }) => {
-                let file = self.job.known.file(&bucket);
-                known.extend(large.filter(|_| file.is_some()));
-                let (case, bucket) = (Some(case), Some(bucket));
-                Unit { outcome: Outcome::Broken(finding), case, bucket, known: file, ..unit }
-            }
-            Err(why) => Unit { outcome: Outcome::Unsettled(why), ..unit },
-        }
+        let unit = settle(self.job, unit, case, finding, (source, destination), judge);
+        let file = unit.bucket.as_ref().and_then(|bucket| self.job.known.file(bucket));
+        known.extend(large.filter(|_| file.is_some()));
+        Unit { known: file, ..unit }
     }
 }
 
@@ -425,45 +429,46 @@ pub fn unused_waivers(subjects: &[Tested], units: &[Unit]) -> Vec<String> {
         .collect()
 }
 
-/// A finding that is there every time.
-struct Settled {
-    finding: Finding,
-    case: Case,
-    bucket: Bucket,
-}
-
-/// Makes a finding small and confirms it on fresh instances. What is not there every time is none:
-/// then it says so.
+/// Makes a finding small and confirms it on fresh instances. What is not there every time is none,
+/// but flaky.
 fn settle(
     job: &Job<'_>,
-    rule: &'static Rule,
+    unit: Unit,
     case: Case,
+    mut finding: Finding,
     (source, destination): (&Subject, &Subject),
     judge: Judge,
-) -> Result<Settled, String> {
+) -> Unit {
+    let rule = unit.rule;
     let mut breaks =
         |case: &Case| matches!(judge(rule, &Bench::new(case, source, destination)), Outcome::Broken(_));
     let bounds = Bounds { tries: job.shrinks, subjects: [source, destination], names: Names::Kept };
     let case = minimize(case, &bounds, &mut breaks).case;
-    let mut found = None;
+    let mut bucket = None;
     let mut others = Vec::new();
     for _ in 0..CONFIRM {
         let fresh = (job.reopen)(&source.name).and_then(|s| Ok((s, (job.reopen)(&destination.name)?)));
-        let (source, destination) =
-            fresh.map_err(|why| format!("a finding could not be confirmed: {why}"))?;
+        let (source, destination) = match fresh {
+            Ok(fresh) => fresh,
+            Err(why) => {
+                let outcome = Outcome::Unsettled(format!("a finding could not be confirmed: {why}"));
+                return Unit { outcome, case: Some(case), ..unit };
+            }
+        };
         match Bucket::judged(judge, rule, &Bench::new(&case, &source, &destination).telling()) {
-            (Outcome::Broken(finding), Some(bucket)) => found = Some((finding, bucket)),
+            (Outcome::Broken(again), there) => (finding, bucket) = (again, there),
             (other, _) => others.push(other.name()),
         }
     }
     let broken = CONFIRM - others.len();
-    match (found, others.first()) {
-        (Some((finding, bucket)), None) => Ok(Settled { finding, case, bucket }),
-        (Some((Finding { summary, .. }, _)), Some(other)) => Err(format!(
-            "{summary}: broken in {broken} of {CONFIRM} on fresh instances, flaky: {other} otherwise"
+    let outcome = match others.first() {
+        None => Outcome::Broken(finding),
+        Some(other) => Outcome::Unsettled(format!(
+            "{}: broken in {broken} of {CONFIRM} on fresh instances, flaky: {other} otherwise",
+            finding.summary
         )),
-        (None, _) => Err(format!("a finding was not there again in {CONFIRM} runs on fresh instances")),
-    }
+    };
+    Unit { outcome, case: Some(case), bucket, ..unit }
 }
 
 /// The bytes that a case is drawn from: the first case of a rule is the smallest there is.

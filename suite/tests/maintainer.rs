@@ -181,6 +181,7 @@ fn certify_says_how_often_a_flaky_finding_was_confirmed() {
     };
     let units = certify(&job, &|_| ());
     let Outcome::Unsettled(why) = &units[0].outcome else { panic!("{:?}", units[0].outcome) };
+    assert!(units[0].is_flaky());
     assert!(why.ends_with("broken in 1 of 5 on fresh instances, flaky: held otherwise"), "{why}");
 }
 

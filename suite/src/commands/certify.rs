@@ -168,11 +168,12 @@ fn write_cases(certificate: &mut Certificate<'_>, report: Option<&Path>) -> anyh
             certificate.files.insert(i, file.clone());
             continue;
         }
-        let (Outcome::Broken(finding), Some(case)) = (&unit.outcome, &unit.case) else { continue };
+        let Some(case) = &unit.case else { continue };
+        let finding = if let Outcome::Broken(finding) = &unit.outcome { Some(finding.clone()) } else { None };
         let pair = [unit.pair.0, unit.pair.1].map(|i| &certificate.subjects[i]);
         let hashes = pair.into_iter().filter_map(|s| Some((s.name.clone(), s.sha256.clone()?)));
         let bucket = unit.bucket.as_ref().map(Bucket::id);
-        let found = Found { finding: Some(finding.clone()), bucket, sha256: hashes.collect() };
+        let found = Found { finding, bucket, sha256: hashes.collect() };
         let names = if unit.pair.0 == unit.pair.1 { &pair[..1] } else { &pair[..] };
         let names: Vec<String> = names.iter().map(|subject| file_name(&subject.name)).collect();
         let path = dir.join(format!("{}-{}.toml", unit.rule.id, names.join("-to-")));
