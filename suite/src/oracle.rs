@@ -3,6 +3,7 @@
 use crate::bench::Subject;
 use crate::case::Case;
 use crate::certify::judge;
+use crate::coverage;
 use crate::devices::release::{self, Kind};
 use crate::devices::{self, Made, fault::Faults, synthetic};
 use crate::entry;
@@ -187,7 +188,7 @@ pub(crate) fn open(name: &str) -> Option<Arc<Subject>> {
 /// With the finding.
 pub fn fuzz(target: &str, input: &[u8]) {
     let target = Target::named(target).expect("a target of ours");
-    if let Outcome::Broken(finding) = target.judge(input) {
+    if let Outcome::Broken(finding) = coverage::recorded(|| target.judge(input)) {
         panic!("{finding}");
     }
 }
@@ -207,6 +208,7 @@ const NOTHING: Outcome = Outcome::NotApplicable(Cow::Borrowed("the bytes mean no
 impl Drawn {
     /// What becomes of the case.
     pub fn judge(&self) -> Outcome {
+        coverage::saw_pair(&self.case, &self.source.manifest, &self.destination.manifest);
         judge(self.rule, &self.case, &self.source, &self.destination)
     }
 }
