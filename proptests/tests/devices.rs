@@ -7,6 +7,7 @@ use migcert::certify::{Job, Unit, certify};
 use migcert::devices::fault::{Events, Family, Fault};
 use migcert::devices::{self, Faulty, engine};
 use migcert::impls;
+use migcert::known::Known;
 use migcert::rules::{self, Outcome, Rule};
 use migcert::zoo;
 use std::collections::BTreeSet;
@@ -156,7 +157,17 @@ fn opened(names: &[String]) -> Vec<Subject> {
 }
 
 fn run(subjects: &[Subject], rules: Vec<&'static Rule>, cases: u32) -> Vec<Unit> {
-    let job = Job { subjects, rules, seed: 1, cases, shrinks: 0, jobs: 2, until: None, reopen: &open };
+    let job = Job {
+        subjects,
+        rules,
+        seed: 1,
+        cases,
+        shrinks: 0,
+        jobs: 2,
+        until: None,
+        known: &Known::default(),
+        reopen: &open,
+    };
     certify(&job, &|_| ())
 }
 

@@ -6,6 +6,7 @@ mod told;
 pub use told::{Named, keep_device_panics_quiet};
 
 use crate::case::Case;
+use crate::coverage::{Dimension, outcome, saw};
 use crate::guests;
 use crate::rules::{Judgement, Stop, broken};
 use migcert_core::compat::Verdict;
@@ -222,7 +223,11 @@ impl<'a> Bench<'a> {
     /// What the check says of the case.
     pub fn verdict(&self) -> Result<Result<Plan, Verdict>, Stop> {
         let Case { model, setup, .. } = self.case;
-        Ok(Plan::new(model, self.model()?, setup, &self.destination.manifest))
+        let plan = Plan::new(model, self.model()?, setup, &self.destination.manifest);
+        if plan.is_err() {
+            saw(Dimension::Outcome, || outcome::REFUSED_BY_CHECK);
+        }
+        Ok(plan)
     }
 
     /// A destination for what was stopped, fresh and RUNNING.

@@ -1,14 +1,16 @@
 //! Buckets: findings that are probably one bug.
 
 use crate::bench::Bench;
-use crate::rules::Finding;
+use crate::rules::{Finding, Judge, Outcome, Rule};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// What findings of one bug share: the rule that is broken, the phase in which it shows, and the place.
 ///
 /// A stack says where a program noticed; several bugs are noticed at one place, and one bug at several.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Bucket {
     /// The rule's id.
     pub rule: String,
@@ -19,13 +21,23 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// The bucket of a finding, from the bench that it was found on, which told what happened.
-    pub fn of(bench: &Bench<'_>, finding: &Finding) -> Bucket {
+    /// Of a finding, from the bench that it was found on.
+    fn of(bench: &Bench<'_>, finding: &Finding) -> Bucket {
         Bucket {
             rule: bench.case.rule.clone(),
             phase: bench.phase(),
             place: without_numbers(&finding.summary),
         }
+    }
+
+    /// The outcome of a case on a bench that tells, and the bucket if it is broken.
+    pub fn judged(judge: Judge, rule: &Rule, bench: &Bench<'_>) -> (Outcome, Option<Bucket>) {
+        let outcome = judge(rule, bench);
+        let bucket = match &outcome {
+            Outcome::Broken(finding) => Some(Bucket::of(bench, finding)),
+            _ => None,
+        };
+        (outcome, bucket)
     }
 
     /// Eight hexadecimal digits: the same for the same bucket, whatever the version.

@@ -48,6 +48,8 @@ pub struct Case {
 pub struct Found {
     /// What was found when the file was written.
     pub finding: Option<Finding>,
+    /// The id of its bucket.
+    pub bucket: Option<String>,
     /// SHA-256 of the files behind the implementations, in hexadecimal digits, by IMPL.
     pub sha256: BTreeMap<String, String>,
 }
@@ -106,6 +108,8 @@ struct FindingFile {
     summary: String,
     expected: String,
     observed: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bucket: Option<String>,
 }
 
 impl Case {
@@ -128,6 +132,7 @@ impl Case {
                 summary,
                 expected,
                 observed,
+                bucket: found.bucket.clone(),
             }),
             sha256: found.sha256.clone(),
         };
@@ -157,12 +162,12 @@ impl Case {
             damage: each("damage", &file.damage)?,
             walk: each("walk", &file.walk)?,
         };
-        let finding = file.found.map(|FindingFile { summary, expected, observed }| Finding {
-            summary,
-            expected,
-            observed,
-        });
-        Ok((case, Found { finding, sha256: file.sha256 }))
+        let mut found = Found { sha256: file.sha256, ..Found::default() };
+        if let Some(FindingFile { summary, expected, observed, bucket }) = file.found {
+            found.finding = Some(Finding { summary, expected, observed });
+            found.bucket = bucket;
+        }
+        Ok((case, found))
     }
 }
 

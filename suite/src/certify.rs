@@ -1,11 +1,13 @@
 //! A certification: every selected rule on every pair, the same for the same seed.
 
 use crate::bench::{Bench, Subject};
+use crate::bucket::Bucket;
 use crate::case::Case;
 use crate::generate::script::{self, Between};
+use crate::known::Known;
 use crate::minimize::{Bounds, Names, minimize};
 use crate::report::Tested;
-use crate::rules::{BLAMED, Draws, Finding, Level, On, Outcome, Rule};
+use crate::rules::{BLAMED, Draws, Finding, Judge, Level, On, Outcome, Rule};
 use arbitrary::Unstructured;
 use migcert_core::device::Interface;
 use migcert_core::model::ModelId;
@@ -13,7 +15,7 @@ use migcert_core::version::Setup;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -27,6 +29,10 @@ const CONFIRM: usize = 5;
 /// After so many unsettled cases in a row no further one is begun: each takes its whole time limit,
 /// and a program that hangs must not hang us.
 const PATIENCE: u32 = 12;
+
+/// So many cases of a rule on a pair are tried in one go, wherever that is: what is learnt of one
+/// helps with these only.
+pub const PIECE: u32 = 20;
 
 /// What is to be done.
 pub struct Job<'a> {
@@ -44,6 +50,8 @@ pub struct Job<'a> {
     pub jobs: usize,
     /// No case is begun after this.
     pub until: Option<Instant>,
+    /// Findings that don't count.
+    pub known: &'a Known,
     /// Opens an implementation anew, to confirm a finding on instances that nothing was tried on.
     pub reopen: &'a (dyn Fn(&str) -> Result<Subject, String> + Sync),
 }
@@ -61,8 +69,12 @@ pub struct Unit {
     pub judged: u32,
     /// Cases that were begun.
     pub begun: u32,
-    /// The case that breaks it, made small.
+    /// The case that breaks it, made small; also one that doesn't each time.
     pub case: Option<Case>,
+    /// What findings of the same bug share with it.
+    pub bucket: Option<Bucket>,
+    /// The file of the finding, where it is known. A finding that is not known takes its place.
+    pub known: Option<String>,
     /// Whether a case broke it that also broke a rule that it builds on.
     pub blamed: bool,
     /// Why it is not held against the implementation, where a profile waives it.
@@ -71,6 +83,9 @@ pub struct Unit {
 
 /// What is said of a rule that no case could be drawn for.
 const NOT_DRAWN: &str = "no case was drawn";
+
+/// How much a finding that is known weighs.
+const KNOWN: u8 = 2;
 
 impl Unit {
     /// Before any case was drawn.
@@ -82,33 +97,58 @@ impl Unit {
             judged: 0,
             begun: 0,
             case: None,
+            bucket: None,
+            known: None,
             blamed: false,
             waived: None,
         }
     }
 
-    /// This one, and then the cases that follow it: nothing follows a broken one.
+    /// This one, and then the cases that follow it: nothing follows a finding that is not known.
     #[must_use]
     pub fn then(self, next: Unit) -> Unit {
-        if matches!(self.outcome, Outcome::Broken(_)) {
+        if self.is_over() {
             return self;
         }
-        let judged = self.judged + next.judged;
-        let (begun, blamed) = (self.begun + next.begun, self.blamed || next.blamed);
-        let (before, after) = (self.outcome, next.outcome);
-        let outcome = match (before, after) {
-            (_, after @ (Outcome::Broken(_) | Outcome::Unsettled(_))) => after,
-            (before @ Outcome::Unsettled(_), _) => before,
-            _ if judged != 0 => Outcome::Held,
-            (before, _) if next.begun == 0 => before,
-            (_, after) => after,
+        let (judged, begun) = (self.judged + next.judged, self.begun + next.begun);
+        let (blamed, waived) = (self.blamed || next.blamed, self.waived.clone());
+        let says = match (self.weight(), next.weight()) {
+            (None, None) if judged != 0 => Unit { outcome: Outcome::Held, ..self },
+            (None, None) if next.begun == 0 => self,
+            (before, after) if before.is_some() && (after.is_none() || before < after) => self,
+            (Some(KNOWN), Some(KNOWN)) => self,
+            _ => next,
         };
-        Unit { outcome, judged, begun, blamed, case: next.case, ..self }
+        Unit { judged, begun, blamed, waived, ..says }
+    }
+
+    /// Whether there is nothing to be found any more.
+    fn is_over(&self) -> bool {
+        match self.outcome {
+            Outcome::Broken(_) => self.known.is_none(),
+            Outcome::Unsettled(_) => self.is_flaky(),
+            Outcome::Held | Outcome::NotApplicable(_) => false,
+        }
+    }
+
+    /// Whether a case breaks it, and doesn't each time.
+    pub fn is_flaky(&self) -> bool {
+        matches!(self.outcome, Outcome::Unsettled(_)) && self.case.is_some()
+    }
+
+    /// What outweighs what; nothing where there is nothing to be told.
+    fn weight(&self) -> Option<u8> {
+        match self.outcome {
+            Outcome::Broken(_) if self.known.is_none() => Some(0),
+            Outcome::Unsettled(_) => Some(1),
+            Outcome::Broken(_) => Some(KNOWN),
+            Outcome::Held | Outcome::NotApplicable(_) => None,
+        }
     }
 
     /// Whether it counts for the verdict.
     fn counts(&self, strict: bool) -> bool {
-        self.waived.is_none() && (strict || self.rule.level == Level::Must)
+        self.waived.is_none() && self.known.is_none() && (strict || self.rule.level == Level::Must)
     }
 }
 
@@ -208,7 +248,7 @@ pub fn with_idle(rules: &[&'static Rule], mut units: Vec<Unit>) -> Vec<Unit> {
 /// Runs the tasks of a job.
 pub struct Runner<'a> {
     job: &'a Job<'a>,
-    known: Interfaces,
+    interfaces: Interfaces,
     /// Unsettled cases in a row.
     streak: AtomicU32,
 }
@@ -216,7 +256,7 @@ pub struct Runner<'a> {
 impl<'a> Runner<'a> {
     /// Of this job.
     pub fn of(job: &'a Job<'a>) -> Runner<'a> {
-        Runner { job, known: Interfaces::default(), streak: AtomicU32::new(0) }
+        Runner { job, interfaces: Interfaces::default(), streak: AtomicU32::new(0) }
     }
 
     /// What came of each task, in their order. `done` is called after each.
@@ -245,70 +285,67 @@ impl<'a> Runner<'a> {
     }
 
     fn one(&self, task: &Task, judge: Judge) -> Unit {
-        let Runner { job, known, streak } = self;
         let Task { rule, pair, cases } = task.clone();
-        let (source, destination) = (&job.subjects[pair.0], &job.subjects[pair.1]);
-        let mut unit = Unit {
-            waived: waiver(rule, &source.waive)
-                .or_else(|| waiver(rule, &destination.waive))
-                .map(|(_, why)| why.to_owned()),
-            ..Unit::new(rule, pair)
-        };
+        let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
+        let waived = waiver(rule, &source.waive).or_else(|| waiver(rule, &destination.waive));
+        let mut unit = Unit { waived: waived.map(|(_, why)| why.to_owned()), ..Unit::new(rule, pair) };
+        let mut known = BTreeSet::new();
         for index in cases {
-            if job.until.is_some_and(|until| until <= Instant::now()) {
+            if self.job.until.is_some_and(|until| until <= Instant::now()) {
                 if unit.judged == 0 {
                     unit.outcome = Outcome::Unsettled("the time was up".to_owned());
                 }
                 break;
             }
-            if PATIENCE <= streak.load(Relaxed) {
+            if PATIENCE <= self.streak.load(Relaxed) {
                 if unit.begun == 0 {
                     let why = "not tried: too many cases in a row could not be judged";
                     unit.outcome = Outcome::Unsettled(why.to_owned());
                 }
                 break;
             }
-            let Some(case) = drawn(job, rule, pair, index, known) else { continue };
-            unit.begun += 1;
-            let outcome = judge(rule, &Bench::new(&case, source, destination));
-            unit.blamed |= outcome == Outcome::NotApplicable(BLAMED.into());
-            match &outcome {
-                Outcome::Unsettled(_) => drop(streak.fetch_add(1, Relaxed)),
-                Outcome::Held | Outcome::Broken(_) => streak.store(0, Relaxed),
-                Outcome::NotApplicable(_) => {}
+            if index.is_multiple_of(PIECE) {
+                known.clear();
             }
-            match outcome {
-                Outcome::Broken(finding) => {
-                    unit.judged += 1;
-                    unit.outcome =
-                        settle(job, rule, case, finding, (source, destination), &mut unit.case, judge);
-                    break;
-                }
-                Outcome::Held => {
-                    unit.judged += 1;
-                    if !matches!(unit.outcome, Outcome::Unsettled(_)) {
-                        unit.outcome = Outcome::Held;
-                    }
-                }
-                unsettled @ Outcome::Unsettled(_) => unit.outcome = unsettled,
-                not @ Outcome::NotApplicable(_) if unit.judged == 0 => {
-                    if !matches!(unit.outcome, Outcome::Unsettled(_)) {
-                        unit.outcome = not;
-                    }
-                }
-                Outcome::NotApplicable(_) => {}
+            let Some(case) = drawn(self.job, rule, pair, index, &self.interfaces) else { continue };
+            unit = unit.then(self.case(task, case, &mut known, judge));
+            if unit.is_over() {
+                break;
             }
         }
         unit
+    }
+
+    /// What comes of a case. `known` are the buckets of large cases whose small ones are known.
+    fn case(&self, task: &Task, case: Case, known: &mut BTreeSet<Bucket>, judge: Judge) -> Unit {
+        let &Task { rule, pair, .. } = task;
+        let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
+        let outcome = judge(rule, &Bench::new(&case, source, destination));
+        match &outcome {
+            Outcome::Unsettled(_) => drop(self.streak.fetch_add(1, Relaxed)),
+            Outcome::Held | Outcome::Broken(_) => self.streak.store(0, Relaxed),
+            Outcome::NotApplicable(_) => {}
+        }
+        let judged = u32::from(matches!(outcome, Outcome::Held | Outcome::Broken(_)));
+        let blamed = outcome == Outcome::NotApplicable(BLAMED.into());
+        let unit = Unit { judged, begun: 1, blamed, ..Unit::new(rule, pair) };
+        let Outcome::Broken(finding) = outcome else { return Unit { outcome, ..unit } };
+        let telling = || Bench::new(&case, source, destination).telling();
+        let is_any_known = !self.job.known.is_empty();
+        let large = is_any_known.then(|| Bucket::judged(judge, rule, &telling()).1).flatten();
+        if large.as_ref().is_some_and(|large| known.contains(large)) {
+            return Unit { outcome: Outcome::Held, ..unit };
+        }
+        let unit = settle(self.job, unit, case, finding, (source, destination), judge);
+        let file = unit.bucket.as_ref().and_then(|bucket| self.job.known.file(bucket));
+        known.extend(large.filter(|_| file.is_some()));
+        Unit { known: file, ..unit }
     }
 }
 
 fn broken_rules(units: &[Unit]) -> impl Iterator<Item = &'static Rule> {
     units.iter().filter(|unit| matches!(unit.outcome, Outcome::Broken(_))).map(|unit| unit.rule)
 }
-
-/// How a case is judged.
-type Judge = fn(&Rule, &Bench<'_>) -> Outcome;
 
 /// What guests can do with the instances of a subject; started once for each setup.
 #[derive(Default)]
@@ -392,45 +429,46 @@ pub fn unused_waivers(subjects: &[Tested], units: &[Unit]) -> Vec<String> {
         .collect()
 }
 
-/// Makes a finding small and confirms it on fresh instances; what is not there every time is no
-/// finding.
+/// Makes a finding small and confirms it on fresh instances. What is not there every time is none,
+/// but flaky.
 fn settle(
     job: &Job<'_>,
-    rule: &'static Rule,
+    unit: Unit,
     case: Case,
-    first: Finding,
+    mut finding: Finding,
     (source, destination): (&Subject, &Subject),
-    small: &mut Option<Case>,
     judge: Judge,
-) -> Outcome {
-    let judge = |case: &Case, source: &Subject, destination: &Subject| {
-        judge(rule, &Bench::new(case, source, destination))
-    };
-    let mut breaks = |case: &Case| matches!(judge(case, source, destination), Outcome::Broken(_));
+) -> Unit {
+    let rule = unit.rule;
+    let mut breaks =
+        |case: &Case| matches!(judge(rule, &Bench::new(case, source, destination)), Outcome::Broken(_));
     let bounds = Bounds { tries: job.shrinks, subjects: [source, destination], names: Names::Kept };
     let case = minimize(case, &bounds, &mut breaks).case;
-    let mut finding = first;
+    let mut bucket = None;
     let mut others = Vec::new();
     for _ in 0..CONFIRM {
         let fresh = (job.reopen)(&source.name).and_then(|s| Ok((s, (job.reopen)(&destination.name)?)));
         let (source, destination) = match fresh {
             Ok(fresh) => fresh,
-            Err(why) => return Outcome::Unsettled(format!("a finding could not be confirmed: {why}")),
+            Err(why) => {
+                let outcome = Outcome::Unsettled(format!("a finding could not be confirmed: {why}"));
+                return Unit { outcome, case: Some(case), ..unit };
+            }
         };
-        match judge(&case, &source, &destination) {
-            Outcome::Broken(again) => finding = again,
-            other => others.push(other.name()),
+        match Bucket::judged(judge, rule, &Bench::new(&case, &source, &destination).telling()) {
+            (Outcome::Broken(again), there) => (finding, bucket) = (again, there),
+            (other, _) => others.push(other.name()),
         }
     }
-    let Some(other) = others.first() else {
-        *small = Some(case);
-        return Outcome::Broken(finding);
-    };
     let broken = CONFIRM - others.len();
-    let summary = finding.summary;
-    Outcome::Unsettled(format!(
-        "{summary}: broken in {broken} of {CONFIRM} on fresh instances, flaky: {other} otherwise"
-    ))
+    let outcome = match others.first() {
+        None => Outcome::Broken(finding),
+        Some(other) => Outcome::Unsettled(format!(
+            "{}: broken in {broken} of {CONFIRM} on fresh instances, flaky: {other} otherwise",
+            finding.summary
+        )),
+    };
+    Unit { outcome, case: Some(case), bucket, ..unit }
 }
 
 /// The bytes that a case is drawn from: the first case of a rule is the smallest there is.

@@ -9,6 +9,7 @@ use std::path::Path;
 
 pub(crate) mod certify;
 pub(crate) mod check;
+pub(crate) mod coverage;
 pub(crate) mod describe;
 pub(crate) mod export;
 mod input;

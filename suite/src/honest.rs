@@ -6,6 +6,7 @@ use crate::certify::{self, Job, Unit, Verdict};
 use crate::devices;
 use crate::guests;
 use crate::impls;
+use crate::known::Known;
 use crate::report::Tested;
 use crate::rules::{Outcome, Rule};
 use crate::zoo::Hunt;
@@ -65,6 +66,7 @@ impl SelfTest {
             shrinks: 0,
             jobs: 1,
             until: None,
+            known: &Known::default(),
             reopen: &reopen,
         };
         let units = certify::certify(&job, &|_| ());

@@ -1,19 +1,18 @@
 //! Findings that a project knows already: a folder with their cases. They are listed, and fail
 //! nothing.
 
+use crate::bucket::Bucket;
 use crate::case::{self, Case};
-use crate::certify::Unit;
 use crate::impls;
-use crate::rules::Outcome;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The files of a folder, by the rule that is broken and the place where it shows.
+/// The files of a folder, by the ids of their buckets.
 #[derive(Debug, Default)]
-pub struct Known(BTreeMap<(String, String), PathBuf>);
+pub struct Known(BTreeMap<String, String>);
 
 impl Known {
-    /// Reads every case file of a folder that says what was found.
+    /// Reads every case file of a folder.
     ///
     /// # Errors
     /// What is wrong with the folder, or the file and what is wrong with it.
@@ -28,46 +27,28 @@ impl Known {
         for path in paths {
             let bad = |why: &dyn ToString| format!("{}: {}", path.display(), why.to_string());
             let bytes = impls::read(&path, case::MAX_FILE).map_err(|why| why.to_string())?;
-            let text = String::from_utf8(bytes).map_err(|why| bad(&why))?;
-            let (case, found) = Case::from_toml(&text).map_err(|why| bad(&why))?;
-            let finding = found.finding.ok_or_else(|| bad(&"it doesn't say what was found"))?;
-            known.entry((case.rule, place(&finding.summary))).or_insert(path);
+            let text = str::from_utf8(&bytes).map_err(|why| bad(&why))?;
+            let (_, found) = Case::from_toml(text).map_err(|why| bad(&why))?;
+            let bucket = found.bucket.ok_or_else(|| bad(&NO_BUCKET))?;
+            known.entry(bucket).or_insert_with(|| path.display().to_string());
         }
         Ok(Known(known))
     }
 
-    /// Findings that are known are not held against anybody.
-    pub fn excuse(&self, units: &mut [Unit]) {
-        for unit in units {
-            let Outcome::Broken(finding) = &unit.outcome else { continue };
-            let file = self.0.get(&(unit.rule.id.to_owned(), place(&finding.summary)));
-            if let Some(file) = file {
-                unit.waived.get_or_insert_with(|| format!("known: {}", file.display()));
-            }
-        }
+    /// The file of a finding of this bucket.
+    pub fn file(&self, bucket: &Bucket) -> Option<String> {
+        self.0.get(&bucket.id()).cloned()
+    }
+
+    /// The ids of the buckets, in order.
+    pub fn buckets(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
-/// What of a summary stays the same when the case is another: all but its numbers.
-fn place(summary: &str) -> String {
-    let is_number = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
-    let mut out = String::new();
-    for word in summary.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
-        let (text, end) = word.split_at(word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).len());
-        out += if is_number(text) { "#" } else { text };
-        out += end;
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::place;
-
-    #[test]
-    fn numbers_make_no_other_place() {
-        let text = "moved after 12 steps: step 3: the guest reads WORD2 at 0x1f";
-        assert_eq!(place(text), "moved after # steps: step #: the guest reads WORD2 at #");
-        assert_ne!(place(text), place("moved after 12 steps: step 3: the guest reads WORD3 at 0x1f"));
-    }
-}
+const NO_BUCKET: &str = "it has no bucket; `migcert replay FILE --save DIR` writes the case with it";

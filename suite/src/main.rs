@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use commands::certify::{CertifyArgs, certify};
 use commands::check::{CheckArgs, check};
+use commands::coverage::{CoverageArgs, coverage};
 use commands::describe::describe;
 use commands::export::{ExportArgs, export};
 use commands::list::{OptionalStates, What, explain, list};
@@ -62,6 +63,8 @@ enum Command {
     Minimize(MinimizeArgs),
     /// Makes a test of a case: for Rust, as a case file, or for a shell
     Export(ExportArgs),
+    /// Executes cases of a fuzz target, and tells what they touched and what never
+    Coverage(CoverageArgs),
     /// Serves an implementation as a device program of its own, over vfio-user
     Serve(ServeArgs),
     /// Looks for planted faults: which are reached, triggered and detected, and after how many cases
@@ -113,6 +116,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Replay(args) => replay(&args),
         Command::Minimize(args) => minimize(&args),
         Command::Export(args) => export(&args),
+        Command::Coverage(args) => coverage(&args),
         Command::Serve(args) => serve(&args),
         Command::Zoo(args) => zoo(&args),
         Command::List { what, options, output } => list(what, &options, &output),

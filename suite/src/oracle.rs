@@ -3,6 +3,7 @@
 use crate::bench::Subject;
 use crate::case::Case;
 use crate::certify::judge;
+use crate::coverage;
 use crate::devices::release::{self, Kind};
 use crate::devices::{self, Made, fault::Faults, synthetic};
 use crate::entry;
@@ -218,7 +219,8 @@ pub(crate) fn keep_open(subject: &Arc<Subject>) {
 /// # Panics
 /// With the finding.
 pub fn fuzz(target: &str, input: &[u8]) {
-    held(&Target::named(target).expect("a target of ours").judge(input));
+    let target = Target::named(target).expect("a target of ours");
+    held(&coverage::recorded(|| target.judge(input)));
 }
 
 /// Runs an oracle in a fuzzer that needs no other: the less code is linked, the less a fuzzer has to
@@ -247,6 +249,7 @@ const NOTHING: Outcome = Outcome::NotApplicable(Cow::Borrowed("the bytes mean no
 impl Drawn {
     /// What becomes of the case.
     pub fn judge(&self) -> Outcome {
+        coverage::saw_pair(&self.case, &self.source.manifest, &self.destination.manifest);
         judge(self.rule, &self.case, &self.source, &self.destination)
     }
 }

@@ -4,8 +4,10 @@
 use crate::bench::{Bench, Subject};
 use crate::case::{Case, Found};
 use crate::certify::{self, Job, Verdict};
+use crate::coverage;
 use crate::generate::script::{self, Between};
 use crate::honest::{self, SelfTest};
+use crate::known::Known;
 use crate::report::{Certificate, Tested};
 use crate::rules::{self, Level, On, Outcome, Rule};
 use arbitrary::{Result as Drawn, Unstructured};
@@ -35,6 +37,7 @@ pub fn certify(program: impl Program + Clone + 'static, cases: u32) -> Result<St
         shrinks: SHRINKS,
         jobs: 1,
         until: None,
+        known: &Known::default(),
         reopen: &|_| open(),
     };
     let units = certify::certify(&job, &|_| ());
@@ -60,6 +63,7 @@ pub fn certify(program: impl Program + Clone + 'static, cases: u32) -> Result<St
 pub fn property(program: impl Program + 'static, bytes: &[u8]) -> Result<(), String> {
     let subject = subject(program).map_err(|why| why.to_string())?;
     let Ok(Some((rule, case))) = drawn(&mut Unstructured::new(bytes), &subject) else { return Ok(()) };
+    coverage::saw_pair(&case, &subject.manifest, &subject.manifest);
     let bench = Bench::new(&case, &subject, &subject);
     if !matches!(rule.judge(&bench), Outcome::Broken(_)) {
         return Ok(());
@@ -78,7 +82,7 @@ pub fn property(program: impl Program + 'static, bytes: &[u8]) -> Result<(), Str
 /// # Panics
 /// With what [`property`] says.
 pub fn fuzz(program: impl Program + 'static, bytes: &[u8]) {
-    if let Err(why) = property(program, bytes) {
+    if let Err(why) = coverage::recorded(|| property(program, bytes)) {
         panic!("{why}");
     }
 }

@@ -153,6 +153,12 @@ impl Certificate<'_> {
             if let Some(file) = self.files.get(i) {
                 json["case"] = json!(file);
             }
+            if let Some(bucket) = &unit.bucket {
+                json["bucket"] = json!(bucket.id());
+            }
+            if unit.known.is_some() {
+                json["known"] = json!(true);
+            }
             if let Some(why) = &unit.waived {
                 json["waived"] = json!(why);
             }
@@ -166,6 +172,11 @@ impl Certificate<'_> {
             "cases": units.iter().map(|(_, unit)| u64::from(unit.judged)).sum::<u64>(),
             "findings": findings.collect::<Vec<_>>(),
         });
+        let flaky = units.iter().filter(|(_, unit)| unit.is_flaky()).filter_map(|(i, _)| self.files.get(i));
+        let flaky: Vec<_> = flaky.collect();
+        if !flaky.is_empty() {
+            json["flaky"] = json!(flaky);
+        }
         if let Outcome::NotApplicable(why) = worst(units) {
             json["why"] = json!(why);
         }
@@ -234,6 +245,9 @@ impl Certificate<'_> {
         }
         for (i, unit) in self.units.iter().enumerate() {
             self.finding(&mut out, i, unit, several);
+            if unit.is_flaky() {
+                self.flaky(&mut out, i, unit);
+            }
         }
         let (executed, total) = self.counts();
         let count = |name| self.rules().iter().filter(|units| worst(units).name() == name).count();
@@ -291,6 +305,16 @@ impl Certificate<'_> {
         }
     }
 
+    fn flaky(&self, out: &mut String, i: usize, unit: &Unit) {
+        let Outcome::Unsettled(why) = &unit.outcome else { return };
+        let rule = unit.rule;
+        let _ = writeln!(out, "\nflaky   {} ({}, {})", rule.id, rule.cites, rule.level.name());
+        let _ = writeln!(out, "  found      {why}");
+        if let Some(file) = self.files.get(&i) {
+            let _ = writeln!(out, "  reproduce  migcert replay {file} --times 20");
+        }
+    }
+
     fn finding(&self, out: &mut String, i: usize, unit: &Unit, several: bool) {
         let Outcome::Broken(Finding { summary, expected, observed }) = &unit.outcome else { return };
         let rule = unit.rule;
@@ -302,11 +326,17 @@ impl Certificate<'_> {
         if let Some(why) = &unit.waived {
             let _ = writeln!(out, "  waived     {why}");
         }
+        if unit.known.is_some() {
+            let _ = writeln!(out, "  known      it fails nothing");
+        }
         let _ = writeln!(out, "  promise    {}", rule.promise);
         let _ = writeln!(out, "  found      {summary}");
         let _ = writeln!(out, "  expected   {}", clipped(expected));
         let _ = writeln!(out, "  observed   {}", clipped(observed));
         let _ = writeln!(out, "  advice     {}", rule.advice);
+        if let Some(bucket) = &unit.bucket {
+            let _ = writeln!(out, "  bucket     {}", bucket.id());
+        }
         let _ = writeln!(out, "  explain    migcert explain {}", rule.id);
         if let Some(file) = self.files.get(&i) {
             let _ = writeln!(out, "  reproduce  migcert replay {file}");

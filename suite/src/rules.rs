@@ -43,6 +43,9 @@ pub struct Rule {
     pub check: fn(&Bench<'_>) -> Judgement,
 }
 
+/// How a case is judged: [`Rule::judge`] or [`Rule::alone`].
+pub type Judge = fn(&Rule, &Bench<'_>) -> Outcome;
+
 impl Rule {
     /// Judges a case on a bench. What breaks a rule that this one builds on says nothing of this.
     pub fn judge(&self, bench: &Bench<'_>) -> Outcome {

@@ -1,8 +1,9 @@
 //! One certification in parts, each on a machine of its own, and what the parts come to together:
 //! what one run of the same seed comes to.
 
+use crate::bucket::Bucket;
 use crate::case::{Case, Found};
-use crate::certify::{Job, Runner, Task, Unit, blame, tasks, with_idle};
+use crate::certify::{Job, PIECE, Runner, Task, Unit, blame, tasks, with_idle};
 use crate::report::Tested;
 use crate::rules::{Finding, Outcome, selected};
 use migcert_core::program::Manifest;
@@ -14,8 +15,6 @@ use std::str::FromStr;
 
 /// The report of a part is read from at most so many bytes.
 pub const MAX_FILE: u64 = 64 << 20;
-/// Cases that are never divided.
-const PIECE: u32 = 20;
 /// Implementations that a certification in parts has at most.
 const SUBJECTS: usize = 32;
 
@@ -73,6 +72,7 @@ pub struct Part {
     rules: Vec<String>,
     cases: u32,
     strict: bool,
+    known: Vec<String>,
     subjects: Vec<SubjectFile>,
     pieces: Vec<Piece>,
 }
@@ -105,6 +105,10 @@ struct UnitFile {
     begun: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     case: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bucket: Option<Bucket>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    known: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     waived: Option<String>,
 }
@@ -143,6 +147,7 @@ pub fn run(
         rules: job.rules.iter().map(|rule| rule.id.to_owned()).collect(),
         cases: job.cases,
         strict,
+        known: job.known.buckets(),
         subjects: subjects.iter().map(SubjectFile::from).collect(),
         pieces: tasks.iter().zip(&units).map(piece).collect(),
     };
@@ -264,6 +269,7 @@ fn difference(one: &Report, other: &Report) -> Option<&'static str> {
         (first.rules == second.rules, "other rules"),
         (first.cases == second.cases, "another number of cases"),
         (first.strict == second.strict, "another strictness"),
+        (first.known == second.known, "other known findings"),
     ];
     same.into_iter().find(|(same, _)| !same).map(|(_, what)| what)
 }
@@ -300,6 +306,8 @@ impl From<&Unit> for UnitFile {
             judged: unit.judged,
             begun: unit.begun,
             case: unit.case.as_ref().map(|case| case.to_toml(&Found::default())),
+            bucket: unit.bucket.clone(),
+            known: unit.known.clone(),
             waived: unit.waived.clone(),
         }
     }
@@ -321,7 +329,7 @@ impl UnitFile {
             OutcomeFile::NotApplicable(why) => Outcome::NotApplicable(why.into()),
             OutcomeFile::Unsettled(why) => Outcome::Unsettled(why),
         };
-        let (judged, begun) = (self.judged, self.begun);
-        Ok(Unit { outcome, judged, begun, case, blamed, waived: self.waived, ..Unit::new(rule, *pair) })
+        let UnitFile { judged, begun, bucket, known, waived, .. } = self;
+        Ok(Unit { outcome, judged, begun, case, bucket, known, blamed, waived, ..Unit::new(rule, *pair) })
     }
 }

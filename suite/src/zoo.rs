@@ -9,6 +9,7 @@ use crate::certify::{Job, in_turns};
 use crate::devices::fault::{Events, Fault, Faults};
 use crate::devices::{self, Faulty};
 use crate::impls;
+use crate::known::Known;
 use crate::minimize::{Bounds, Names, minimize};
 use crate::rules::{self, Outcome, Rule};
 use std::ops::ControlFlow;
@@ -138,6 +139,7 @@ impl Hunt {
             shrinks: 0,
             jobs: 1,
             until: None,
+            known: &Known::default(),
             reopen: &|_| Err("nothing is confirmed here".to_owned()),
         };
         in_turns(&job, each);

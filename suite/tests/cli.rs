@@ -95,6 +95,7 @@ fn parts_come_to_what_one_run_comes_to() {
         (&["builtin:nic"][..], 0),
         (&["builtin:nic+macio-regs", "--to", "builtin:nic@2"], 100),
         (&["builtin:blk+end-forgotten", "--only", "R-7.5,R-1.1"], 100),
+        (&["builtin:nic+macio-regs", "--only", "R-1.4", "--known", "known"], 0),
     ] {
         let dir = tempfile::tempdir().expect("a directory");
         let run = |args: &[&str]| {
@@ -108,6 +109,7 @@ fn parts_come_to_what_one_run_comes_to() {
         };
         let certify =
             |more: &[&str]| run(&[&["certify", "--seed", "3", "--cases", "90"], names, more].concat());
+        learn(dir.path(), "builtin:nic+macio-regs", &["--seed", "3", "--cases", "90"]);
         let whole = certify(&[]);
         for part in ["2/3", "1/3", "3/3"] {
             let (status, _) = certify(&["--shard", part, "--report", &part[..1]]);
@@ -118,6 +120,43 @@ fn parts_come_to_what_one_run_comes_to() {
         assert_eq!(merged.0, Some(status), "{names:?}");
         assert_eq!(run(&["merge", "3/report.json", "1/report.json"]).0, Some(2), "a part is missing");
     }
+}
+
+#[test]
+fn what_is_known_hides_nothing_else() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let args = ["--seed", "2", "--cases", "300"];
+    learn(dir.path(), "builtin:nic+macio-regs", &args);
+    let (status, said) = certify_knowing(dir.path(), "builtin:nic+macio-regs", &args);
+    assert_eq!((status, said.contains("it fails nothing")), (Some(0), true), "{said}");
+    let (status, said) = certify_knowing(dir.path(), "builtin:nic+macio-regs+pcihost-cfgaddr", &args);
+    assert_eq!((status, said.contains("it fails nothing")), (Some(100), false), "{said}");
+}
+
+/// Certifies for one requirement, and puts into the folder `known` what is found, until nothing is.
+fn learn(dir: &Path, name: &str, args: &[&str]) {
+    let known = dir.join("known");
+    fs::create_dir(&known).expect("a directory");
+    for round in 0..10 {
+        let report = format!("round-{round}");
+        let (status, said) = certify_knowing(dir, name, &[args, &["--report", &report]].concat());
+        if status == Some(0) {
+            return;
+        }
+        assert_eq!(status, Some(100), "{said}");
+        for case in fs::read_dir(dir.join(report).join("cases")).expect("cases") {
+            let case = case.expect("a case").path();
+            fs::copy(&case, known.join(format!("{round}.toml"))).expect("copied");
+        }
+    }
+    panic!("there is always something new");
+}
+
+fn certify_knowing(dir: &Path, name: &str, args: &[&str]) -> (Option<i32>, String) {
+    let args = [&["certify", name, "--only", "R-1.4", "--known", "known"], args].concat();
+    let run = Command::new(env!("CARGO_BIN_EXE_migcert")).args(args).current_dir(dir).output();
+    let run = run.expect("migcert runs");
+    (run.status.code(), String::from_utf8_lossy(&run.stdout).into_owned())
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use migcert::certify::{Job, certify};
 use migcert::rules::{self, Outcome};
-use migcert::{case::Case, impls};
+use migcert::{case::Case, impls, known::Known};
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
@@ -176,10 +176,12 @@ fn certify_says_how_often_a_flaky_finding_was_confirmed() {
         shrinks: 0,
         jobs: 1,
         until: None,
+        known: &Known::default(),
         reopen: &reopen,
     };
     let units = certify(&job, &|_| ());
     let Outcome::Unsettled(why) = &units[0].outcome else { panic!("{:?}", units[0].outcome) };
+    assert!(units[0].is_flaky());
     assert!(why.ends_with("broken in 1 of 5 on fresh instances, flaky: held otherwise"), "{why}");
 }
 

@@ -8,6 +8,7 @@ use migcert::devices::{fault::Fault, faulty};
 use migcert::generate::script::{self, Between};
 use migcert::hosts::vfio_user::{Config, Socket, VfioUser};
 use migcert::impls;
+use migcert::known::Known;
 use migcert::rules::{self, Outcome, Rule};
 use migcert_core::device::{Seen, Sight, State, Step};
 use migcert_core::error::{Error, Misbehaved};
@@ -118,7 +119,17 @@ fn run(
     rules: Vec<&'static Rule>,
     cases: u32,
 ) -> Vec<Unit> {
-    let job = Job { subjects, rules, seed: 1, cases, shrinks: 0, jobs: 1, until: None, reopen };
+    let job = Job {
+        subjects,
+        rules,
+        seed: 1,
+        cases,
+        shrinks: 0,
+        jobs: 1,
+        until: None,
+        known: &Known::default(),
+        reopen,
+    };
     certify(&job, &|_| ())
 }
 

@@ -1,8 +1,9 @@
 //! Instances that have a name, tell what they do, and may panic.
 
 use super::Subject;
+use crate::coverage::{Dimension, is_asked, outcome, saw};
 use crate::guests::{self, Guest};
-use migcert_core::device::{Capabilities, Device, Outside, Seen, State, Step};
+use migcert_core::device::{Capabilities, Device, Outside, Seen, State, Step, walk};
 use migcert_core::error::{Error, Misbehaved};
 use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Program};
@@ -65,9 +66,13 @@ impl Program for Named<'_> {
             let how = started.as_ref().map_or_else(|why| format!("refused: {why}"), |_| "RUNNING".into());
             format!("{} is started as {} with `{setup}`: {how}", self.who, self.subject.name)
         });
+        if matches!(started, Err(Error::Refused(_))) {
+            saw(Dimension::Outcome, || outcome::REFUSED_AT_START);
+        }
         let device = started?;
         let guest = self.story.0.as_ref().map(|_| guests::of(&device.capabilities().interface));
-        Ok(Box::new(Teller { who: self.who, device, guest, at: State::Running, story: self.story.clone() }))
+        let (at, story) = (State::Running, self.story.clone());
+        Ok(Box::new(Teller { who: self.who, device, guest, at, is_loaded: false, story }))
     }
 }
 
@@ -113,6 +118,8 @@ struct Teller {
     device: Box<dyn Device>,
     guest: Option<Box<dyn Guest>>,
     at: State,
+    /// Whether it accepted a state and the guest has not gone on yet.
+    is_loaded: bool,
     story: Story,
 }
 
@@ -123,6 +130,36 @@ impl Teller {
             Ok(_) => format!("{} {}", self.who, what()),
             Err(why) => format!("{} {}: {why}", self.who, what()),
         });
+    }
+}
+
+impl Teller {
+    /// Keeps what a change of state touched.
+    fn went(&mut self, to: State, how: &Result<(), Error>) {
+        use outcome::{MIGRATED, REFUSED_AT_LOAD, SAVE_FAILED, SOURCE_GOES_ON};
+        if !is_asked() {
+            return;
+        }
+        let from = self.at;
+        match how {
+            Ok(()) => {
+                let walk = walk(from, to, self.device.capabilities().options).unwrap_or_default();
+                let mut at = from;
+                for next in walk {
+                    saw(Dimension::Arc, || format!("{at} -> {next}"));
+                    at = next;
+                }
+                if self.is_loaded && to == State::Running {
+                    saw(Dimension::Outcome, || MIGRATED);
+                } else if from.saves() && to == State::Running {
+                    saw(Dimension::Outcome, || SOURCE_GOES_ON);
+                }
+                self.is_loaded = from == State::Resuming || self.is_loaded && to != State::Running;
+            }
+            Err(_) if to.saves() => saw(Dimension::Outcome, || SAVE_FAILED),
+            Err(_) if from == State::Resuming => saw(Dimension::Outcome, || REFUSED_AT_LOAD),
+            Err(_) => {}
+        }
     }
 }
 
@@ -137,6 +174,7 @@ impl Device for Teller {
 
     fn set_state(&mut self, to: State) -> Result<(), Error> {
         let result = guarded(|| arrive(&mut *self.device, to));
+        self.went(to, &result);
         self.at = to;
         self.done(|| format!("is asked to go to {to}"), &result);
         result
@@ -144,12 +182,18 @@ impl Device for Teller {
 
     fn read_state(&mut self, into: &mut [u8]) -> Result<usize, Error> {
         let result = guarded(|| self.device.read_state(into));
+        if result.is_err() {
+            saw(Dimension::Outcome, || outcome::SAVE_FAILED);
+        }
         self.done(|| format!("gives {} bytes of state", result.as_ref().unwrap_or(&0)), &result);
         result
     }
 
     fn write_state(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let result = guarded(|| self.device.write_state(bytes));
+        if result.is_err() {
+            saw(Dimension::Outcome, || outcome::REFUSED_AT_LOAD);
+        }
         self.done(|| format!("gets {} bytes of state", bytes.len()), &result);
         result
     }
@@ -165,8 +209,11 @@ impl Device for Teller {
 
     fn reset(&mut self) -> Result<(), Error> {
         let result = guarded(|| self.device.reset());
+        if result.is_ok() {
+            saw(Dimension::Outcome, || outcome::RESET);
+        }
         self.done(|| "is reset".to_owned(), &result);
-        self.at = State::Running;
+        (self.at, self.is_loaded) = (State::Running, false);
         result
     }
 

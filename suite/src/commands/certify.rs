@@ -5,6 +5,7 @@ use anyhow::{anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use migcert::bench::Subject;
+use migcert::bucket::Bucket;
 use migcert::case::Found;
 use migcert::certify::{self, Job, Unit, Verdict};
 use migcert::honest::{self, SelfTest};
@@ -51,7 +52,7 @@ pub(crate) struct CertifyArgs {
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
     /// Cases of findings that are known: they are listed, and fail nothing
-    #[arg(long, value_name = "DIR", conflicts_with = "shard")]
+    #[arg(long, value_name = "DIR")]
     known: Option<PathBuf>,
     /// Where the report and the cases of findings go
     #[arg(long, value_name = "DIR")]
@@ -71,7 +72,8 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
     let subjects: Vec<Subject> = names.map(|name| impls::subject(name)).collect::<Result<_, _>>()?;
     let tested: Vec<Tested> = subjects.iter().map(Tested::from).collect();
     let self_test = SelfTest::of(rules::ALL).map_err(|why| anyhow!(why))?;
-    let known = known(args.known.as_deref())?;
+    let known = args.known.as_deref().map_or_else(|| Ok(Known::default()), Known::read);
+    let known = known.map_err(|why| anyhow!(why))?;
     let seed = args.seed.unwrap_or_else(drawn_seed);
     anstream::eprintln!("seed {seed:#x}");
     let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
@@ -86,6 +88,7 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
         shrinks: usual.saturating_mul(5).min(2000),
         jobs,
         until: args.max_time.map(|time| Instant::now() + time),
+        known: &known,
         reopen: &reopen,
     };
     let bar =
@@ -94,7 +97,7 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
         bar.set_message(unit.rule.id);
         bar.inc(1);
     };
-    let (part, mut units) = match args.shard {
+    let (part, units) = match args.shard {
         Some(part) => {
             let (part, units) = shard::run(&job, part, args.strict, &tested, &done);
             (Some(part), units)
@@ -102,7 +105,6 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
         None => (None, certify::certify(&job, &done)),
     };
     bar.finish_and_clear();
-    known.excuse(&mut units);
     let certificate = Certificate {
         verdict: honest::verdict(&units, args.strict, &tested, &self_test),
         seed,
@@ -113,11 +115,6 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
         part: part.as_ref(),
     };
     conclude(certificate, args.strict, args.report.as_deref(), &args.output)
-}
-
-/// The findings that are known: none without a folder of them.
-pub(super) fn known(folder: Option<&Path>) -> anyhow::Result<Known> {
-    folder.map_or_else(|| Ok(Known::default()), Known::read).map_err(|why| anyhow!(why))
 }
 
 /// Writes and prints what a certification came to.
@@ -167,10 +164,16 @@ pub(super) fn progress(len: u64) -> ProgressBar {
 fn write_cases(certificate: &mut Certificate<'_>, report: Option<&Path>) -> anyhow::Result<()> {
     let dir = report.map_or_else(|| PathBuf::from("migcert-findings"), |report| report.join("cases"));
     for (i, unit) in certificate.units.iter().enumerate() {
-        let (Outcome::Broken(finding), Some(case)) = (&unit.outcome, &unit.case) else { continue };
+        if let Some(file) = &unit.known {
+            certificate.files.insert(i, file.clone());
+            continue;
+        }
+        let Some(case) = &unit.case else { continue };
+        let finding = if let Outcome::Broken(finding) = &unit.outcome { Some(finding.clone()) } else { None };
         let pair = [unit.pair.0, unit.pair.1].map(|i| &certificate.subjects[i]);
         let hashes = pair.into_iter().filter_map(|s| Some((s.name.clone(), s.sha256.clone()?)));
-        let found = Found { finding: Some(finding.clone()), sha256: hashes.collect() };
+        let bucket = unit.bucket.as_ref().map(Bucket::id);
+        let found = Found { finding, bucket, sha256: hashes.collect() };
         let names = if unit.pair.0 == unit.pair.1 { &pair[..1] } else { &pair[..] };
         let names: Vec<String> = names.iter().map(|subject| file_name(&subject.name)).collect();
         let path = dir.join(format!("{}-{}.toml", unit.rule.id, names.join("-to-")));

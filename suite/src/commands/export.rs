@@ -5,6 +5,8 @@ use super::{Exit, write};
 use anyhow::{Context, bail};
 use clap::Args;
 use migcert::bench::Bench;
+use migcert::bucket::Bucket;
+use migcert::rules::Rule;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -41,8 +43,9 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
         Input::Case(tried) => *tried,
         Input::Bytes(..) => bail!("{}: its bytes mean no case", args.file.display()),
     };
-    let outcome = tried.rule.alone(&Bench::new(&tried.case, &tried.source, &tried.destination));
-    let toml = tried.case.to_toml(&tried.found(&outcome));
+    let bench = Bench::new(&tried.case, &tried.source, &tried.destination).telling();
+    let (outcome, bucket) = Bucket::judged(Rule::alone, tried.rule, &bench);
+    let toml = tried.case.to_toml(&tried.found(&outcome, bucket.as_ref()));
     let text = match &args.form {
         Form { rust: true, .. } => rust(&tried, &args.file, &toml),
         Form { sh: true, .. } => sh(&toml),

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, anyhow, bail};
 use migcert::bench::Subject;
+use migcert::bucket::Bucket;
 use migcert::case::{self, Case, Found};
 use migcert::entry;
 use migcert::impls;
@@ -78,16 +79,19 @@ fn opened(case: Case, found: Found) -> anyhow::Result<Input> {
     Ok(Input::Case(Box::new(Tried { rule, case, source, destination, found })))
 }
 
+/// The fuzz target of this name.
+pub(crate) fn target(name: &str) -> anyhow::Result<&'static Target> {
+    let names = || TARGETS.iter().map(|target| target.name).collect::<Vec<_>>().join("`, `");
+    Target::named(name).ok_or_else(|| anyhow!("no fuzz target `{name}`; there are `{}`", names()))
+}
+
 /// The fuzz target of an input: as it is named, or the last of its path that names one:
 /// `artifacts/migrate/crash-…`, `proptest-regressions/check.txt`, `clusterfuzz-testcase-damage-…`.
 fn named(file: &Path, target: Option<&str>) -> anyhow::Result<Option<&'static Target>> {
-    let known = |name: &OsStr| TARGETS.iter().find(|target| name == target.name);
     if let Some(name) = target {
-        let names = TARGETS.iter().map(|target| target.name).collect::<Vec<_>>().join("`, `");
-        return known(name.as_ref())
-            .map(Some)
-            .ok_or_else(|| anyhow!("no fuzz target `{name}`; there are `{names}`"));
+        return self::target(name).map(Some);
     }
+    let known = |name: &OsStr| TARGETS.iter().find(|target| name == target.name);
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let by_name = stem.split(['-', '_']).rev().find_map(|word| known(word.as_ref()));
     Ok(by_name.or_else(|| file.ancestors().skip(1).take(2).filter_map(Path::file_name).find_map(known)))
@@ -133,11 +137,11 @@ impl Tried {
     }
 
     /// What is written beside the case: what was found, and the binaries.
-    pub(crate) fn found(&self, outcome: &Outcome) -> Found {
+    pub(crate) fn found(&self, outcome: &Outcome, bucket: Option<&Bucket>) -> Found {
         let finding = if let Outcome::Broken(finding) = outcome { Some(finding.clone()) } else { None };
         let subjects = [&self.source, &self.destination].into_iter();
         let hashes = subjects.filter_map(|s| Some((s.name.clone(), s.sha256.clone()?)));
-        Found { finding, sha256: hashes.collect() }
+        Found { finding, bucket: bucket.map(Bucket::id), sha256: hashes.collect() }
     }
 }
 

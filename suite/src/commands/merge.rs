@@ -1,6 +1,6 @@
 //! `migcert merge`.
 
-use super::certify::{conclude, known};
+use super::certify::conclude;
 use super::{Exit, Output};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
@@ -16,9 +16,6 @@ pub(crate) struct MergeArgs {
     /// The JSON reports of all parts, as `certify --shard I/N` makes them
     #[arg(value_name = "REPORT", required = true)]
     files: Vec<PathBuf>,
-    /// Cases of findings that are known: they are listed, and fail nothing
-    #[arg(long, value_name = "DIR")]
-    known: Option<PathBuf>,
     /// Where the report and the cases of findings go
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -33,8 +30,7 @@ pub(crate) fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
         Ok((name.clone(), read(file).with_context(|| name)?))
     };
     let reports = args.files.iter().map(named).collect::<anyhow::Result<_>>()?;
-    let mut whole = shard::merge(reports, &self_test.json()).map_err(|why| anyhow!(why))?;
-    known(args.known.as_deref())?.excuse(&mut whole.units);
+    let whole = shard::merge(reports, &self_test.json()).map_err(|why| anyhow!(why))?;
     let Whole { seed, strict, subjects, units } = &whole;
     let certificate = Certificate {
         verdict: honest::verdict(units, *strict, subjects, &self_test),

@@ -6,10 +6,11 @@ use super::{Exit, Output, print, write};
 use anyhow::bail;
 use clap::Args;
 use migcert::bench::{Bench, Subject};
+use migcert::bucket::Bucket;
 use migcert::case::Case;
 use migcert::impls;
 use migcert::minimize::{Bounds, Names, Size, minimize as smaller};
-use migcert::rules::{Outcome, Rule};
+use migcert::rules::{Judge, Outcome, Rule};
 use serde_json::{Map, Value as Json, json};
 use std::path::PathBuf;
 
@@ -43,8 +44,11 @@ pub(crate) fn minimize(args: &MinimizeArgs) -> anyhow::Result<Exit> {
     };
     let Tried { rule, source, destination, .. } = &tried;
     // Where it also breaks a rule that its own builds on, as certify has it: then that says nothing.
-    let judges: [fn(&Rule, &Bench<'_>) -> Outcome; 2] = [Rule::judge, Rule::alone];
-    let now = |judge: &fn(&Rule, &Bench<'_>) -> Outcome, case: &Case| judged(*judge, case, &tried);
+    let judges: [Judge; 2] = [Rule::judge, Rule::alone];
+    let now = |judge: &Judge, case: &Case| {
+        let outcome = on_bench(case, &tried, |bench| judge(rule, &bench));
+        outcome.unwrap_or(Outcome::NotApplicable("an implementation can't be opened".into()))
+    };
     let is_broken = |outcome: &Outcome| matches!(outcome, Outcome::Broken(_));
     let Some(judge) = judges.iter().find(|judge| is_broken(&now(judge, &tried.case))) else {
         let outcome = now(&judges[1], &tried.case);
@@ -65,8 +69,9 @@ pub(crate) fn minimize(args: &MinimizeArgs) -> anyhow::Result<Exit> {
         names: Names::Free,
     };
     let small = smaller(tried.case.clone(), &bounds, &mut |case| is_broken(&now(judge, case)));
-    let found = tried.found(&now(judge, &small.case));
-    let toml = small.case.to_toml(&found);
+    let told = on_bench(&small.case, &tried, |bench| Bucket::judged(*judge, rule, &bench.telling()));
+    let found = told.map(|(outcome, bucket)| tried.found(&outcome, bucket.as_ref()));
+    let toml = small.case.to_toml(&found.unwrap_or_default());
     if let Some(out) = &args.out {
         write(out, &toml)?;
     }
@@ -93,8 +98,8 @@ pub(crate) fn minimize(args: &MinimizeArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Found)
 }
 
-/// Judges a case, between the implementations that it names.
-fn judged(judge: fn(&Rule, &Bench<'_>) -> Outcome, case: &Case, tried: &Tried) -> Outcome {
+/// Does something with a case on the implementations that it names, if they can be opened.
+fn on_bench<T>(case: &Case, tried: &Tried, judge: impl FnOnce(Bench<'_>) -> T) -> Option<T> {
     let known = [&tried.source, &tried.destination];
     let opened: [Option<Subject>; 2] = [&case.source, &case.destination].map(|name| {
         let is_known = known.iter().any(|subject| subject.name == *name);
@@ -104,10 +109,7 @@ fn judged(judge: fn(&Rule, &Bench<'_>) -> Outcome, case: &Case, tried: &Tried) -
         let all = opened.iter().flatten().chain(known);
         all.into_iter().find(|subject| subject.name == name)
     };
-    match (found(&case.source), found(&case.destination)) {
-        (Some(source), Some(destination)) => judge(tried.rule, &Bench::new(case, source, destination)),
-        _ => Outcome::NotApplicable("an implementation can't be opened".into()),
-    }
+    Some(judge(Bench::new(case, found(&case.source)?, found(&case.destination)?)))
 }
 
 fn levels(size: &Size) -> Json {

@@ -5,7 +5,7 @@ use super::{Exit, Output, print, write};
 use clap::Args;
 use migcert::bench::Bench;
 use migcert::bucket::Bucket;
-use migcert::rules::{Finding, Outcome};
+use migcert::rules::{Finding, Outcome, Rule};
 use serde_json::{Value as Json, json};
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
         let played = Played::of(&input, args.times);
         if let (Some(dir), Input::Case(tried)) = (&args.save, &input) {
             let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-            let found = tried.found(&played.outcome);
+            let found = tried.found(&played.outcome, played.bucket.as_ref());
             write(&dir.join(format!("{}-{stem}.toml", tried.rule.id)), &tried.case.to_toml(&found))?;
         }
         print(&args.output, || played.text(file, &input), || played.json(file, &input))?;
@@ -85,8 +85,7 @@ impl Played {
             Input::Case(tried) => {
                 let Tried { rule, case, source, destination, .. } = &**tried;
                 let bench = Bench::new(case, source, destination).telling();
-                let outcome = rule.alone(&bench);
-                let bucket = finding(&outcome).map(|finding| Bucket::of(&bench, finding));
+                let (outcome, bucket) = Bucket::judged(Rule::alone, rule, &bench);
                 (outcome, bench.told(), bucket)
             }
             Input::Bytes(target, bytes) => {

@@ -1,6 +1,7 @@
 //! Damage to the bytes of a state on their way.
 
 use super::reseal::{contents, reseal, resize};
+use crate::coverage::{Dimension, saw};
 use arbitrary::{Result, Unstructured};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -79,6 +80,28 @@ pub enum Among {
 }
 
 impl Damage {
+    /// What each kind is called.
+    pub const KINDS: &[&str] = &[
+        "cut", "extend", "flip", "set", "splice", "repeat", "swap", "foreign", "forge", "stretch", "reseal",
+    ];
+
+    /// What its kind is called.
+    pub const fn kind(&self) -> &'static str {
+        Damage::KINDS[match self {
+            Damage::Cut(_) => 0,
+            Damage::Extend(_) => 1,
+            Damage::Flip { .. } => 2,
+            Damage::Set { .. } => 3,
+            Damage::Splice(_) => 4,
+            Damage::Repeat { .. } => 5,
+            Damage::Swap { .. } => 6,
+            Damage::Foreign(_) => 7,
+            Damage::Forge { .. } => 8,
+            Damage::Stretch { .. } => 9,
+            Damage::Reseal => 10,
+        }]
+    }
+
     /// Draws one.
     pub fn draw(u: &mut Unstructured<'_>) -> Result<Damage> {
         let at = place(u)?;
@@ -129,6 +152,7 @@ impl Damage {
 
     /// Does it. `earlier` is another state of the same device, for [`Damage::Splice`].
     pub fn apply(&self, state: &mut Vec<u8>, earlier: &[u8]) {
+        saw(Dimension::Fault, || self.kind());
         let within = |at: u32, len: usize| if len == 0 { 0 } else { at as usize % len };
         let len = state.len();
         match self {

@@ -3,6 +3,7 @@
 use super::s6_move::{MOVES, PRECOPY_IS_STOP_COPY, SOURCE_GOES_ON};
 use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, failed, needs};
+use crate::coverage::{Dimension, HOST, saw};
 use migcert_core::device::{Device, GUEST_MEMORY, Outside, State, Step, Trouble};
 use migcert_core::error::Error;
 use migcert_core::migrate::{Failed, Round, Stayed};
@@ -97,7 +98,7 @@ fn each_trouble(
             .prepare(source, &bench.named("the destination", bench.destination), &outside)
             .and_then(|prepared| prepared.save(&carrier, pre_copy.then_some(&mut guest)))
             .and_then(|saved| saved.load(&carrier));
-        let struck = trouble.struck();
+        let struck = struck(trouble);
         trouble.arm(None);
         if !struck {
             // That was the last of them; the first was there, or this device does nothing on its host.
@@ -107,6 +108,14 @@ fn each_trouble(
         judge(&outside, played, moved.map(|moved| moved.running))?;
     }
     Ok(())
+}
+
+fn struck(trouble: &dyn Trouble) -> bool {
+    let struck = trouble.struck();
+    if struck {
+        saw(Dimension::Fault, || HOST);
+    }
+    struck
 }
 
 fn trouble(outside: &Outside) -> Result<&dyn Trouble, Stop> {
@@ -134,7 +143,7 @@ fn trouble_can_be_retried(bench: &Bench<'_>) -> Judgement {
     for index in 0..OPERATIONS {
         trouble.arm(Some(index));
         let load = bench.load_by(&bench.usual(), &mut *device, &stopped.state);
-        let struck = trouble.struck();
+        let struck = struck(trouble);
         trouble.arm(None);
         if !struck {
             needs(index != 0, "a load does nothing on the host")?;
