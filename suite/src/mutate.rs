@@ -26,6 +26,25 @@ const DAMAGES: usize = 4;
 /// A walk grows to so many states.
 const WALK: usize = 12;
 
+/// A change may come to nothing; then so many others are tried.
+const TRIES: u32 = 8;
+
+/// Changes the case at the beginning of `data`, for `fuzz_mutator!`; gives its length.
+pub fn in_place(target: &Target, data: &mut [u8], size: usize, max: usize, seed: u32) -> usize {
+    let new = (0..TRIES).find_map(|i| mutate(target, &data[..size], max, seed.wrapping_add(i)));
+    new.map_or(size.min(max), |new| put(&new, data))
+}
+
+/// Makes one case of two, for `fuzz_crossover!`; gives its length, 0 where nothing comes of it.
+pub fn crossed(target: &Target, one: &[u8], other: &[u8], out: &mut [u8], seed: u32) -> usize {
+    cross(target, one, other, out.len(), seed).map_or(0, |new| put(&new, out))
+}
+
+fn put(new: &[u8], into: &mut [u8]) -> usize {
+    into[..new.len()].copy_from_slice(new);
+    new.len()
+}
+
 /// Changes an input, or draws one where it is no case of this target. Deterministic by the seed;
 /// `None` where nothing came of it that has at most `max` bytes.
 pub fn mutate(target: &Target, input: &[u8], max: usize, seed: u32) -> Option<Vec<u8>> {

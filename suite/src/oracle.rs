@@ -10,17 +10,17 @@ use crate::entry;
 use crate::generate::family::History;
 use crate::generate::script::{self, Between};
 use crate::hostile::{bytes_are_understood_or_refused, messages_are_understood_or_refused};
-use crate::rules::{self, Draws, Finding, On, Outcome, Rule};
+use crate::rules::{self, Draws, On, Outcome, Rule};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use migcert_core::compat;
-use migcert_core::param::{Allowed, Configuration, ParamName, Value};
-use migcert_core::program::{Description, Manifest, Model};
-use migcert_core::version::Setup;
+use migcert_core::program::{Manifest, Model};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+
+mod search;
 
 /// An oracle that a fuzzer drives.
 pub struct Target {
@@ -42,9 +42,9 @@ pub enum Input {
 
 /// Cases that a target judges.
 pub struct Cases {
-    fits: fn(&Rule) -> bool,
-    draw: Draw,
-    judge: fn(&Drawn) -> Outcome,
+    pub(crate) fits: fn(&Rule) -> bool,
+    pub(crate) draw: Draw,
+    pub(crate) judge: fn(&Drawn) -> Outcome,
 }
 
 type Draw = fn(&mut Unstructured<'_>) -> Result<Option<Drawn>>;
@@ -238,7 +238,7 @@ pub fn held(outcome: &Outcome) {
 /// agrees with a search for a configuration that the other accepts, and with what happens:
 /// compatible starts and loads, incompatible is refused at start or at load.
 fn check(drawn: &Drawn) -> Outcome {
-    match agrees(drawn) {
+    match search::agrees(drawn) {
         Ok(()) => drawn.judge(),
         Err(finding) => Outcome::Broken(finding),
     }
@@ -315,11 +315,12 @@ fn pair(u: &mut Unstructured<'_>, rule: &Rule, releases: usize) -> Result<Option
     })
 }
 
-fn draw(
+/// Draws a case of a rule between two devices.
+pub(crate) fn draw(
     u: &mut Unstructured<'_>,
     rule: &'static Rule,
-    source: Subject,
-    destination: Subject,
+    source: Arc<Subject>,
+    destination: Arc<Subject>,
 ) -> Result<Option<Drawn>> {
     let between = Between {
         source: (&source.name, &source.manifest),
@@ -327,13 +328,12 @@ fn draw(
         interface: &|model, setup| source.interface(model, setup),
     };
     let case = script::case(u, rule, &between)?;
-    let (source, destination) = (Arc::new(source), Arc::new(destination));
     Ok(case.map(|case| Drawn { rule, source, destination, case }))
 }
 
-fn described(manifest: &Manifest) -> Subject {
+fn described(manifest: &Manifest) -> Arc<Subject> {
     let program = synthetic::program(manifest.clone(), Faults::default());
-    Subject::new(devices::synthetic_name(manifest), program, manifest.clone())
+    Arc::new(Subject::new(devices::synthetic_name(manifest), program, manifest.clone()))
 }
 
 /// The devices that have releases.
@@ -345,10 +345,10 @@ fn released() -> Vec<(&'static str, u32, &'static Kind)> {
     devices::ALL.iter().filter_map(released).collect()
 }
 
-fn release_of(name: &str, kind: &'static Kind, release: u32) -> Subject {
+fn release_of(name: &str, kind: &'static Kind, release: u32) -> Arc<Subject> {
     let program = release::program(kind, release, Faults::default());
     let manifest = program.describe().unwrap_or_default();
-    Subject::new(format!("builtin:{name}@{release}"), program, manifest)
+    Arc::new(Subject::new(format!("builtin:{name}@{release}"), program, manifest))
 }
 
 impl Drawn {
@@ -359,74 +359,5 @@ impl Drawn {
     /// What the check says.
     pub fn verdict(&self) -> compat::Verdict {
         compat::check(&self.case.model, self.model(), &self.case.setup, &self.destination.manifest)
-    }
-}
-
-/// The check against a search, and descriptions against what is read of what is written of them.
-fn agrees(drawn: &Drawn) -> std::result::Result<(), Finding> {
-    for manifest in [&drawn.source.manifest, &drawn.destination.manifest] {
-        let again = Manifest::from_json(manifest.to_json().as_bytes());
-        if again.as_ref() != Ok(manifest) {
-            return Err(Finding {
-                summary: "a description changed when it was written and read again (R-8.1)".to_owned(),
-                expected: format!("{manifest:?}"),
-                observed: format!("{again:?}"),
-            });
-        }
-    }
-    let there = drawn.destination.manifest.models.get(&drawn.case.model);
-    let found = there.is_some_and(|there| accepts(drawn.model(), &drawn.case.setup, there));
-    let verdict = drawn.verdict();
-    if verdict.is_compatible() == found {
-        return Ok(());
-    }
-    let words = |yes| if yes { "compatible" } else { "incompatible" };
-    Err(Finding {
-        summary: format!("the check is wrong about `{}` (R-5.2)", drawn.case.setup),
-        expected: format!("{}: that is what a search among all configurations finds", words(found)),
-        observed: verdict.to_string(),
-    })
-}
-
-/// Looks among all that a destination accepts for what means the same as the source's setup: the
-/// same parameters on, at the same values. Knows of the check no more than.
-fn accepts(here: &Model, setup: &Setup, there: &Model) -> bool {
-    let (here, full, there) = match (here, setup, there) {
-        (Model::Params(here), Setup::Params(full), Model::Params(there)) => (here, full, there),
-        (Model::Versions(_), Setup::Version(version), Model::Versions(there)) => {
-            return there.strings().iter().any(|known| known.as_str() == version.as_str());
-        }
-        _ => return false,
-    };
-    let on = |side: &Description, name: &ParamName, value: &Value| {
-        side.params.get(name).is_some_and(|param| param.off.as_ref() != Some(value))
-    };
-    let mut chosen = Configuration::new();
-    for (name, param) in &there.params {
-        let ours = full.get(name).filter(|value| on(here, name, value));
-        // Of all its values, no other can say the same.
-        let mut values = param.off.iter().chain(ours);
-        let same = values.find(|value| {
-            let says = Some(*value).filter(|value| on(there, name, value));
-            value.ty() == param.ty && is_in(value, &param.allowed) && says == ours
-        });
-        let Some(value) = same else { return false };
-        chosen.insert(name.clone(), value.clone());
-    }
-    let all = |side: &BTreeMap<ParamName, Allowed>| {
-        side.iter().all(|(name, set)| chosen.get(name).is_some_and(|value| is_in(value, set)))
-    };
-    full.iter().all(|(name, value)| !on(here, name, value) || chosen.contains_key(name))
-        && there.requires.iter().all(|clause| !all(&clause.when) || all(&clause.then))
-}
-
-/// Membership, the slow and plain way.
-fn is_in(value: &Value, set: &Allowed) -> bool {
-    match (set, value) {
-        (Allowed::Any, _) => true,
-        (Allowed::Bools(set), Value::Bool(b)) => set.iter().any(|other| other == b),
-        (Allowed::Ints(set), Value::Int(n)) => set.ranges().iter().any(|r| r.start() <= n && n <= r.end()),
-        (Allowed::Strs(set), Value::Str(s)) => set.iter().any(|other| other == s),
-        _ => false,
     }
 }

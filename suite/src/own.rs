@@ -1,21 +1,27 @@
 //! Your own device under the same rules: anything that implements [`Program`] as a fuzz target, as
-//! a property and as a certification. `suite/examples/own-device` shows all three.
+//! a property, as a certification, and as the test of a regression. `suite/examples/own-device`
+//! shows all of them.
 
 use crate::bench::{Bench, Subject};
+use crate::bucket::Bucket;
 use crate::case::{Case, Found};
 use crate::certify::{self, Job, Verdict};
 use crate::coverage;
-use crate::generate::script::{self, Between};
 use crate::honest::{self, SelfTest};
 use crate::known::Known;
+use crate::minimize::{Bounds, Names, minimize};
+use crate::mutate;
+use crate::oracle::{self, Cases, Drawn, Input, Target};
 use crate::report::{Certificate, Tested};
 use crate::rules::{self, Level, On, Outcome, Rule};
-use arbitrary::{Result as Drawn, Unstructured};
+use arbitrary::Unstructured;
 use migcert_core::error::Error;
 use migcert_core::program::Program;
 use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
 
-/// What is said of the device in reports.
+/// What is said of the device in reports and cases.
 const NAME: &str = "own";
 /// What cases of a certification are drawn from: the same cases every time.
 const SEED: u64 = 1;
@@ -25,7 +31,7 @@ const SHRINKS: u32 = 2000;
 /// Certifies a device with so many cases for each rule; gives the report.
 ///
 /// # Errors
-/// The report, if it is not green.
+/// The report, if it is not green, and each case for [`replay`].
 pub fn certify(program: impl Program + Clone + 'static, cases: u32) -> Result<String, String> {
     let open = || subject(program.clone()).map_err(|why| why.to_string());
     let subjects = [open()?];
@@ -52,8 +58,16 @@ pub fn certify(program: impl Program + Clone + 'static, cases: u32) -> Result<St
         files: BTreeMap::new(),
         part: None,
     };
-    let report = certificate.text(false);
-    if verdict == Verdict::Pass { Ok(report) } else { Err(report) }
+    let mut report = certificate.text(false);
+    if verdict == Verdict::Pass {
+        return Ok(report);
+    }
+    for unit in &units {
+        if let Some(case) = &unit.case {
+            let _ = write!(report, "\n# {} is broken by\n{}", unit.rule.id, case.to_toml(&Found::default()));
+        }
+    }
+    Err(report)
 }
 
 /// Judges the case of a rule that these bytes mean; whatever they are, they mean one or none.
@@ -61,30 +75,83 @@ pub fn certify(program: impl Program + Clone + 'static, cases: u32) -> Result<St
 /// # Errors
 /// What is broken, the story of the case in words, and the case.
 pub fn property(program: impl Program + 'static, bytes: &[u8]) -> Result<(), String> {
-    let subject = subject(program).map_err(|why| why.to_string())?;
-    let Ok(Some((rule, case))) = drawn(&mut Unstructured::new(bytes), &subject) else { return Ok(()) };
-    coverage::saw_pair(&case, &subject.manifest, &subject.manifest);
-    let bench = Bench::new(&case, &subject, &subject);
-    if !matches!(rule.judge(&bench), Outcome::Broken(_)) {
-        return Ok(());
-    }
-    let told = bench.telling();
-    let Outcome::Broken(finding) = rule.judge(&told) else {
-        return Err(format!("{} is broken, but not each time", rule.id));
-    };
-    let story = told.told().join("\n  ");
-    let file = case.to_toml(&Found::default());
-    Err(format!("{} ({}): {}\n  {story}\nbroken: {finding}\n\n{file}", rule.id, rule.cites, rule.promise))
+    let subject = Arc::new(subject(program).map_err(|why| why.to_string())?);
+    let Ok(Some(drawn)) = draw_for(&mut Unstructured::new(bytes), subject) else { return Ok(()) };
+    judged(&drawn, &drawn.case)
 }
 
-/// The same in a fuzzer.
+/// Judges a case that was found before.
+///
+/// # Errors
+/// As [`property`]; also what is wrong with the case.
+pub fn replay(program: impl Program + 'static, case: &str) -> Result<(), String> {
+    let subject = Arc::new(subject(program).map_err(|why| why.to_string())?);
+    let (case, _) = Case::from_toml(case).map_err(|why| why.to_string())?;
+    let rule = rules::named(&case.rule).ok_or_else(|| format!("no rule `{}`", case.rule))?;
+    let drawn = Drawn { rule, source: subject.clone(), destination: subject, case };
+    judged(&drawn, &drawn.case)
+}
+
+/// Judges an input of a fuzzer: a case that [`mutate`] made, or bytes that one is drawn from.
+///
+/// A fuzzer has one device: the one that the first call has is opened.
 ///
 /// # Panics
-/// With what [`property`] says.
-pub fn fuzz(program: impl Program + 'static, bytes: &[u8]) {
-    if let Err(why) = coverage::recorded(|| property(program, bytes)) {
+/// With what [`property`] says, of a case that was made small.
+pub fn fuzz(program: impl Program + 'static, input: &[u8]) {
+    open(program);
+    let Some(drawn) = CASES.read(input).or_else(|| CASES.draw(input)) else { return };
+    if coverage::recorded(|| judged(&drawn, &drawn.case)).is_ok() {
+        return;
+    }
+    let bounds = Bounds { tries: SHRINKS, subjects: [&drawn.source, &drawn.destination], names: Names::Kept };
+    let small = minimize(drawn.case.clone(), &bounds, &mut |case| judged(&drawn, case).is_err()).case;
+    if let Err(why) = judged(&drawn, &small) {
         panic!("{why}");
     }
+    panic!("{} is broken, but not each time", drawn.rule.id);
+}
+
+/// Changes the case at the beginning of `data`, for `fuzz_mutator!`; gives its length.
+pub fn mutate(program: impl Program + 'static, data: &mut [u8], size: usize, max: usize, seed: u32) -> usize {
+    open(program);
+    mutate::in_place(&CASES, data, size, max, seed)
+}
+
+/// Makes one case of two, for `fuzz_crossover!`; gives its length, 0 where nothing comes of it.
+pub fn cross(program: impl Program + 'static, one: &[u8], other: &[u8], out: &mut [u8], seed: u32) -> usize {
+    open(program);
+    mutate::crossed(&CASES, one, other, out, seed)
+}
+
+/// Cases of the device that is open.
+static CASES: Target = Target {
+    name: NAME,
+    what: "the device keeps every rule",
+    input: Input::Case(Cases { fits, draw, judge: Drawn::judge }),
+};
+
+/// Rules that one device can break.
+fn fits(rule: &Rule) -> bool {
+    rule.level == Level::Must && rule.on != On::Two
+}
+
+fn open(program: impl Program + 'static) {
+    if oracle::open(NAME).is_none() {
+        let subject =
+            subject(program).unwrap_or_else(|why| panic!("the device program is not described: {why}"));
+        oracle::keep_open(&Arc::new(subject));
+    }
+}
+
+fn draw(u: &mut Unstructured<'_>) -> arbitrary::Result<Option<Drawn>> {
+    oracle::open(NAME).map_or(Ok(None), |subject| draw_for(u, subject))
+}
+
+fn draw_for(u: &mut Unstructured<'_>, subject: Arc<Subject>) -> arbitrary::Result<Option<Drawn>> {
+    let rules: Vec<&Rule> = rules::ALL.iter().copied().filter(|rule| fits(rule)).collect();
+    let rule = *u.choose(&rules)?;
+    oracle::draw(u, rule, subject.clone(), subject)
 }
 
 fn subject(program: impl Program + 'static) -> Result<Subject, Error> {
@@ -92,15 +159,22 @@ fn subject(program: impl Program + 'static) -> Result<Subject, Error> {
     Ok(Subject::new(NAME.to_owned(), Box::new(program), manifest))
 }
 
-/// A rule that one device can break, and a case for it.
-fn drawn(u: &mut Unstructured<'_>, subject: &Subject) -> Drawn<Option<(&'static Rule, Case)>> {
-    let fits = |rule: &&&Rule| rule.level == Level::Must && rule.on != On::Two;
-    let rules: Vec<&Rule> = rules::ALL.iter().filter(fits).copied().collect();
-    let rule = *u.choose(&rules)?;
-    let side = (subject.name.as_str(), &subject.manifest);
-    let interface = |model: &_, setup: &_| subject.interface(model, setup);
-    let case = script::case(u, rule, &Between { source: side, destination: side, interface: &interface })?;
-    Ok(case.map(|case| (rule, case)))
+/// Says what is broken, the story of the case in words, and the case.
+fn judged(drawn: &Drawn, case: &Case) -> Result<(), String> {
+    let Drawn { rule, source, destination, .. } = drawn;
+    coverage::saw_pair(case, &source.manifest, &destination.manifest);
+    if !matches!(rule.judge(&Bench::new(case, source, destination)), Outcome::Broken(_)) {
+        return Ok(());
+    }
+    let told = Bench::new(case, source, destination).telling();
+    let (Outcome::Broken(finding), bucket) = Bucket::judged(Rule::judge, rule, &told) else {
+        return Err(format!("{} is broken, but not each time", rule.id));
+    };
+    let Rule { id, cites, promise, .. } = rule;
+    let story = told.told().join("\n  ");
+    let found =
+        Found { finding: Some(finding.clone()), bucket: bucket.as_ref().map(Bucket::id), ..Found::default() };
+    Err(format!("{id} ({cites}): {promise}\n  {story}\nbroken: {finding}\n\n{}", case.to_toml(&found)))
 }
 
 #[cfg(test)]
@@ -113,6 +187,7 @@ mod tests {
     use migcert_core::version::Setup;
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::{Rng, SeedableRng};
+    use std::panic::catch_unwind;
 
     /// A reference device, as if it were somebody's own.
     #[derive(Clone)]
@@ -155,5 +230,21 @@ mod tests {
         assert_eq!((0..300).find_map(|seed| broken("nic", seed)), None);
         let why = (0..5000).find_map(|seed| broken("nic+macio-regs", seed)).expect("a finding");
         assert!(why.contains("broken: ") && why.contains("format = 1"), "{why}");
+    }
+
+    #[test]
+    fn a_fuzzer_finds_what_is_broken_and_makes_it_small() {
+        let mut input = vec![0; 1 << 16];
+        let mut len = 0;
+        let why = (0..5000).find_map(|seed| {
+            len = super::mutate(Builtin("nic+macio-regs"), &mut input, len, 1 << 16, seed);
+            let fuzzed = catch_unwind(|| fuzz(Builtin("nic+macio-regs"), &input[..len]));
+            fuzzed.err().and_then(|why| why.downcast::<String>().ok())
+        });
+        let why = why.expect("a finding");
+        let case = why.split_once("\n\n").expect("a case").1;
+        assert!(case.matches("0:0x").count() < 5, "{case}");
+        assert!(replay(Builtin("nic+macio-regs"), case).is_err());
+        assert_eq!(replay(Builtin("nic"), case), Ok(()));
     }
 }
