@@ -48,13 +48,13 @@ fn put(new: &[u8], into: &mut [u8]) -> usize {
 /// Changes an input, or draws one where it is no case of this target. Deterministic by the seed;
 /// `None` where nothing came of it that has at most `max` bytes.
 pub fn mutate(target: &Target, input: &[u8], max: usize, seed: u32) -> Option<Vec<u8>> {
-    let mut random = ChaCha8Rng::seed_from_u64(seed.into());
-    let mut dna = [0; DNA];
-    random.fill_bytes(&mut dna);
-    let mut u = Unstructured::new(&dna);
+    let mut dna = [0; 2 * DNA];
+    ChaCha8Rng::seed_from_u64(seed.into()).fill_bytes(&mut dna);
+    let (first, change) = dna.split_at(DNA);
+    let mut u = Unstructured::new(change);
     let case = match target.recall(input) {
         Some(drawn) if !u.ratio(1, ANEW).ok()? => changed(target, &drawn, &mut u).ok()?,
-        _ => anew(target, &mut random)?,
+        _ => anew(target, first)?,
     };
     made(target, case, max)
 }
@@ -67,10 +67,8 @@ fn made(target: &Target, case: Case, max: usize) -> Option<Vec<u8>> {
     Some(entry)
 }
 
-fn anew(target: &Target, random: &mut ChaCha8Rng) -> Option<Case> {
-    let mut dna = [0; DNA];
-    random.fill_bytes(&mut dna);
-    let mut drawn = target.draw(&dna)?;
+fn anew(target: &Target, dna: &[u8]) -> Option<Case> {
+    let mut drawn = target.draw(dna)?;
     oracle::keep_open(&drawn.source);
     oracle::keep_open(&drawn.destination);
     settle(&mut drawn.case);
