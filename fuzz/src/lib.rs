@@ -9,6 +9,11 @@ const TRIES: u32 = 8;
 /// Changes the case at the beginning of `data`, and says how long it is now.
 pub fn mutated(target: &str, data: &mut [u8], size: usize, max: usize, seed: u32) -> usize {
     let Some(target) = Target::named(target) else { return size };
+    mutated_for(target, data, size, max, seed)
+}
+
+/// The same for any target, also one that is no fuzz target.
+pub fn mutated_for(target: &Target, data: &mut [u8], size: usize, max: usize, seed: u32) -> usize {
     let tries = 0..TRIES;
     let new = tries.map(|i| mutate(target, &data[..size], max, seed.wrapping_add(i))).find_map(|new| new);
     new.map_or(size.min(max), |new| put(&new, data))

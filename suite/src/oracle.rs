@@ -41,6 +41,7 @@ pub enum Input {
 /// Cases that a target judges.
 pub struct Cases {
     fits: fn(&Rule) -> bool,
+    open: fn(&str) -> Option<Arc<Subject>>,
     draw: Draw,
     judge: fn(&Drawn) -> Outcome,
 }
@@ -57,17 +58,17 @@ pub static TARGETS: &[Target] = &[
     Target {
         name: "check",
         what: "the check says what a search finds, and what a device does that is as described",
-        input: Input::Case(Cases { fits: is_check, draw: draw_check, judge: check }),
+        input: Input::Case(Cases { fits: is_check, open, draw: draw_check, judge: check }),
     },
     Target {
         name: "migrate",
         what: "devices that keep every promise pass every rule",
-        input: Input::Case(Cases { fits: is_not_damage, draw: draw_migrate, judge: Drawn::judge }),
+        input: Input::Case(Cases { fits: is_not_damage, open, draw: draw_migrate, judge: Drawn::judge }),
     },
     Target {
         name: "damage",
         what: "devices that keep every promise refuse damaged states, and are as good as new then",
-        input: Input::Case(Cases { fits: is_damage, draw: draw_damage, judge: Drawn::judge }),
+        input: Input::Case(Cases { fits: is_damage, open, draw: draw_damage, judge: Drawn::judge }),
     },
     Target {
         name: "wire",
@@ -75,6 +76,14 @@ pub static TARGETS: &[Target] = &[
         input: Input::Bytes(messages_are_understood_or_refused),
     },
 ];
+
+/// Cases of every rule on any reference device, also on one with planted faults: for what makes
+/// cases smaller that break a rule. It draws none, and no fuzz target is made of it.
+pub static PLANTED: Target = Target {
+    name: "planted",
+    what: "cases that break a rule are made smaller",
+    input: Input::Case(Cases { fits: |_| true, open: open_planted, draw: |_| Ok(None), judge: Drawn::judge }),
+};
 
 /// A rule, and the case that it judges.
 pub struct Drawn {
@@ -143,14 +152,13 @@ impl Cases {
         self.opened(entry::decode(input).ok()?)
     }
 
-    /// A case with its rule and its devices, where it is one for this target: one of a fault would
-    /// break what it is meant to.
+    /// A case with its rule and its devices, where it is one for this target.
     fn opened(&self, case: Case) -> Option<Drawn> {
         let rule = *rules::ALL.iter().find(|rule| rule.id == case.rule && (self.fits)(rule))?;
         let pair = rule.on != On::One || case.source == case.destination;
         let [first, second] = case.at;
         let whole = first <= second && second <= case.script.len() && !case.pieces.contains(&0);
-        let (source, destination) = (open(&case.source)?, open(&case.destination)?);
+        let (source, destination) = ((self.open)(&case.source)?, (self.open)(&case.destination)?);
         let model = source.manifest.models.get(&case.model)?;
         let supported = [Some(&case.setup), case.other.as_ref()];
         let supported = supported.into_iter().flatten().all(|setup| model.faults(setup).is_empty());
@@ -161,22 +169,34 @@ impl Cases {
 /// So many subjects are kept open.
 const OPEN: usize = 64;
 
-/// A device without faults, by its name. Opening one again costs nothing.
+/// A device without faults, by its name: one of a fault would break what it is meant to.
 pub(crate) fn open(name: &str) -> Option<Arc<Subject>> {
+    opened(name, Faults::is_empty)
+}
+
+fn open_planted(name: &str) -> Option<Arc<Subject>> {
+    opened(name, |_| true)
+}
+
+/// A reference device by its name, where its faults are welcome. Opening one again costs nothing.
+fn opened(name: &str, welcome: fn(&Faults) -> bool) -> Option<Arc<Subject>> {
     thread_local! {
-        static OPENED: RefCell<BTreeMap<String, Arc<Subject>>> = const { RefCell::new(BTreeMap::new()) };
+        static OPENED: RefCell<BTreeMap<String, (Arc<Subject>, Faults)>> = const { RefCell::new(BTreeMap::new()) };
     }
     OPENED.with_borrow_mut(|opened| {
-        if let Some(subject) = opened.get(name) {
-            return Some(subject.clone());
+        if let Some((subject, faults)) = opened.get(name) {
+            return welcome(faults).then(|| subject.clone());
         }
         let (program, faults) = devices::planted(name.strip_prefix("builtin:")?).ok()?;
-        let manifest = program.describe().ok().filter(|_| faults.is_empty())?;
+        if !welcome(&faults) {
+            return None;
+        }
+        let manifest = program.describe().ok()?;
         if OPEN <= opened.len() {
             opened.clear();
         }
         let subject = Arc::new(Subject::new(name.to_owned(), program, manifest));
-        opened.insert(name.to_owned(), subject.clone());
+        opened.insert(name.to_owned(), (subject.clone(), faults));
         Some(subject)
     })
 }

@@ -15,7 +15,7 @@ impl Strategy for Bytes {
         let mut best = vec![0; self.0];
         runner.rng().fill_bytes(&mut best);
         best.truncate(runner.rng().next_u32() as usize % (self.0 + 1));
-        Ok(Tree { len: best.len(), best, tried: None, pass: 0, at: 0, better: false })
+        Ok(Tree::of(best))
     }
 }
 
@@ -76,6 +76,11 @@ impl ValueTree for Tree {
 }
 
 impl Tree {
+    /// Of bytes that fail.
+    pub(crate) fn of(best: Vec<u8>) -> Tree {
+        Tree { len: best.len(), best, tried: None, pass: 0, at: 0, better: false }
+    }
+
     /// Elements that can be cut begin anywhere and have any length.
     fn is_fine(&self) -> bool {
         self.pass == 0 && self.len <= SMALL
