@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 const SYNTHETIC: &str = "builtin:synthetic";
 
 /// The name of a synthetic device without its description, and the description.
-fn parsed(name: &str) -> Option<(&str, Manifest)> {
+pub(super) fn parsed(name: &str) -> Option<(&str, Manifest)> {
     let (device, info) = name.split_once('=')?;
     let known = device.strip_prefix(SYNTHETIC)?;
     (known.is_empty() || known.starts_with('+')).then_some(())?;
