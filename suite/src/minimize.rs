@@ -107,6 +107,9 @@ fn cost(case: &Case, bounds: &Bounds<'_>) -> (usize, usize) {
     (names::length(case), things)
 }
 
+/// So many pairs of changes are looked at.
+const LOOKS: u32 = 50_000;
+
 /// The smallest case so far, and how to find a smaller one.
 struct Search<'a> {
     best: Case,
@@ -136,17 +139,19 @@ impl Search<'_> {
 
     /// Tries two changes of the best at once, where what comes of them costs less.
     fn two_at_once(&mut self) -> bool {
-        let bounds = self.bounds;
-        let least = cost(&self.best, bounds);
+        let (before, bounds) = (self.best.clone(), self.bounds);
+        let least = cost(&before, bounds);
+        let all =
+            |case: &Case| PASSES.into_iter().flat_map(|pass| edits(pass, case, bounds)).collect::<Vec<_>>();
         let mut known = HashSet::new();
-        let all = |case: &Case| PASSES.into_iter().flat_map(|pass| edits(pass, case, bounds)).collect::<Vec<_>>();
-        let before = self.best.clone();
+        let mut looks = LOOKS;
         for one in all(&before).iter().filter_map(|edit| edit(&before)) {
-            for both in all(&one).iter().filter_map(|edit| edit(&one)) {
+            for both in all(&one).iter().chain(&registers::others(&one)).filter_map(|edit| edit(&one)) {
+                looks -= 1;
                 if cost(&both, bounds) < least && known.insert(entry::encode(&both)) && self.attempt(both) {
                     return true;
                 }
-                if self.left == 0 {
+                if self.left == 0 || looks == 0 {
                     return false;
                 }
             }

@@ -3,15 +3,15 @@
 //! `scripts/shrinking` runs it. Exit status: 1 where another one makes an artifact smaller than ours
 //! does, or where ours takes too long.
 
+#[path = "../../tests/minimize/artifact.rs"]
 mod artifact;
-#[path = "../../tests/engine/bytes.rs"]
-mod bytes;
+mod drawn;
 mod others;
+#[path = "../../tests/engine/tree.rs"]
+mod tree;
 
-use artifact::{Artifact, Measure, breaks};
-use migcert::case::Case;
-use migcert::impls;
-use migcert::minimize::{Bounds, Names, minimize};
+use artifact::{Artifact, Measure, breaks, ours};
+use drawn::Drawn;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -19,8 +19,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-/// Smaller cases that ours and proptest's try at most, as many as the command does.
-const TRIES: u32 = 20_000;
 /// Ours may take so long for a case on devices in process.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -32,7 +30,7 @@ fn main() -> io::Result<ExitCode> {
     match args[..] {
         ["draw", seed] => {
             let seed = seed.parse().map_err(io::Error::other)?;
-            artifact::draw(seed).iter().try_for_each(Artifact::write).map(|()| ExitCode::SUCCESS)
+            drawn::draw(seed).iter().try_for_each(Drawn::write).map(|()| ExitCode::SUCCESS)
         }
         ["compare", fuzzer, limit, ref only @ ..] => {
             Contest { fuzzer: std::fs::canonicalize(fuzzer)?, limit: seconds(limit)? }.run(only)
@@ -92,27 +90,19 @@ impl Contest {
     fn row(&self, artifact: &Artifact) -> Row {
         let Artifact { name, case, .. } = artifact;
         let began = Instant::now();
-        let (small, tries) = ours(case);
+        let small = ours(case);
         let took = began.elapsed();
-        assert!(breaks(&small) && small.rule == case.rule, "{name}: ours breaks another rule");
+        assert!(breaks(&small.case) && small.case.rule == case.rule, "{name}: ours breaks another rule");
         Row {
             name: name.clone(),
             before: Measure::of(case),
             fuzzer: others::libfuzzer(artifact, &self.fuzzer, self.limit).map(|case| Measure::of(&case)),
-            proptest: others::proptest(artifact, TRIES).map(|case| Measure::of(&case)),
-            ours: Measure::of(&small),
-            tries,
+            proptest: others::proptest(artifact).map(|case| Measure::of(&case)),
+            ours: Measure::of(&small.case),
+            tries: small.tries,
             took,
         }
     }
-}
-
-fn ours(case: &Case) -> (Case, u32) {
-    let [source, destination] =
-        [&case.source, &case.destination].map(|name| impls::subject(name).expect("a reference device"));
-    let bounds = Bounds { tries: TRIES, subjects: [&source, &destination], names: Names::Free };
-    let small = minimize(case.clone(), &bounds, &mut |case| breaks(case));
-    (small.case, small.tries)
 }
 
 impl Row {
@@ -129,15 +119,11 @@ impl Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cell = |measure: &Measure| {
-            let levels = measure.size.levels().map(|(_, size)| size.to_string()).join("+");
-            format!("{} ({levels})", measure.bytes)
-        };
-        let other = |measure: &Option<Measure>| measure.as_ref().map_or("-".to_owned(), cell);
+        let other = |measure: &Option<Measure>| measure.map_or("-".to_owned(), |measure| measure.to_string());
         let Row { name, before, fuzzer, proptest, ours, tries, took } = self;
-        write!(f, "| {name} | {} | {} | {} ", cell(before), other(fuzzer), other(proptest))?;
+        write!(f, "| {name} | {before} | {} | {} ", other(fuzzer), other(proptest))?;
         let mark = if self.is_won() { "" } else { " **larger**" };
-        write!(f, "| {}{mark} | {tries} | {:.3} |", cell(ours), took.as_secs_f64())
+        write!(f, "| {ours}{mark} | {tries} | {:.3} |", took.as_secs_f64())
     }
 }
 

@@ -19,7 +19,9 @@ const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 pub(super) fn shorter<'e>(case: &Case) -> Vec<Edit<'e>> {
     let mut all = releases(case);
     all.extend(renamed(case));
-    all.retain(|smaller| length(smaller) < length(case) && is_pair(smaller) <= is_pair(case) && fits(smaller));
+    all.retain(|smaller| {
+        length(smaller) < length(case) && is_pair(smaller) <= is_pair(case) && fits(smaller)
+    });
     all.sort_by_key(length);
     all.into_iter().map(|smaller| Box::new(move |_: &Case| Some(smaller.clone())) as Edit<'e>).collect()
 }
@@ -50,7 +52,9 @@ fn releases(case: &Case) -> Vec<Case> {
     if is_pair(case) {
         pairs.extend(sources.iter().map(|name| (name.clone(), case.destination.clone())));
         pairs.extend(destinations.iter().map(|name| (case.source.clone(), name.clone())));
-        pairs.extend(sources.iter().flat_map(|one| destinations.iter().map(|other| (one.clone(), other.clone()))));
+        pairs.extend(
+            sources.iter().flat_map(|one| destinations.iter().map(|other| (one.clone(), other.clone()))),
+        );
     } else {
         pairs.extend(sources.into_iter().map(|name| (name.clone(), name)));
     }
@@ -59,11 +63,14 @@ fn releases(case: &Case) -> Vec<Case> {
 
 /// The other releases of a reference device, with all its faults and without each.
 fn siblings(name: &str) -> Vec<String> {
-    let Some(text) = name.strip_prefix("builtin:").filter(|text| !text.contains('=')) else { return Vec::new() };
+    let Some(text) = name.strip_prefix("builtin:").filter(|text| !text.contains('=')) else {
+        return Vec::new();
+    };
     let mut words = text.split('+');
     let Some(device) = words.next().and_then(|device| device.split('@').next()) else { return Vec::new() };
     let faults: Vec<&str> = words.collect();
-    let releases = devices::ALL.iter().find(|known| known.name == device).map_or(0, devices::Device::releases);
+    let releases =
+        devices::ALL.iter().find(|known| known.name == device).map_or(0, devices::Device::releases);
     let without = (0..faults.len()).map(|gone| {
         let left = faults.iter().enumerate().filter(|(at, _)| *at != gone);
         left.map(|(_, fault)| *fault).collect::<Vec<_>>()
@@ -108,7 +115,9 @@ fn renamed(case: &Case) -> Vec<Case> {
             for (name, param) in &description.params {
                 let names = NAMES.iter().filter_map(|to| to.parse().ok());
                 all.extend(names.map(|to| Renaming::Param(name.clone(), to)));
-                all.extend([Type::Bool, Type::Int].map(|to| Renaming::Values(name.clone(), to, param.init.clone())));
+                all.extend(
+                    [Type::Bool, Type::Int].map(|to| Renaming::Values(name.clone(), to, param.init.clone())),
+                );
                 all.extend(param.off.is_some().then(|| Renaming::NoOff(name.clone())));
             }
             all.extend(description.versions.keys().flat_map(versions));
@@ -131,7 +140,8 @@ fn strings(case: &Case) -> Option<Case> {
         *manifest.models.get_mut(&case.model)? = Model::Versions(Versions::new(known.clone(), None)?);
         *name = format!("{device}={}", serde_json::to_string(&manifest).ok()?);
     }
-    smaller.other = case.other.as_ref().map(|other| Setup::Version(if *other == case.setup { one.clone() } else { two }));
+    smaller.other =
+        case.other.as_ref().map(|other| Setup::Version(if *other == case.setup { one.clone() } else { two }));
     smaller.setup = Setup::Version(one);
     Some(smaller)
 }
@@ -165,7 +175,9 @@ impl Renaming {
         for setup in std::iter::once(&mut smaller.setup).chain(&mut smaller.other) {
             match (self, &mut *setup) {
                 (_, Setup::Params(full)) => self.of_values(full),
-                (Renaming::Version(from, to), Setup::Version(version)) if version == from => version.clone_from(to),
+                (Renaming::Version(from, to), Setup::Version(version)) if version == from => {
+                    version.clone_from(to)
+                }
                 _ => {}
             }
         }
@@ -178,7 +190,8 @@ impl Renaming {
             Model::Params(description) => self.of_description(description)?,
             Model::Versions(known) => {
                 if let Renaming::Version(from, to) = self {
-                    let named = |version: &Version| if version == from { to.clone() } else { version.clone() };
+                    let named =
+                        |version: &Version| if version == from { to.clone() } else { version.clone() };
                     let strings = known.strings().iter().map(named).collect();
                     *known = Versions::new(strings, Some(named(known.latest())))?;
                 }
@@ -217,7 +230,11 @@ impl Renaming {
                 }
             }
             Renaming::Values(name, ty, _) => {
-                if description.requires.iter().any(|clause| clause.when.contains_key(name) || clause.then.contains_key(name)) {
+                if description
+                    .requires
+                    .iter()
+                    .any(|clause| clause.when.contains_key(name) || clause.then.contains_key(name))
+                {
                     return None;
                 }
                 if let Some(param) = description.params.get_mut(name) {

@@ -3,8 +3,10 @@
 
 use super::{Edit, edit};
 use crate::case::Case;
+use crate::guests;
 use crate::oracle;
 use migcert_core::device::{Interface, Register, Step};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -52,12 +54,26 @@ pub(super) fn first<'e>(case: &Case) -> Vec<Edit<'e>> {
     std::iter::once(all).chain(alone).collect()
 }
 
-/// What a guest finds in a reference device; another one is not started for this.
+/// Each step is another: one of those by which a guest looks around.
+pub(super) fn others<'e>(case: &Case) -> Vec<Edit<'e>> {
+    let Some(interface) = interface(case) else { return Vec::new() };
+    let mut steps = guests::of(&interface).look_around();
+    let mut known = HashSet::new();
+    steps.retain(|step| known.insert(step.clone()));
+    let all = (0..case.script.len()).flat_map(|at| steps.iter().map(move |step| (at, step.clone())));
+    all.map(|(at, step)| edit(move |case| case.script[at].clone_from(&step))).collect()
+}
+
 fn registers(case: &Case) -> Option<Arc<[Register]>> {
-    match oracle::open_planted(&case.source)?.interface(&case.model, &case.setup)? {
+    match interface(case)? {
         Interface::Registers(all) => Some(all),
         Interface::Requests(_) | Interface::Windows(_) => None,
     }
+}
+
+/// What a guest finds in a reference device; another one is not started for this.
+fn interface(case: &Case) -> Option<Interface> {
+    oracle::open_planted(&case.source)?.interface(&case.model, &case.setup)
 }
 
 /// The register that a step is about, and which of them it is if it repeats.

@@ -1,5 +1,6 @@
-//! Cases that break rules on devices with planted faults, as large as they were drawn.
+//! How the artifacts are drawn.
 
+use crate::artifact::{Artifact, breaks, folder};
 use arbitrary::{Arbitrary, Unstructured};
 use migcert::case::{Case, Found};
 use migcert::devices::fault::Fault;
@@ -8,9 +9,7 @@ use migcert::entry;
 use migcert::generate::family::History;
 use migcert::generate::script::{self, Between};
 use migcert::impls;
-use migcert::minimize::{Bounds, Names, Size};
-use migcert::oracle::PLANTED;
-use migcert::rules::{self, Draws, On, Outcome, Rule};
+use migcert::rules::{self, Draws, On, Rule};
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::strategy::{Strategy, ValueTree};
@@ -18,7 +17,6 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// So many artifacts.
@@ -31,52 +29,35 @@ const LOOKS: usize = 100;
 const CANDIDATES: usize = 200;
 
 /// A case that breaks its rule, and what it was drawn from.
-pub(crate) struct Artifact {
-    pub(crate) name: String,
-    pub(crate) seed: u64,
-    pub(crate) case: Case,
+pub(crate) struct Drawn {
+    name: String,
+    seed: u64,
+    case: Case,
 }
 
-/// The folder that they are kept in.
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/artifacts")
-}
+/// The seed stands in the first line of the file, behind this.
+const SEED: &str = "# Drawn from seed ";
 
-/// The seed stands in the first line, behind this.
-const DRAWN: &str = "# Drawn from seed ";
-
-impl Artifact {
-    /// All that are kept, by name.
-    pub(crate) fn all() -> io::Result<Vec<Artifact>> {
-        let mut all = Vec::new();
-        for file in fs::read_dir(folder())? {
-            let path = file?.path();
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let text = fs::read_to_string(&path)?;
-            let seed = text.lines().next().and_then(|line| line.strip_prefix(DRAWN)?.parse().ok());
-            let (case, _) = Case::from_toml(&text).map_err(io::Error::other)?;
-            all.push(Artifact { name, seed: seed.unwrap_or_default(), case });
-        }
-        all.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(all)
-    }
-
+impl Drawn {
     /// Keeps it.
     pub(crate) fn write(&self) -> io::Result<()> {
         fs::create_dir_all(folder())?;
-        let text = format!("{DRAWN}{}\n{}", self.seed, self.case.to_toml(&Found::default()));
+        let text = format!("{SEED}{}\n{}", self.seed, self.case.to_toml(&Found::default()));
         fs::write(folder().join(format!("{}.toml", self.name)), text)
     }
+}
 
-    /// What was drawn: another case, or none, once the generators have changed.
-    pub(crate) fn planted(&self) -> Option<Planted> {
-        let names = [&self.case.source, &self.case.destination];
-        let (device, rest) = names.iter().find_map(|name| name.strip_prefix("builtin:")?.split_once('+'))?;
-        let (device, id) = (device.split('@').next()?, rest.split('=').next()?);
-        let device = devices::ALL.iter().find(|known| known.name == device)?;
-        let fault = device.faults().find(|fault| fault.id == id)?;
-        Some(Planted { rule: rules::named(&self.case.rule)?, device, fault })
-    }
+/// What an artifact was drawn for, and from which seed. Its bytes mean another case, or none, once
+/// the generators have changed.
+pub(crate) fn origin(artifact: &Artifact) -> Option<(Planted, u64)> {
+    let text = fs::read_to_string(folder().join(format!("{}.toml", artifact.name))).ok()?;
+    let seed = text.lines().next()?.strip_prefix(SEED)?.parse().ok()?;
+    let names = [&artifact.case.source, &artifact.case.destination];
+    let (device, rest) = names.iter().find_map(|name| name.strip_prefix("builtin:")?.split_once('+'))?;
+    let (device, id) = (device.split('@').next()?, rest.split('=').next()?);
+    let device = devices::ALL.iter().find(|known| known.name == device)?;
+    let fault = device.faults().find(|fault| fault.id == id)?;
+    Some((Planted { rule: rules::named(&artifact.case.rule)?, device, fault }, seed))
 }
 
 /// What cases are drawn for.
@@ -111,8 +92,7 @@ impl Planted {
         if let Made::Info(_) = device.made {
             let releases = History::arbitrary(u)?.0;
             let name = |release: usize| {
-                let info = synthetic_name(&releases[release]);
-                info.replacen(&device.usage().replace("=JSON", "="), &format!("builtin:{}+{}=", device.name, fault.id), 1)
+                synthetic_name(&releases[release]).replacen('=', &format!("+{}=", fault.id), 1)
             };
             let from = u.choose_index(releases.len())?;
             let to = if rule.on == On::One { from } else { u.choose_index(releases.len())? };
@@ -149,43 +129,11 @@ pub(crate) fn dna(seed: u64) -> Vec<u8> {
     bytes().new_tree(&mut runner(seed)).expect("bytes").current()
 }
 
-/// Whether a case breaks its rule.
-pub(crate) fn breaks(case: &Case) -> bool {
-    let drawn = entry::encode(case).and_then(|entry| PLANTED.read(&entry));
-    drawn.is_some_and(|drawn| matches!(drawn.judge(), Outcome::Broken(_)))
-}
-
-/// How large a case is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Measure {
-    /// Bytes of its entry; an implementation that is both source and destination counts once.
-    pub(crate) bytes: usize,
-    /// Its levels.
-    pub(crate) size: Size,
-}
-
-impl Measure {
-    pub(crate) fn of(case: &Case) -> Measure {
-        let [source, destination] =
-            [&case.source, &case.destination].map(|name| impls::subject(name).expect("a reference device"));
-        let bounds = Bounds { tries: 0, subjects: [&source, &destination], names: Names::Kept };
-        let twice = if case.source == case.destination { case.source.len() } else { 0 };
-        Measure {
-            bytes: entry::encode(case).map_or(usize::MAX, |entry| entry.len() - twice),
-            size: Size::of(case, &bounds),
-        }
-    }
-
-    /// All levels together.
-    pub(crate) fn total(&self) -> usize {
-        self.size.levels().iter().map(|(_, size)| size).sum()
-    }
-}
-
 /// Draws all: of each device in turn a fault, and for it the rule that the fewest others have.
-pub(crate) fn draw(seed: u64) -> Vec<Artifact> {
+pub(crate) fn draw(seed: u64) -> Vec<Drawn> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut faults: Vec<Vec<&'static Fault>> = devices::ALL.iter().map(|device| shuffled(device.faults[0], &mut random)).collect();
+    let mut faults: Vec<Vec<&'static Fault>> =
+        devices::ALL.iter().map(|device| shuffled(device.faults[0], &mut random)).collect();
     let mut used = BTreeMap::<&str, usize>::new();
     let mut all = Vec::new();
     for turn in 0.. {
@@ -201,14 +149,15 @@ pub(crate) fn draw(seed: u64) -> Vec<Artifact> {
                 broken.push(planted);
             }
         }
-        let Some(planted) = broken.into_iter().min_by_key(|planted| used.get(planted.rule.id).copied()) else {
+        let Some(planted) = broken.into_iter().min_by_key(|planted| used.get(planted.rule.id).copied())
+        else {
             continue;
         };
         let largest = candidates(planted, CANDIDATES, &mut random)
             .max_by_key(|(_, case)| entry::encode(case).map_or(0, |entry| entry.len()));
         let Some((seed, case)) = largest else { continue };
         *used.entry(planted.rule.id).or_default() += 1;
-        all.push(Artifact { name: format!("{}-{}-{}", planted.rule.id, device.name, fault.id), seed, case });
+        all.push(Drawn { name: format!("{}-{}-{}", planted.rule.id, device.name, fault.id), seed, case });
         if all.len() == ARTIFACTS {
             break;
         }
