@@ -22,7 +22,7 @@ fuzz_target!(init: keep_device_panics_quiet(), |input: &[u8]| {
     }
 });
 fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| {
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         return mutated_for(&PLANTED, data, size, max, seed);
     }
     let size = fuzzer_mutate(data, size, max);

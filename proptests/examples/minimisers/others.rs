@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Executions of libFuzzer after which it takes a case for the smallest.
-const RUNS: u32 = 20_000;
+const RUNS: u32 = 100_000;
 
 /// `-minimize_crash=1`, which ends when so many executions find nothing smaller, or at the limit.
 pub(crate) fn libfuzzer(artifact: &Artifact, program: &Path, limit: Duration) -> Option<Case> {
