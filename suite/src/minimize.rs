@@ -15,6 +15,7 @@ mod guest;
 mod history;
 mod names;
 mod registers;
+mod releases;
 mod setup;
 
 /// What a search for a smaller case may do.

@@ -1,14 +1,12 @@
-//! Shorter names: other releases of a reference device, and what synthetic devices are called, with
-//! their parameters, values and versions.
+//! Shorter names: of releases, and of what synthetic devices are described as: models, parameters,
+//! values, versions.
 
-use super::{Edit, history};
+use super::{Edit, history, releases};
 use crate::case::Case;
-use crate::devices;
 use crate::entry;
-use crate::oracle;
 use crate::rules::{self, On};
 use migcert_core::model::ModelId;
-use migcert_core::param::{Allowed, Configuration, Param, ParamName, Type, Value};
+use migcert_core::param::{Allowed, Configuration, ParamName, Type, Value};
 use migcert_core::program::{Description, Manifest, Model, Versions};
 use migcert_core::version::{Setup, Version};
 
@@ -17,11 +15,9 @@ const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 /// Whatever makes the case shorter to write and leaves its implementations one or two, as they were.
 pub(super) fn shorter<'e>(case: &Case) -> Vec<Edit<'e>> {
-    let mut all = releases(case);
-    all.extend(renamed(case));
-    all.retain(|smaller| {
-        length(smaller) < length(case) && is_pair(smaller) <= is_pair(case) && fits(smaller)
-    });
+    let is_shorter =
+        |smaller: &Case| length(smaller) < length(case) && is_pair(smaller) <= is_pair(case) && fits(smaller);
+    let mut all: Vec<Case> = releases::others(case).chain(renamed(case)).filter(is_shorter).collect();
     all.sort_by_key(length);
     all.into_iter().map(|smaller| Box::new(move |_: &Case| Some(smaller.clone())) as Edit<'e>).collect()
 }
@@ -32,7 +28,7 @@ pub(super) fn length(case: &Case) -> usize {
     entry::encode(case).map_or(usize::MAX, |entry| entry.len() - again)
 }
 
-fn is_pair(case: &Case) -> bool {
+pub(super) fn is_pair(case: &Case) -> bool {
     case.source != case.destination
 }
 
@@ -45,67 +41,12 @@ fn fits(case: &Case) -> bool {
     }
 }
 
-/// The case between other releases, and with fewer faults.
-fn releases(case: &Case) -> Vec<Case> {
-    let (sources, destinations) = (siblings(&case.source), siblings(&case.destination));
-    let mut pairs = Vec::new();
-    if is_pair(case) {
-        pairs.extend(sources.iter().map(|name| (name.clone(), case.destination.clone())));
-        pairs.extend(destinations.iter().map(|name| (case.source.clone(), name.clone())));
-        pairs.extend(
-            sources.iter().flat_map(|one| destinations.iter().map(|other| (one.clone(), other.clone()))),
-        );
-    } else {
-        pairs.extend(sources.into_iter().map(|name| (name.clone(), name)));
-    }
-    pairs.into_iter().filter_map(|(source, destination)| between(case, source, destination)).collect()
-}
-
-/// The other releases of a reference device, with all its faults and without each.
-fn siblings(name: &str) -> Vec<String> {
-    let Some(text) = name.strip_prefix("builtin:").filter(|text| !text.contains('=')) else {
-        return Vec::new();
-    };
-    let mut words = text.split('+');
-    let Some(device) = words.next().and_then(|device| device.split('@').next()) else { return Vec::new() };
-    let faults: Vec<&str> = words.collect();
-    let releases =
-        devices::ALL.iter().find(|known| known.name == device).map_or(0, devices::Device::releases);
-    let without = (0..faults.len()).map(|gone| {
-        let left = faults.iter().enumerate().filter(|(at, _)| *at != gone);
-        left.map(|(_, fault)| *fault).collect::<Vec<_>>()
-    });
-    let named = |faults: &[&str]| -> Vec<String> {
-        let faults: String = faults.iter().map(|fault| format!("+{fault}")).collect();
-        let numbered = (1..=releases).map(|release| format!("builtin:{device}@{release}{faults}"));
-        std::iter::once(format!("builtin:{device}{faults}")).chain(numbered).collect()
-    };
-    std::iter::once(faults.clone()).chain(without).flat_map(|faults| named(&faults)).collect()
-}
-
-/// The case between two others, with the configurations that the new source has.
-fn between(case: &Case, source: String, destination: String) -> Option<Case> {
-    let opened = oracle::open_planted(&source)?;
-    let model = opened.manifest.models.get(&case.model)?;
-    let setup = fitting(&case.setup, model);
-    let other = case.other.as_ref().map(|other| fitting(other, model));
-    Some(Case { source, destination, setup, other, ..case.clone() })
-}
-
-/// The nearest configuration of a model.
-fn fitting(setup: &Setup, model: &Model) -> Setup {
-    let (Model::Params(description), Setup::Params(full)) = (model, setup) else { return model.latest() };
-    let kept = |name: &ParamName, param: &Param| full.get(name).filter(|value| param.allows(value)).cloned();
-    let value = |(name, param): (&ParamName, &Param)| {
-        let value = kept(name, param).or(param.off.clone()).unwrap_or(param.init.clone());
-        (name.clone(), value)
-    };
-    let near = Setup::Params(description.params.iter().map(value).collect());
-    if model.faults(&near).is_empty() { near } else { Setup::Params(description.init()) }
-}
-
 /// The case with one thing of its synthetic devices under another name, on both sides.
-fn renamed(case: &Case) -> Vec<Case> {
+fn renamed(case: &Case) -> impl Iterator<Item = Case> {
+    renamings(case).into_iter().filter_map(|renaming| renaming.of_case(case)).chain(strings(case))
+}
+
+fn renamings(case: &Case) -> Vec<Renaming> {
     let described = [&case.source, &case.destination].map(|name| history::described(name));
     let Some(manifest) = described.iter().flatten().next() else { return Vec::new() };
     let mut all = Vec::new();
@@ -125,7 +66,7 @@ fn renamed(case: &Case) -> Vec<Case> {
         Some(Model::Versions(known)) => all.extend(known.strings().iter().flat_map(versions)),
         None => {}
     }
-    all.iter().filter_map(|renaming| renaming.of_case(case)).chain(strings(case)).collect()
+    all
 }
 
 /// The case with version strings in place of the configurations.
@@ -190,6 +131,9 @@ impl Renaming {
             Model::Params(description) => self.of_description(description)?,
             Model::Versions(known) => {
                 if let Renaming::Version(from, to) = self {
+                    if known.contains(to) {
+                        return None;
+                    }
                     let named =
                         |version: &Version| if version == from { to.clone() } else { version.clone() };
                     let strings = known.strings().iter().map(named).collect();
