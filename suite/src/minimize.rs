@@ -61,7 +61,7 @@ pub struct Small {
 ///
 /// Deterministic: the same case, the same smaller case. What it ends with depends on what it begins
 /// with, so with [`Names::Free`] every order is tried on devices in process, and then two changes at
-/// once; where each try takes processes, one order must do.
+/// once and the shortest scripts there are; where each try takes processes, one order must do.
 pub fn minimize(case: Case, bounds: &Bounds<'_>, breaks: &mut dyn FnMut(&Case) -> bool) -> Small {
     let is_thorough = bounds.names == Names::Free && oracle::open_planted(&case.source).is_some();
     let orders = if is_thorough { ORDERS } else { &ORDERS[..1] };
@@ -73,7 +73,7 @@ pub fn minimize(case: Case, bounds: &Bounds<'_>, breaks: &mut dyn FnMut(&Case) -
     });
     let smallest = ends.min_by_key(|case| cost(case, bounds));
     search.best = smallest.unwrap_or(case);
-    while is_thorough && search.two_at_once() {
+    while is_thorough && (search.short_script() || search.two_at_once()) {
         search.settle(&PASSES);
     }
     Small { case: search.best, tries: bounds.tries - search.left }
@@ -156,6 +156,19 @@ impl Search<'_> {
                 }
                 if self.left == 0 || looks == 0 {
                     return false;
+                }
+            }
+        }
+        false
+    }
+
+    /// Tries the shortest scripts there are.
+    fn short_script(&mut self) -> bool {
+        let len = self.best.script.len();
+        for script in registers::short(&self.best).into_iter().filter(|script| script.len() < len) {
+            for at in 0..=script.len() {
+                if self.attempt(Case { script: script.clone(), at: [at; 2], ..self.best.clone() }) {
+                    return true;
                 }
             }
         }

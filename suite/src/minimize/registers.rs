@@ -64,6 +64,18 @@ pub(super) fn others<'e>(case: &Case) -> Vec<Edit<'e>> {
     all.map(|(at, step)| edit(move |case| case.script[at].clone_from(&step))).collect()
 }
 
+/// Scripts of one and of two steps: such as a guest looks around by, at the first of registers that
+/// repeat.
+pub(super) fn short(case: &Case) -> Vec<Vec<Step>> {
+    let Some((interface, registers)) = interface(case).zip(registers(case)) else { return Vec::new() };
+    let is_first = |step: &Step| of(&registers, step).is_none_or(|(_, index)| index == 0);
+    let mut known = HashSet::new();
+    let mut steps = guests::of(&interface).look_around();
+    steps.retain(|step| is_first(step) && known.insert(step.clone()));
+    let two = steps.iter().flat_map(|one| steps.iter().map(move |other| vec![one.clone(), other.clone()]));
+    steps.iter().map(|step| vec![step.clone()]).chain(two).collect()
+}
+
 fn registers(case: &Case) -> Option<Arc<[Register]>> {
     match interface(case)? {
         Interface::Registers(all) => Some(all),
