@@ -9,6 +9,7 @@ use crate::entry;
 use crate::oracle;
 use migcert_core::program::Model;
 use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 mod damage;
 mod guest;
@@ -146,12 +147,14 @@ impl Search<'_> {
         let least = cost(&before, bounds);
         let all =
             |case: &Case| PASSES.into_iter().flat_map(|pass| edits(pass, case, bounds)).collect::<Vec<_>>();
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
         let mut known = HashSet::new();
         let mut looks = LOOKS;
         for one in all(&before).iter().filter_map(|edit| edit(&before)) {
             for both in all(&one).iter().chain(&registers::others(&one)).filter_map(|edit| edit(&one)) {
                 looks -= 1;
-                if cost(&both, bounds) < least && known.insert(entry::encode(&both)) && self.attempt(both) {
+                let mut is_new = || known.insert(hasher.hash_one(entry::encode(&both)));
+                if cost(&both, bounds) < least && is_new() && self.attempt(both) {
                     return true;
                 }
                 if self.left == 0 || looks == 0 {
