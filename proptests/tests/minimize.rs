@@ -1,42 +1,62 @@
-//! The minimiser against that of proptest, from the same failures: it makes them at least as small.
+//! The minimiser on the artifacts that `scripts/shrinking` gives to others as well.
 
+#[path = "minimize/artifact.rs"]
+mod artifact;
 #[path = "engine/bytes.rs"]
 mod bytes;
 
+use artifact::{Artifact, Measure, breaks, ours};
 use bytes::Bytes;
-use migcert::case::{Case, Found};
-use migcert::certify::judge;
-use migcert::devices::engine;
+use migcert::case::Found;
 use migcert::impls;
-use migcert::minimize::{Bounds, Names, Size, minimize};
+use migcert::minimize::{Bounds, Names, minimize};
 use migcert::oracle::TARGETS;
-use migcert::rules::{Outcome, named};
 use proptest::strategy::{Strategy, ValueTree};
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use std::cell::RefCell;
-use std::time::{Duration, Instant};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
-/// So many failures, of faults of the engine.
-const FAILURES: usize = 30;
-/// Both may try so many smaller ones for each.
-const TRIES: u32 = 20_000;
+/// Every third is made smaller twice, to see whether it comes out the same.
+const TWICE: usize = 3;
 
 #[test]
-fn cases_get_as_small_as_bytes_do() {
-    let mut rows = Vec::new();
-    for (target, fault) in
-        ["migrate", "damage"].iter().flat_map(|t| engine::faults::ALL.iter().map(move |f| (t, f)))
-    {
-        if rows.len() < FAILURES {
-            rows.extend(row(target, fault.id));
+fn artifacts_stay_as_small_as_they_were() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/golden/minimised.txt");
+    let mut text = String::new();
+    let mut sizes = BTreeMap::new();
+    for (at, Artifact { name, case }) in Artifact::all().expect("artifacts").into_iter().enumerate() {
+        let small = ours(&case).case;
+        assert!(breaks(&small) && small.rule == case.rule, "{name}: {}", small.to_toml(&Found::default()));
+        assert_eq!(ours(&small).case, small, "{name} gets smaller still");
+        if at % TWICE == 0 {
+            assert_eq!(ours(&case).case, small, "{name} is another one each time");
         }
+        let [before, after] = [&case, &small].map(Measure::of);
+        text += &format!("{name}: {before} -> {after}\n");
+        sizes.insert(name, [after.bytes, after.total()]);
     }
-    let table: Vec<String> = rows.iter().map(|row| row.what.clone()).collect();
-    println!("{}", table.join("\n"));
-    assert_eq!(rows.len(), FAILURES, "{}", table.join("\n"));
-    let larger: Vec<_> = rows.iter().filter(|row| row.theirs < row.ours).map(|row| &row.what).collect();
-    assert!(larger.is_empty(), "{larger:#?}");
-    assert!(rows.iter().all(|row| row.took < Duration::from_secs(30)));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&golden, &text).expect("written");
+    }
+    let golden = fs::read_to_string(golden).expect("sizes");
+    assert_eq!(golden.lines().count(), sizes.len());
+    let is_larger = |line: &&str| {
+        let (name, most) = read(line).expect("a name and its sizes");
+        sizes[name].iter().zip(most).any(|(now, most)| most < *now)
+    };
+    let larger: Vec<_> = golden.lines().filter(is_larger).collect();
+    assert!(larger.is_empty(), "larger than {larger:#?}, now:\n{text}");
+}
+
+/// The name in a line, and what its case was made smaller to: bytes, and all levels together.
+fn read(line: &str) -> Option<(&str, [usize; 2])> {
+    let (name, sizes) = line.split_once(": ")?;
+    let (bytes, levels) = sizes.split_once("-> ")?.1.strip_suffix(')')?.split_once(" (")?;
+    Some((
+        name,
+        [bytes.parse().ok()?, levels.split('+').filter_map(|level| level.parse::<usize>().ok()).sum()],
+    ))
 }
 
 /// What a case is made smaller to is a case that could be drawn: a device that keeps its promises
@@ -68,66 +88,4 @@ fn for_each(cases: u32, mut act: impl FnMut(&[u8])) {
     for _ in 0..cases {
         act(&Bytes(1024).new_tree(&mut runner).expect("bytes").current());
     }
-}
-
-/// What became of one failure: sizes of all levels together.
-struct Row {
-    what: String,
-    theirs: usize,
-    ours: usize,
-    took: Duration,
-}
-
-fn row(target: &str, fault: &str) -> Option<Row> {
-    let first = RefCell::new(None::<Case>);
-    let config =
-        Config { cases: 3_000, max_shrink_iters: TRIES, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let began = Instant::now();
-    let failed = runner.run(&Bytes(1024), |bytes| {
-        let Some(case) = planted(target, fault, &bytes) else { return Ok(()) };
-        let is_other = first.borrow().as_ref().is_some_and(|first| first.rule != case.rule);
-        if is_other || !breaks(&case) {
-            return Ok(());
-        }
-        first.borrow_mut().get_or_insert(case);
-        Err(TestCaseError::fail("planted"))
-    });
-    let theirs_took = began.elapsed();
-    let Err(TestError::Fail(_, bytes)) = failed else { return None };
-    let (first, theirs) = (first.into_inner()?, planted(target, fault, &bytes)?);
-    let [source, destination] =
-        [&first.source, &first.destination].map(|name| impls::subject(name).expect("a builtin"));
-    let bounds = Bounds { tries: TRIES, subjects: [&source, &destination], names: Names::Free };
-    let began = Instant::now();
-    let small = minimize(first.clone(), &bounds, &mut breaks);
-    let took = began.elapsed();
-    assert!(breaks(&small.case) && small.case.rule == first.rule);
-    let [first, theirs, ours] = [&first, &theirs, &small.case]
-        .map(|case| Size::of(case, &bounds).levels().iter().map(|(_, size)| size).sum::<usize>());
-    let what = format!(
-        "{target:<8} {fault:<26} {:<24} {first:>4} proptest {theirs:>3} in {theirs_took:>7.0?}, ours {ours:>3} in {took:>7.0?}, {:>5} tries",
-        small.case.rule, small.tries
-    );
-    Some(Row { what, theirs, ours, took })
-}
-
-/// The case that bytes mean, with a fault planted in both of its synthetic devices.
-fn planted(target: &str, fault: &str, bytes: &[u8]) -> Option<Case> {
-    let target = TARGETS.iter().find(|known| known.name == target).expect("a target");
-    let mut case = target.draw(bytes)?.case;
-    for name in [&mut case.source, &mut case.destination] {
-        let info = name.strip_prefix("builtin:synthetic=")?;
-        *name = format!("builtin:synthetic+{fault}={info}");
-    }
-    Some(case)
-}
-
-fn breaks(case: &Case) -> bool {
-    let (Ok(source), Ok(destination)) = (impls::subject(&case.source), impls::subject(&case.destination))
-    else {
-        return false;
-    };
-    let rule = named(&case.rule).expect("a rule");
-    matches!(judge(rule, case, &source, &destination), Outcome::Broken(_))
 }

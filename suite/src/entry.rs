@@ -107,6 +107,14 @@ pub fn decode(bytes: &[u8]) -> Result<Case, BadEntry> {
     })
 }
 
+/// Sets the checksum right, of bytes that are long enough to have one.
+pub fn seal(bytes: &mut [u8]) {
+    if let Some(at) = bytes.len().checked_sub(SUM) {
+        let sum = crc32c::crc32c(&bytes[..at]).to_le_bytes();
+        bytes[at..].copy_from_slice(&sum);
+    }
+}
+
 /// Whether bytes begin as an entry does.
 pub fn is_entry(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)

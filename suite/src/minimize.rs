@@ -1,15 +1,22 @@
 //! Makes a case smaller while it still breaks its rule.
 //!
 //! On four levels: what the guest does, what happens to the state, the configuration, and the
-//! releases that synthetic devices are made from.
+//! releases: which they are, and what synthetic devices are described as.
 
 use crate::bench::Subject;
 use crate::case::Case;
+use crate::entry;
+use crate::oracle;
 use migcert_core::program::Model;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 mod damage;
 mod guest;
 mod history;
+mod names;
+mod registers;
+mod releases;
 mod setup;
 
 /// What a search for a smaller case may do.
@@ -27,7 +34,7 @@ pub struct Bounds<'a> {
 pub enum Names {
     /// It is about these implementations.
     Kept,
-    /// It may be about one instead of two, and about releases that describe less.
+    /// It may be about one instead of two, about other releases, and about such as describe less.
     Free,
 }
 
@@ -35,8 +42,10 @@ impl Bounds<'_> {
     /// What the source of a case says of its model.
     fn model(&self, case: &Case) -> Option<Model> {
         let known = self.subjects.iter().find(|subject| subject.name == case.source);
-        let manifest = history::described(&case.source).or_else(|| Some(known?.manifest.clone()));
-        manifest?.models.remove(&case.model)
+        if let Some(known) = known {
+            return known.manifest.models.get(&case.model).cloned();
+        }
+        oracle::open_planted(&case.source)?.manifest.models.get(&case.model).cloned()
     }
 }
 
@@ -51,35 +60,124 @@ pub struct Small {
 
 /// Tries smaller cases and keeps those that `breaks` says still do.
 ///
-/// Deterministic: the same case, the same smaller case.
+/// Deterministic: the same case, the same smaller case. What it ends with depends on what it begins
+/// with, so with [`Names::Free`] every order is tried on devices in process, and then two changes at
+/// once and the shortest scripts there are; where each try takes processes, one order must do.
 pub fn minimize(case: Case, bounds: &Bounds<'_>, breaks: &mut dyn FnMut(&Case) -> bool) -> Small {
-    let mut search = Search { best: case, left: bounds.tries, breaks };
-    loop {
-        let before = search.best.clone();
-        guest::fewer_steps(&mut search);
-        search.descend(guest::fewer_things);
-        search.descend(damage::fewer);
-        search.descend(guest::earlier);
-        if bounds.names == Names::Free {
-            search.descend(|case| history::fewer(case, bounds));
-        }
-        search.descend(|case| setup::plainer(case, bounds));
-        search.descend(damage::simpler);
-        search.descend(guest::simpler);
-        if search.best == before || search.left == 0 {
-            return Small { case: search.best, tries: bounds.tries - search.left };
-        }
+    let is_thorough = bounds.names == Names::Free && oracle::open_planted(&case.source).is_some();
+    let orders = if is_thorough { ORDERS } else { &ORDERS[..1] };
+    let mut search = Search { best: case.clone(), left: bounds.tries, bounds, breaks };
+    let ends = orders.iter().map(|order| {
+        search.best.clone_from(&case);
+        search.settle(order);
+        search.best.clone()
+    });
+    let smallest = ends.min_by_key(|case| cost(case, bounds));
+    search.best = smallest.unwrap_or(case);
+    while is_thorough && (search.short_script() || search.two_at_once()) {
+        search.settle(&PASSES);
     }
+    Small { case: search.best, tries: bounds.tries - search.left }
 }
+
+/// What is made smaller at a time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Damage,
+    History,
+    Moments,
+    PlainDamage,
+    PlainSteps,
+    Setup,
+    Steps,
+    Things,
+}
+
+use Pass::{Damage, History, Moments, PlainDamage, PlainSteps, Setup, Steps, Things};
+
+const PASSES: [Pass; 8] = [Steps, Things, Damage, Moments, History, Setup, PlainDamage, PlainSteps];
+
+/// Each begins on another level; the first soon makes cases fast.
+const ORDERS: &[[Pass; 8]] = &[
+    PASSES,
+    [Setup, History, Damage, PlainDamage, Things, Moments, Steps, PlainSteps],
+    [History, Damage, Steps, Moments, Things, Setup, PlainDamage, PlainSteps],
+    [Moments, Setup, Things, Steps, History, Damage, PlainDamage, PlainSteps],
+];
+
+/// What it takes to write a case down, and what there is of it.
+fn cost(case: &Case, bounds: &Bounds<'_>) -> (usize, usize) {
+    let things = Size::of(case, bounds).levels().iter().map(|(_, size)| size).sum();
+    (names::length(case), things)
+}
+
+/// So many pairs of changes are looked at.
+const LOOKS: u32 = 50_000;
 
 /// The smallest case so far, and how to find a smaller one.
 struct Search<'a> {
     best: Case,
     left: u32,
+    bounds: &'a Bounds<'a>,
     breaks: &'a mut dyn FnMut(&Case) -> bool,
 }
 
 impl Search<'_> {
+    /// Makes the best smaller on every level until none can be.
+    fn settle(&mut self, order: &[Pass]) {
+        loop {
+            let before = self.best.clone();
+            for pass in order {
+                if *pass == Steps {
+                    guest::fewer_steps(self);
+                } else {
+                    let bounds = self.bounds;
+                    self.descend(|case| edits(*pass, case, bounds));
+                }
+            }
+            if self.best == before || self.left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Tries two changes of the best at once, where what comes of them costs less.
+    fn two_at_once(&mut self) -> bool {
+        let (before, bounds) = (self.best.clone(), self.bounds);
+        let least = cost(&before, bounds);
+        let all =
+            |case: &Case| PASSES.into_iter().flat_map(|pass| edits(pass, case, bounds)).collect::<Vec<_>>();
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        let mut known = HashSet::new();
+        let mut looks = LOOKS;
+        for one in all(&before).iter().filter_map(|edit| edit(&before)) {
+            for both in all(&one).iter().chain(&registers::others(&one)).filter_map(|edit| edit(&one)) {
+                looks -= 1;
+                let mut is_new = || known.insert(hasher.hash_one(entry::encode(&both)));
+                if cost(&both, bounds) < least && is_new() && self.attempt(both) {
+                    return true;
+                }
+                if self.left == 0 || looks == 0 {
+                    return false;
+                }
+            }
+        }
+        false
+    }
+
+    /// Tries the shortest scripts there are.
+    fn short_script(&mut self) -> bool {
+        let len = self.best.script.len();
+        for script in registers::short(&self.best).into_iter().filter(|script| script.len() < len) {
+            for at in 0..=script.len() {
+                if self.attempt(Case { script: script.clone(), at: [at; 2], ..self.best.clone() }) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
     fn attempt(&mut self, smaller: Case) -> bool {
         if self.left == 0 || smaller == self.best {
             return false;
@@ -105,6 +203,27 @@ impl Search<'_> {
                 at += 1;
             }
         }
+    }
+}
+
+/// The changes of a pass, each by itself.
+fn edits<'e>(pass: Pass, case: &Case, bounds: &'e Bounds<'e>) -> Vec<Edit<'e>> {
+    let is_free = bounds.names == Names::Free;
+    let followed = |edits: Vec<Edit<'e>>| edits.into_iter().flat_map(registers::followed).collect();
+    match pass {
+        Damage => damage::fewer(case),
+        History if is_free => {
+            followed(history::fewer(case, bounds).into_iter().chain(names::shorter(case)).collect())
+        }
+        History => Vec::new(),
+        Moments => guest::earlier(case),
+        PlainDamage => damage::simpler(case),
+        PlainSteps if is_free => registers::first(case).into_iter().chain(guest::simpler(case)).collect(),
+        PlainSteps => guest::simpler(case),
+        Setup if is_free => followed(setup::plainer(case, bounds)),
+        Setup => setup::plainer(case, bounds),
+        Steps => guest::one_step_fewer(case),
+        Things => guest::fewer_things(case),
     }
 }
 

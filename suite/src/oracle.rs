@@ -43,6 +43,7 @@ pub enum Input {
 /// Cases that a target judges.
 pub struct Cases {
     pub(crate) fits: fn(&Rule) -> bool,
+    pub(crate) open: fn(&str) -> Option<Arc<Subject>>,
     pub(crate) draw: Draw,
     pub(crate) judge: fn(&Drawn) -> Outcome,
 }
@@ -59,17 +60,17 @@ pub static TARGETS: &[Target] = &[
     Target {
         name: "check",
         what: "the check says what a search finds, and what a device does that is as described",
-        input: Input::Case(Cases { fits: is_check, draw: draw_check, judge: check }),
+        input: Input::Case(Cases { fits: is_check, open, draw: draw_check, judge: check }),
     },
     Target {
         name: "migrate",
         what: "devices that keep every promise pass every rule",
-        input: Input::Case(Cases { fits: is_not_damage, draw: draw_migrate, judge: Drawn::judge }),
+        input: Input::Case(Cases { fits: is_not_damage, open, draw: draw_migrate, judge: Drawn::judge }),
     },
     Target {
         name: "damage",
         what: "devices that keep every promise refuse damaged states, and are as good as new then",
-        input: Input::Case(Cases { fits: is_damage, draw: draw_damage, judge: Drawn::judge }),
+        input: Input::Case(Cases { fits: is_damage, open, draw: draw_damage, judge: Drawn::judge }),
     },
     Target {
         name: "wire",
@@ -77,6 +78,14 @@ pub static TARGETS: &[Target] = &[
         input: Input::Bytes(messages_are_understood_or_refused),
     },
 ];
+
+/// Cases of every rule on any reference device, also on one with planted faults: for what makes
+/// cases smaller that break a rule. It draws none, and no fuzz target is made of it.
+pub static PLANTED: Target = Target {
+    name: "planted",
+    what: "cases that break a rule are made smaller",
+    input: Input::Case(Cases { fits: |_| true, open: open_planted, draw: |_| Ok(None), judge: Drawn::judge }),
+};
 
 /// A rule, and the case that it judges.
 pub struct Drawn {
@@ -136,7 +145,7 @@ impl Target {
     /// A case with its rule and its devices, where it is one for this target: one of a fault would
     /// break what it is meant to.
     pub(crate) fn opened(&self, case: Case) -> Option<Drawn> {
-        let fits = self.cases()?.fits;
+        let Cases { fits, open, .. } = self.cases()?;
         let rule = *rules::ALL.iter().find(|rule| rule.id == case.rule && fits(rule))?;
         let pair = rule.on != On::One || case.source == case.destination;
         let [first, second] = case.at;
@@ -189,28 +198,49 @@ const OPEN: usize = 512;
 
 thread_local! {
     static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
-    static OPENED: RefCell<BTreeMap<String, Arc<Subject>>> = const { RefCell::new(BTreeMap::new()) };
+    /// Subjects by their names, and whether they have faults.
+    static OPENED: RefCell<BTreeMap<String, (Arc<Subject>, bool)>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// A device without faults, by its name. Opening one again costs nothing.
+/// A device without faults, by its name: one of a fault would break what it is meant to.
 pub(crate) fn open(name: &str) -> Option<Arc<Subject>> {
-    if let Some(subject) = OPENED.with_borrow(|opened| opened.get(name).cloned()) {
-        return Some(subject);
+    opened(name, |has_faults| !has_faults)
+}
+
+/// A device with whatever faults its name has.
+pub(crate) fn open_planted(name: &str) -> Option<Arc<Subject>> {
+    opened(name, |_| true)
+}
+
+/// A reference device by its name, where its having faults or none is welcome. Opening one again costs
+/// nothing.
+fn opened(name: &str, is_welcome: fn(bool) -> bool) -> Option<Arc<Subject>> {
+    let known = OPENED.with_borrow(|opened| opened.get(name).cloned());
+    if let Some((subject, has_faults)) = known {
+        return is_welcome(has_faults).then_some(subject);
     }
     let (program, faults) = devices::planted(name.strip_prefix("builtin:")?).ok()?;
-    let manifest = program.describe().ok().filter(|_| faults.is_empty())?;
+    let has_faults = !faults.is_empty();
+    if !is_welcome(has_faults) {
+        return None;
+    }
+    let manifest = program.describe().ok()?;
     let subject = Arc::new(Subject::new(name.to_owned(), program, manifest));
-    keep_open(&subject);
+    keep(&subject, has_faults);
     Some(subject)
 }
 
-/// Spares opening it by its name.
+/// Spares opening it by its name. It has no faults.
 pub(crate) fn keep_open(subject: &Arc<Subject>) {
+    keep(subject, false);
+}
+
+fn keep(subject: &Arc<Subject>, has_faults: bool) {
     OPENED.with_borrow_mut(|opened| {
         if OPEN <= opened.len() {
             opened.clear();
         }
-        opened.insert(subject.name.clone(), subject.clone());
+        opened.insert(subject.name.clone(), (subject.clone(), has_faults));
     });
 }
 

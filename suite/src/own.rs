@@ -128,7 +128,7 @@ pub fn cross(program: impl Program + 'static, one: &[u8], other: &[u8], out: &mu
 static CASES: Target = Target {
     name: NAME,
     what: "the device keeps every rule",
-    input: Input::Case(Cases { fits, draw, judge: Drawn::judge }),
+    input: Input::Case(Cases { fits, open: oracle::open, draw, judge: Drawn::judge }),
 };
 
 /// Rules that one device can break.

@@ -19,6 +19,12 @@ pub(super) fn fewer_steps(search: &mut Search<'_>) {
     }
 }
 
+/// Leaves out each step alone.
+pub(super) fn one_step_fewer<'e>(case: &Case) -> Vec<Edit<'e>> {
+    let all = 0..case.script.len();
+    all.map(|at| Box::new(move |case: &Case| Some(without_steps(case, at, 1))) as Edit<'e>).collect()
+}
+
 fn without_steps(case: &Case, at: usize, len: usize) -> Case {
     let mut smaller = case.clone();
     let end = (at + len).min(smaller.script.len());

@@ -7,7 +7,7 @@ use super::{Bounds, Edit, edit};
 use crate::case::Case;
 use crate::rules::{self, On};
 use migcert_core::model::ModelId;
-use migcert_core::param::{Allowed, Configuration, IntSet, Param, ParamName};
+use migcert_core::param::{Allowed, Configuration, IntSet, Param, ParamName, Type};
 use migcert_core::program::{Description, Manifest, Model, Versions};
 use migcert_core::version::{Setup, Version};
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 const SYNTHETIC: &str = "builtin:synthetic";
 
 /// The name of a synthetic device without its description, and the description.
-fn parsed(name: &str) -> Option<(&str, Manifest)> {
+pub(super) fn parsed(name: &str) -> Option<(&str, Manifest)> {
     let (device, info) = name.split_once('=')?;
     let known = device.strip_prefix(SYNTHETIC)?;
     (known.is_empty() || known.starts_with('+')).then_some(())?;
@@ -31,7 +31,7 @@ pub(super) fn described(name: &str) -> Option<Manifest> {
 pub(super) fn size(case: &Case) -> usize {
     let names = BTreeSet::from([&case.source, &case.destination]);
     let params = |model: &Description| {
-        let values = model.params.values().map(|param| values(param).max(1)).sum::<usize>();
+        let values = model.params.values().map(values_of).sum::<usize>();
         values + model.versions.len() + model.requires.len()
     };
     let model = |model: &Model| match model {
@@ -42,6 +42,15 @@ pub(super) fn size(case: &Case) -> usize {
     names.iter().map(|name| 1 + of(name)).sum()
 }
 
+/// At least one: what a parameter has by itself.
+fn values_of(param: &Param) -> usize {
+    match (&param.allowed, param.ty) {
+        (Allowed::Any, Type::Bool) => 2,
+        _ => values(param).max(1),
+    }
+}
+
+/// Values and ranges that are listed.
 fn values(param: &Param) -> usize {
     match &param.allowed {
         Allowed::Any => 0,
