@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::{fuzz_crossover, fuzz_mutator, fuzz_target};
-use migcert_fuzz::{crossed, mutated};
+use migcert_fuzz::{crossed, judged, mutated};
 
-fuzz_target!(|input: &[u8]| migcert::oracle::fuzz("damage", input));
+fuzz_target!(|input: &[u8]| judged(|| migcert::oracle::fuzz("damage", input)));
 fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| {
     mutated("damage", data, size, max, seed)
 });

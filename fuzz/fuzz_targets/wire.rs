@@ -4,5 +4,6 @@
 
 use libfuzzer_sys::fuzz_target;
 use migcert::{hostile, oracle};
+use migcert_fuzz::judged;
 
-fuzz_target!(|bytes: &[u8]| oracle::held(&hostile::messages_are_understood_or_refused(bytes)));
+fuzz_target!(|bytes: &[u8]| judged(|| oracle::held(&hostile::messages_are_understood_or_refused(bytes))));
