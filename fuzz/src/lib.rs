@@ -4,13 +4,14 @@ use migcert::mutate;
 use migcert::oracle::Target;
 use std::sync::LazyLock;
 
-/// Judges an input. Where `MIGCERT_IDLE` is set, nobody does: so `scripts/throughput` measures what
-/// everything else takes.
-pub fn judged(judge: impl FnOnce()) {
-    static IS_IDLE: LazyLock<bool> = LazyLock::new(|| std::env::var_os("MIGCERT_IDLE").is_some());
-    if !*IS_IDLE {
-        judge();
-    }
+/// Judges an input: so often as `MIGCERT_TIMES` says, where it is set. So `scripts/throughput` finds
+/// what judging takes, and what everything else does.
+pub fn judged(judge: impl Fn()) {
+    static TIMES: LazyLock<u32> = LazyLock::new(|| {
+        let times = std::env::var("MIGCERT_TIMES").ok();
+        times.map_or(1, |times| times.parse().expect("MIGCERT_TIMES is a number"))
+    });
+    (0..*TIMES).for_each(|_| judge());
 }
 
 /// Changes the case at the beginning of `data`, and says how long it is now.
