@@ -21,9 +21,10 @@ for seeds in corpus/seeds/*; do
     cargo fuzz build "${sanitizer[@]}" "$target"
     cp "$built/$target" "$OUT/$target"
     python3 -m zipfile -c "$OUT/${target}_seed_corpus.zip" "$seeds"/*
-    printf '[libfuzzer]\ntimeout = 20\nrss_limit_mb = 4096\n' >"$OUT/$target.options"
-    if test -f "fuzz/dictionaries/$target.dict"; then
-        cp "fuzz/dictionaries/$target.dict" "$OUT/$target.dict"
-        echo "dict = $target.dict" >>"$OUT/$target.options"
-    fi
+    {
+        printf '[libfuzzer]\ntimeout = 20\nrss_limit_mb = 4096\n'
+        # `-name=value` is `name = value` there, and a dictionary lies beside its target.
+        scripts/fuzz --options "$target" | tr ' ' '\n' | sed 's/^-//; s/=/ = /; s|fuzz/dictionaries/||'
+    } >"$OUT/$target.options"
+    test ! -f "fuzz/dictionaries/$target.dict" || cp "fuzz/dictionaries/$target.dict" "$OUT/"
 done
