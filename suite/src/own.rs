@@ -92,7 +92,7 @@ pub fn replay(program: impl Program + 'static, case: &str) -> Result<(), String>
     judged(&drawn, &drawn.case)
 }
 
-/// Judges an input of a fuzzer: a case that [`mutate`] made, or bytes that one is drawn from.
+/// Judges an input of a fuzzer: a case that [`mutate()`] made, or bytes that one is drawn from.
 ///
 /// A fuzzer has one device: the one that the first call has is opened.
 ///
