@@ -9,6 +9,7 @@ use migcert::impls;
 use migcert::oracle::{TARGETS, Target};
 use migcert::rules::{self, Outcome, Rule};
 use std::ffi::OsStr;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 /// A file that was understood.
@@ -47,7 +48,7 @@ pub(crate) fn understood(file: &Path, target: Option<&str>) -> anyhow::Result<In
         return opened(entry::decode(&bytes)?, Found::default());
     }
     let dna = regression(&bytes)?;
-    let Some(target) = named(file, target)? else {
+    let Some(target) = named(file, target)?.or_else(|| broken_by(&bytes, TARGETS)) else {
         bail!("it is no case; name the fuzz target that it is an input of with --target");
     };
     match dna.as_ref().and_then(|dna| target.draw(dna)) {
@@ -95,6 +96,15 @@ fn named(file: &Path, target: Option<&str>) -> anyhow::Result<Option<&'static Ta
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let by_name = stem.split(['-', '_']).rev().find_map(|word| known(word.as_ref()));
     Ok(by_name.or_else(|| file.ancestors().skip(1).take(2).filter_map(Path::file_name).find_map(known)))
+}
+
+/// The target that these bytes break, where neither a name nor a path says which they are for.
+fn broken_by<'t>(bytes: &[u8], targets: &'t [Target]) -> Option<&'t Target> {
+    let is_broken = |target: &&Target| {
+        let outcome = catch_unwind(|| target.judge(bytes));
+        outcome.map_or(true, |outcome| matches!(outcome, Outcome::Broken(_)))
+    };
+    targets.iter().filter(|target| target.rules().is_empty()).find(is_broken)
 }
 
 /// The bytes in a regression file of proptest: its last line `cc SEED # shrinks to [1, 2, 3]`, or
@@ -147,4 +157,21 @@ impl Tried {
 
 fn short(hash: &str) -> &str {
     hash.get(..16).unwrap_or(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use migcert::oracle;
+
+    #[test]
+    fn bytes_that_break_a_target_are_for_it() {
+        let target = |name, judge| Target { name, what: "", input: oracle::Input::Bytes(judge) };
+        let targets = [
+            target("sound", |_| Outcome::Held),
+            target("odd", |bytes| if bytes == b"odd" { panic!("odd") } else { Outcome::Held }),
+        ];
+        assert_eq!(broken_by(b"odd", &targets).map(|target| target.name), Some("odd"));
+        assert!(broken_by(b"even", &targets).is_none());
+    }
 }
