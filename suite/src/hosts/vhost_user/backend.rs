@@ -6,10 +6,11 @@
 
 use super::ring::{MEMORY, Ring};
 use crate::hosts::process::{Process, ready};
+use crate::hosts::reach::{Reached, reach};
 use migcert_core::envelope::BadState;
 use migcert_core::error::{Error, Misbehaved, Refusal};
 use rustix::event::PollFlags;
-use rustix::fs::{MemfdFlags, inotify};
+use rustix::fs::MemfdFlags;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -57,7 +58,7 @@ pub(super) enum Logging {
 impl Backend {
     /// Connects to a program that was just started, as soon as its socket is there.
     pub(super) fn connect(process: Process, socket: &Path, limit: Duration) -> Result<Backend, Error> {
-        let (process, stream) = reach(process, socket, limit)?;
+        let (process, stream) = connected(process, socket, limit)?;
         let memory = memfd("guest memory", MEMORY)?;
         let ranges = [(GuestAddress(0), MEMORY, Some(FileOffset::new(memory, 0)))];
         let memory = GuestMemoryMmap::from_ranges_with_files(ranges).map_err(io::Error::other)?;
@@ -373,35 +374,13 @@ impl Backend {
     }
 }
 
-/// Waits for the socket of a program and connects; a program that ends first has refused.
-fn reach(mut process: Process, socket: &Path, limit: Duration) -> Result<(Process, UnixStream), Error> {
-    let deadline = Instant::now() + limit;
-    let notify = inotify::init(inotify::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
-    let made = inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
-    inotify::add_watch(&notify, process.scratch(), made).map_err(io::Error::from)?;
-    loop {
-        let patience = match UnixStream::connect(socket) {
-            Ok(stream) => return Ok((process, stream)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => deadline,
-            // Bound already, but not listening yet.
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
-                Instant::now() + Duration::from_millis(1)
-            }
-            Err(e) => return Err(e.into()),
-        };
-        let events = [(process.end(), PollFlags::IN), (notify.as_fd(), PollFlags::IN)];
-        match ready(&events, patience.min(deadline))? {
-            Some(0) => {
-                let how = process.ended(limit)?.unwrap_or_default();
-                let words = process.last_words(0).unwrap_or_else(|| "without a word".to_owned());
-                return Err(Refusal::ByDevice(format!("the program ended with {how}: {words}")).into());
-            }
-            Some(_) => drop(rustix::io::read(&notify, &mut [0; 4096])),
-            None if deadline <= Instant::now() => {
-                let what = format!("no socket within {limit:?}");
-                return Err(io::Error::new(io::ErrorKind::TimedOut, what).into());
-            }
-            None => {}
+/// Connects to a program; one that ends first has refused.
+fn connected(mut process: Process, socket: &Path, limit: Duration) -> Result<(Process, UnixStream), Error> {
+    match reach(&mut process, socket, limit)? {
+        Reached::Connected(stream) => Ok((process, stream)),
+        Reached::Ended(how) => {
+            let words = process.last_words(0).unwrap_or_else(|| "without a word".to_owned());
+            Err(Refusal::ByDevice(format!("the program ended with {how}: {words}")).into())
         }
     }
 }
