@@ -48,7 +48,7 @@ fn every_case_is_as_it_was() {
     for path in cases.iter().filter(is_case) {
         let text = fs::read_to_string(path).expect("a case");
         let (case, found) = Case::from_toml(&text).expect("a case");
-        let rule = rules::ALL.iter().find(|rule| rule.id == case.rule).expect("a rule");
+        let rule = rules::named(&case.rule).expect("a rule");
         let [source, destination] =
             [&case.source, &case.destination].map(|name| impls::subject(name).expect("a builtin"));
         let now = match judge(rule, &case, &source, &destination) {

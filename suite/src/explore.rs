@@ -33,11 +33,11 @@ impl Explorer {
     }
 
     /// Executes an input; `None` where it is no case of this target.
-    pub fn execute(&mut self, input: Vec<u8>) -> Option<Outcome> {
-        let drawn = self.target.read(&input)?;
+    pub fn execute(&mut self, input: &[u8]) -> Option<Outcome> {
+        let drawn = self.target.recall(input)?;
         let (outcome, seen) = coverage::seen(|| self.target.judge_case(&drawn));
         if self.coverage.add(seen) {
-            self.keep(input);
+            self.keep(input.to_owned());
         }
         Some(outcome)
     }

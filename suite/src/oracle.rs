@@ -146,7 +146,7 @@ impl Target {
     /// break what it is meant to.
     pub(crate) fn opened(&self, case: Case) -> Option<Drawn> {
         let Cases { fits, open, .. } = self.cases()?;
-        let rule = *rules::ALL.iter().find(|rule| rule.id == case.rule && fits(rule))?;
+        let rule = rules::named(&case.rule).filter(|rule| fits(rule))?;
         let pair = rule.on != On::One || case.source == case.destination;
         let [first, second] = case.at;
         let whole = first <= second && second <= case.script.len() && !case.pieces.contains(&0);
@@ -285,10 +285,8 @@ impl Drawn {
 }
 
 fn draw_check(u: &mut Unstructured<'_>) -> Result<Option<Drawn>> {
-    let rule = |id: &str| rules::ALL.iter().find(|rule| rule.id == id).copied();
-    let (Some(sound), Some(complete)) = (rule("check-is-sound"), rule("check-is-complete")) else {
-        return Ok(None);
-    };
+    let both = (rules::named("check-is-sound"), rules::named("check-is-complete"));
+    let (Some(sound), Some(complete)) = both else { return Ok(None) };
     let releases = History::arbitrary(u)?.0;
     let pair = [u.choose_index(releases.len())?, u.choose_index(releases.len())?];
     let [source, destination] = pair.map(|release| described(&releases[release]));
@@ -320,9 +318,14 @@ fn draw_damage(u: &mut Unstructured<'_>) -> Result<Option<Drawn>> {
     draw_for(u, is_damage)
 }
 
-fn draw_for(u: &mut Unstructured<'_>, fits: fn(&Rule) -> bool) -> Result<Option<Drawn>> {
+/// Draws one of the rules that fit.
+pub(crate) fn rule(u: &mut Unstructured<'_>, fits: fn(&Rule) -> bool) -> Result<&'static Rule> {
     let rules: Vec<&Rule> = rules::ALL.iter().copied().filter(|rule| fits(rule)).collect();
-    let rule = *u.choose(&rules)?;
+    u.choose(&rules).copied()
+}
+
+fn draw_for(u: &mut Unstructured<'_>, fits: fn(&Rule) -> bool) -> Result<Option<Drawn>> {
+    let rule = rule(u, fits)?;
     if u.int_in_range(0..=3u8)? == 3 {
         let (name, releases, kind) = *u.choose(&released())?;
         let Some((from, to)) = pair(u, rule, releases as usize)? else { return Ok(None) };

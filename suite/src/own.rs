@@ -19,6 +19,7 @@ use migcert_core::error::Error;
 use migcert_core::program::Program;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What is said of the device in reports and cases.
@@ -100,12 +101,12 @@ pub fn replay(program: impl Program + 'static, case: &str) -> Result<(), String>
 /// With what [`property`] says, of a case that was made small.
 pub fn fuzz(program: impl Program + 'static, input: &[u8]) {
     open(program);
-    let Some(drawn) = CASES.read(input).or_else(|| CASES.draw(input)) else { return };
+    let Some(drawn) = CASES.recall(input).or_else(|| CASES.draw(input).map(Rc::new)) else { return };
     if coverage::recorded(|| judged(&drawn, &drawn.case)).is_ok() {
         return;
     }
     let bounds = Bounds { tries: SHRINKS, subjects: [&drawn.source, &drawn.destination], names: Names::Kept };
-    let small = minimize(drawn.case.clone(), &bounds, &mut |case| judged(&drawn, case).is_err()).case;
+    let small = minimize(drawn.case.clone(), &bounds, &mut |case| is_broken(&drawn, case)).case;
     if let Err(why) = judged(&drawn, &small) {
         panic!("{why}");
     }
@@ -149,8 +150,7 @@ fn draw(u: &mut Unstructured<'_>) -> arbitrary::Result<Option<Drawn>> {
 }
 
 fn draw_for(u: &mut Unstructured<'_>, subject: Arc<Subject>) -> arbitrary::Result<Option<Drawn>> {
-    let rules: Vec<&Rule> = rules::ALL.iter().copied().filter(|rule| fits(rule)).collect();
-    let rule = *u.choose(&rules)?;
+    let rule = oracle::rule(u, fits)?;
     oracle::draw(u, rule, subject.clone(), subject)
 }
 
@@ -159,11 +159,16 @@ fn subject(program: impl Program + 'static) -> Result<Subject, Error> {
     Ok(Subject::new(NAME.to_owned(), Box::new(program), manifest))
 }
 
+fn is_broken(drawn: &Drawn, case: &Case) -> bool {
+    let Drawn { rule, source, destination, .. } = drawn;
+    matches!(rule.judge(&Bench::new(case, source, destination)), Outcome::Broken(_))
+}
+
 /// Says what is broken, the story of the case in words, and the case.
 fn judged(drawn: &Drawn, case: &Case) -> Result<(), String> {
     let Drawn { rule, source, destination, .. } = drawn;
     coverage::saw_pair(case, &source.manifest, &destination.manifest);
-    if !matches!(rule.judge(&Bench::new(case, source, destination)), Outcome::Broken(_)) {
+    if !is_broken(drawn, case) {
         return Ok(());
     }
     let told = Bench::new(case, source, destination).telling();

@@ -154,8 +154,7 @@ const SHRINKS: u32 = 2000;
 /// # Errors
 /// What keeps a subject from being opened.
 pub fn triggers(fault: &'static Fault, case: &Case) -> Result<Events, String> {
-    let rule = rules::ALL.iter().find(|rule| rule.id == case.rule);
-    let rule = rule.ok_or_else(|| format!("there is no rule `{}`", case.rule))?;
+    let rule = rules::named(&case.rule).ok_or_else(|| format!("there is no rule `{}`", case.rule))?;
     let open = |name: &str| -> Result<(Subject, Faults), String> {
         let (program, faults) = devices::planted(name.trim_start_matches("builtin:"))?;
         let manifest = program.describe().map_err(|why| why.to_string())?;

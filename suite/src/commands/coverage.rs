@@ -86,7 +86,7 @@ pub(crate) fn coverage(args: &CoverageArgs) -> anyhow::Result<Exit> {
     for file in args.inputs.iter().map(|input| files(input)).collect::<anyhow::Result<Vec<_>>>()?.concat() {
         match read(target, &file).with_context(|| file.display().to_string())? {
             Read::Report(report) => explorer.coverage.merge(&report),
-            Read::Input(input) => exit = exit.and(executed(&mut explorer, input)?),
+            Read::Input(input) => exit = exit.and(executed(&mut explorer, &input)?),
             Read::Nothing => strange += 1,
         }
     }
@@ -99,7 +99,7 @@ pub(crate) fn coverage(args: &CoverageArgs) -> anyhow::Result<Exit> {
     let bar = progress(args.runs);
     for _ in 0..args.runs {
         let input = explorer.draw().ok_or_else(|| anyhow!("nothing comes of changing these inputs"))?;
-        exit = exit.and(executed(&mut explorer, input)?);
+        exit = exit.and(executed(&mut explorer, &input)?);
         bar.inc(1);
         if exit == Exit::Found {
             break;
@@ -118,9 +118,9 @@ pub(crate) fn coverage(args: &CoverageArgs) -> anyhow::Result<Exit> {
 }
 
 /// Executes an input, and writes its case if it breaks something.
-fn executed(explorer: &mut Explorer, input: Vec<u8>) -> anyhow::Result<Exit> {
-    let case = entry::decode(&input)?;
+fn executed(explorer: &mut Explorer, input: &[u8]) -> anyhow::Result<Exit> {
     let Some(Outcome::Broken(finding)) = explorer.execute(input) else { return Ok(Exit::Nothing) };
+    let case = entry::decode(input)?;
     let path =
         Path::new("migcert-findings").join(format!("{}-{}.toml", case.rule, explorer.coverage.executed));
     anstream::eprintln!("broken: {finding}\n  reproduce  migcert replay {}", path.display());

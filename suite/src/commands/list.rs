@@ -89,7 +89,7 @@ pub(crate) fn explain(id: &str, output: &Output) -> anyhow::Result<Exit> {
         let line = migcert_core::REQUIREMENTS.lines().find(|line| line.starts_with(&begins));
         line.map(|line| line.trim_start_matches("- ").to_owned())
     };
-    let (json, text) = if let Some(rule) = rules::ALL.iter().find(|rule| rule.id == id) {
+    let (json, text) = if let Some(rule) = rules::named(id) {
         let faults = devices::faulty().filter(|faulty| faulty.fault.breaks == rule.cites);
         let faults: Vec<_> = faults.map(|faulty| (faulty.name, faulty.fault.what)).collect();
         let mut text = format!("{} ({}): {}\n\n", rule.id, rule.level.name(), rule.promise);
