@@ -7,6 +7,7 @@
 //! Exit status: 1 where ours finds no more than the other two together.
 
 use migcert::devices::{self, Faulty};
+use migcert::parallel;
 use migcert::zoo::Hunt;
 use migcert::zoo::baselines::Baseline;
 use proptest::prelude::{any, prop};
@@ -16,8 +17,6 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// What came of one search.
@@ -61,21 +60,11 @@ fn main() {
     let wanted =
         |faulty: &Faulty| options.only.is_empty() || options.only.iter().any(|id| id == faulty.fault.id);
     let faults: Vec<Faulty> = devices::faulty().filter(wanted).collect();
-    let next = AtomicUsize::new(0);
-    let rows = Mutex::new(Vec::new());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some(faulty) = faults.get(next.fetch_add(1, Relaxed)) {
-                    let row = row(faulty.clone(), &options);
-                    eprintln!("{}", row.faulty.fault.id);
-                    rows.lock().expect("no search panics").push(row);
-                }
-            });
-        }
+    let mut rows = parallel::each(&faults, parallel::jobs(), |faulty| {
+        let row = row(faulty.clone(), &options);
+        eprintln!("{}", row.faulty.fault.id);
+        row
     });
-    let mut rows = rows.into_inner().expect("no search panics");
     rows.sort_by_key(|row| (row.faulty.fault.family, row.faulty.fault.id));
     let table = Table { rows: &rows, options: &options };
     print!("{table}");

@@ -6,6 +6,7 @@ use crate::case::Case;
 use crate::generate::script::{self, Between};
 use crate::known::Known;
 use crate::minimize::{Bounds, Names, minimize};
+use crate::parallel;
 use crate::report::Tested;
 use crate::rules::{BLAMED, Draws, Finding, Judge, Outcome, Rule};
 use arbitrary::Unstructured;
@@ -17,7 +18,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -111,22 +112,11 @@ impl<'a> Runner<'a> {
 
     /// What came of each task, in their order. `done` is called after each.
     pub fn run(&self, tasks: &[Task], done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
-        let next = AtomicUsize::new(0);
-        let units: Vec<Mutex<Option<Unit>>> = tasks.iter().map(|_| Mutex::new(None)).collect();
-        std::thread::scope(|scope| {
-            for _ in 0..self.job.jobs.clamp(1, tasks.len().max(1)) {
-                scope.spawn(|| {
-                    loop {
-                        let at = next.fetch_add(1, Relaxed);
-                        let (Some(task), Some(slot)) = (tasks.get(at), units.get(at)) else { break };
-                        let unit = self.one(task, Rule::judge);
-                        done(&unit);
-                        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(unit);
-                    }
-                });
-            }
-        });
-        units.into_iter().filter_map(|u| u.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+        parallel::each(tasks, self.job.jobs, |task| {
+            let unit = self.one(task, Rule::judge);
+            done(&unit);
+            unit
+        })
     }
 
     /// What comes of a task, whatever else its cases break.

@@ -19,6 +19,7 @@ pub mod minimize;
 pub mod mutate;
 pub mod oracle;
 pub mod own;
+pub mod parallel;
 pub mod profile;
 pub mod report;
 pub mod rules;

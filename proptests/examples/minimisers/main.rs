@@ -12,10 +12,9 @@ mod tree;
 
 use artifact::{Artifact, Measure, breaks, ours};
 use drawn::Drawn;
+use migcert::parallel;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
@@ -65,21 +64,11 @@ impl Contest {
     fn run(&self, only: &[&str]) -> io::Result<ExitCode> {
         let mut artifacts = Artifact::all()?;
         artifacts.retain(|artifact| only.is_empty() || only.contains(&artifact.name.as_str()));
-        let next = AtomicUsize::new(0);
-        let rows = Mutex::new(Vec::new());
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    while let Some(artifact) = artifacts.get(next.fetch_add(1, Relaxed)) {
-                        let row = self.row(artifact);
-                        eprintln!("{row}");
-                        rows.lock().expect("no minimiser panics").push(row);
-                    }
-                });
-            }
+        let mut rows = parallel::each(&artifacts, parallel::jobs(), |artifact| {
+            let row = self.row(artifact);
+            eprintln!("{row}");
+            row
         });
-        let mut rows = rows.into_inner().expect("no minimiser panics");
         rows.sort_by(|one, other| one.name.cmp(&other.name));
         let table = Table(rows);
         print!("{table}");

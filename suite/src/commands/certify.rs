@@ -11,6 +11,7 @@ use migcert::certify::{self, Job, Unit, Verdict};
 use migcert::honest::{self, SelfTest};
 use migcert::impls;
 use migcert::known::Known;
+use migcert::parallel;
 use migcert::report::{Certificate, Tested};
 use migcert::rules::{self, Outcome};
 use migcert::shard::{self, Shard};
@@ -76,7 +77,7 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
     let known = known.map_err(|why| anyhow!(why))?;
     let seed = args.seed.unwrap_or_else(drawn_seed);
     anstream::eprintln!("seed {seed:#x}");
-    let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    let jobs = args.jobs.unwrap_or_else(parallel::jobs);
     let reopen = |name: &str| impls::fresh(name).map_err(|why| why.to_string());
     let usual = subjects.iter().map(|subject| subject.cases).min().unwrap_or(1);
     let job = Job {

@@ -6,11 +6,10 @@ use anyhow::{anyhow, bail};
 use clap::Args;
 use migcert::case::Found;
 use migcert::devices::{self, Faulty};
+use migcert::parallel;
 use migcert::zoo::{Hunt, Trial};
 use serde_json::{Value as Json, json};
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 #[derive(Args)]
 pub(crate) struct ZooArgs {
@@ -57,28 +56,14 @@ pub(crate) fn zoo(args: &ZooArgs) -> anyhow::Result<Exit> {
 
 /// One trial of each fault, in their order, whatever the number of threads is.
 fn trials(hunt: &Hunt, faults: &[Faulty], jobs: Option<usize>) -> anyhow::Result<Vec<Trial>> {
-    let jobs = jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-    let (next, bar) = (AtomicUsize::new(0), progress(faults.len() as u64));
-    let done = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Relaxed);
-                    let Some(faulty) = faults.get(at) else { break };
-                    let trial = hunt.trial(faulty);
-                    bar.inc(1);
-                    if let Ok(mut done) = done.lock() {
-                        done.push((at, trial));
-                    }
-                }
-            });
-        }
+    let bar = progress(faults.len() as u64);
+    let trials = parallel::each(faults, jobs.unwrap_or_else(parallel::jobs), |faulty| {
+        let trial = hunt.trial(faulty);
+        bar.inc(1);
+        trial
     });
     bar.finish_and_clear();
-    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, trial)| trial.map_err(|why| anyhow!(why))).collect()
+    trials.into_iter().map(|trial| trial.map_err(|why| anyhow!(why))).collect()
 }
 
 fn text(trials: &[Trial]) -> String {
