@@ -1,0 +1,140 @@
+//! Where a device hides its state: the bytes that it gives away only say where it is.
+//!
+//! A place is a file, a segment of shared memory or a daemon, with slots that are used again, so
+//! that nothing grows. `strangers --forget` removes them.
+
+use crate::chance;
+use crate::keeper::{self, Address};
+use crate::kind;
+use crate::sysv::Segment;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// How many states a place holds, and how long each may be, with its token and its length.
+const SLOTS: u64 = 1 << 14;
+pub(crate) const SLOT: usize = 256;
+const NAME: &str = "strangers-hidden";
+
+/// A place that outlives the process.
+pub(crate) enum Place {
+    File(PathBuf),
+    Segment,
+    Daemon(Address),
+    /// Files of which the state is the hash of the content.
+    Hashed(PathBuf),
+    /// A file with what was saved last.
+    Last(PathBuf),
+}
+
+/// The place of the kind that was chosen, if it hides anything.
+pub(crate) fn place(program: &str) -> Option<Place> {
+    let file = |directory: &str| Place::File(Path::new(directory).join(NAME));
+    if kind::is("constant-state") {
+        return Some(Place::Last(Path::new("/tmp").join(format!("{NAME}-last"))));
+    }
+    Some(match kind::beginning("hides-")? {
+        "hides-in-tmp" => file("/tmp"),
+        "hides-in-shm" => file("/dev/shm"),
+        "hides-in-var-tmp" => file("/var/tmp"),
+        "hides-next-to-binary" => Place::File(Path::new(program).with_file_name(NAME)),
+        "hides-in-home" => file(&std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned())),
+        "hides-beside-scratch" => file(".."),
+        "hides-in-sysv-shm" => Place::Segment,
+        "hides-in-abstract-socket" => Place::Daemon(Address::Abstract),
+        "hides-behind-daemon" => Place::Daemon(Address::Path),
+        "hides-behind-port" => Place::Daemon(Address::Port),
+        _ => Place::Hashed(Path::new("/tmp").join(NAME)),
+    })
+}
+
+/// Hides a state, and returns what is given away instead.
+pub(crate) fn put(place: &Place, state: &[u8]) -> Option<Vec<u8>> {
+    let token = match place {
+        Place::Hashed(_) => hash(state),
+        _ => u64::from_le_bytes(chance::bytes()),
+    };
+    let mut slot = [&token.to_le_bytes()[..], &(state.len() as u32).to_le_bytes(), state].concat();
+    slot.resize(SLOT, 0);
+    match place {
+        Place::File(path) | Place::Hashed(path) => write(path, at(token), &slot).ok()?,
+        Place::Segment => Segment::open(SLOTS as usize * SLOT)?.write(at(token) as usize, &slot),
+        Place::Daemon(address) => keeper::put(*address, token, &slot).ok()?,
+        Place::Last(path) => {
+            write(path, 0, &slot).ok()?;
+            return Some(b"a constant state".to_vec());
+        }
+    }
+    Some(match place {
+        // As long as a state that holds all there is, and it changes with it.
+        Place::Hashed(_) => spread(token),
+        _ => token.to_le_bytes().to_vec(),
+    })
+}
+
+/// Finds a state again.
+pub(crate) fn get(place: &Place, given: &[u8]) -> Option<Vec<u8>> {
+    let token = match place {
+        Place::Last(_) if given == b"a constant state" => 0,
+        Place::Hashed(_) => {
+            let token = u64::from_le_bytes(*given.first_chunk()?);
+            (given == spread(token)).then_some(token)?
+        }
+        _ => u64::from_le_bytes(given.try_into().ok()?),
+    };
+    let slot = match place {
+        Place::File(path) | Place::Hashed(path) => read(path, at(token)).ok()?,
+        Place::Segment => Segment::open(SLOTS as usize * SLOT)?.read(at(token) as usize, SLOT),
+        Place::Daemon(address) => keeper::get(*address, token).ok()?,
+        Place::Last(path) => read(path, 0).ok()?,
+    };
+    let (found, rest) = slot.split_first_chunk()?;
+    let (len, rest) = rest.split_first_chunk()?;
+    let is_it = matches!(place, Place::Last(_)) || u64::from_le_bytes(*found) == token;
+    is_it.then(|| rest.get(..u32::from_le_bytes(*len) as usize).map(<[u8]>::to_vec))?
+}
+
+/// Removes what was hidden by any device of this user.
+pub(crate) fn forget(program: &str) {
+    let home = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
+    let beside = Path::new(program).with_file_name("");
+    for directory in
+        [Path::new("/tmp"), Path::new("/dev/shm"), Path::new("/var/tmp"), Path::new(&home), &beside]
+    {
+        let _ = fs::remove_file(directory.join(NAME));
+        let _ = fs::remove_file(directory.join(format!("{NAME}-last")));
+    }
+    Segment::remove();
+    [Address::Abstract, Address::Path, Address::Port].into_iter().for_each(keeper::stop);
+}
+
+fn at(token: u64) -> u64 {
+    token % SLOTS * SLOT as u64
+}
+
+fn write(path: &Path, at: u64, slot: &[u8]) -> io::Result<()> {
+    File::options().write(true).create(true).truncate(false).open(path)?.write_all_at(slot, at)
+}
+
+fn read(path: &Path, at: u64) -> io::Result<Vec<u8>> {
+    let mut slot = vec![0; SLOT];
+    File::open(path)?.read_exact_at(&mut slot, at)?;
+    Ok(slot)
+}
+
+/// FNV-1a.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// 256 bytes that look like a state.
+fn spread(token: u64) -> Vec<u8> {
+    let mut bytes = token.to_le_bytes().to_vec();
+    while bytes.len() < 256 {
+        bytes.extend(hash(&bytes).to_le_bytes());
+    }
+    bytes
+}

@@ -1,0 +1,88 @@
+//! What is odd about a device: a row each, chosen by the name that the program is called by.
+
+use std::sync::OnceLock;
+
+/// Name, what a certification of it must come to, and what is odd.
+///
+/// | | |
+/// |---|---|
+/// | `clean` | nothing is found |
+/// | `learned` | nothing is found, and what can't be compared is named |
+/// | `known` | found, where it does not know that it is tested |
+/// | `hidden` | found, or the state is said to be too small |
+/// | `inert` | never passes |
+/// | `broken` | found |
+/// | `rude` | does no harm to whoever tests it |
+#[rustfmt::skip]
+pub(crate) const KINDS: &[(&str, &str, &str)] = &[
+    ("plain",                    "clean",   "nothing"),
+    ("slow-start",               "clean",   "it takes 50 ms to start"),
+    ("logs-pid",                 "clean",   "refuses accesses that are no words, and logs its process and the number of the message"),
+    ("config-by-carrier",        "clean",   "PCI configuration space is not in the state: whoever carries it writes it"),
+    ("constant-1",               "inert",   "every word reads 1"),
+    ("constant-ff",              "inert",   "every byte reads 0xff"),
+    ("offset-reader",            "inert",   "every word reads its own offset"),
+    ("all-errors",               "inert",   "every access is refused"),
+    ("zeros",                    "inert",   "everything reads 0"),
+    ("all-random",               "inert",   "every read is random"),
+    ("clock",                    "learned", "EXTRA is a counter of nanoseconds that never stops"),
+    ("slow-clock",               "learned", "EXTRA is the time of day in seconds"),
+    ("clock-bits",               "learned", "the low half of EXTRA is a clock, the high half the low half of the first word"),
+    ("random-serial",            "learned", "EXTRA is a serial number, drawn at the start and not in the state"),
+    ("random-register",          "learned", "EXTRA reads something else each time"),
+    ("random-errno",             "learned", "accesses that are no words are refused with one of two numbers, by chance"),
+    ("late-interrupts",          "learned", "interrupts come 1 to 5 ms after the write that causes them, now and then after 30"),
+    ("late-status",              "learned", "so does the bit of STATUS that goes with them"),
+    ("time-in-state",            "learned", "the state says when it was saved"),
+    ("dma-timestamp",            "learned", "what it writes into guest memory says when"),
+    ("knows-environment",        "known",   "loses a word where no variable names migcert"),
+    ("knows-directory",          "known",   "loses a word where its directory does not name migcert"),
+    ("knows-arguments",          "known",   "loses a word where no argument names migcert"),
+    ("knows-parent",             "known",   "loses a word where its parent is not called migcert"),
+    ("knows-version",            "known",   "loses a word where what the client says of itself does not name migcert"),
+    ("knows-any",                "known",   "loses a word where none of these names migcert"),
+    ("hides-in-tmp",             "hidden",  "the state is eight bytes that name a place in /tmp"),
+    ("hides-in-shm",             "hidden",  "... in /dev/shm"),
+    ("hides-in-var-tmp",         "hidden",  "... in /var/tmp"),
+    ("hides-next-to-binary",     "hidden",  "... in the directory of the program"),
+    ("hides-in-home",            "hidden",  "... in the home directory"),
+    ("hides-beside-scratch",     "hidden",  "... beside the directory that it is started in"),
+    ("hides-in-sysv-shm",        "hidden",  "... in a segment of System V shared memory"),
+    ("hides-in-abstract-socket", "hidden",  "... that a daemon keeps behind an abstract socket"),
+    ("hides-behind-daemon",      "hidden",  "... that a daemon keeps behind a socket in /tmp"),
+    ("hides-behind-port",        "hidden",  "... that a daemon keeps behind a port of 127.0.0.1"),
+    ("hides-by-content",         "hidden",  "the state is 256 bytes that are a hash of what is in /tmp"),
+    ("constant-state",           "hidden",  "the state is always the same, and what was saved last is in /tmp"),
+    ("bar-size-random",          "broken",  "the size of the region differs from start to start"),
+    ("binary-changes",           "broken",  "the program is another one after its first start"),
+    ("refuses-reset",            "broken",  "a reset is offered and refused"),
+    ("loses-word",               "broken",  "the last word is not in the state"),
+    ("unchecked",                "broken",  "the checksum of a state is not compared"),
+    ("refuses-loads",            "broken",  "every load is refused"),
+    ("escape-words",             "broken",  "control characters and workflow commands in names and messages; every load is refused"),
+    ("daemonises",               "rude",    "leaves a process without environment, session and descriptors of ours"),
+    ("many-orphans",             "rude",    "leaves orphans that end a moment later"),
+    ("never-answers",            "rude",    "no read of a region is ever answered"),
+    ("floods",                   "rude",    "prints without end"),
+];
+
+static KINDS_OF_THIS: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Chooses the kinds, once; those that are not known are an error.
+pub(crate) fn choose(kinds: Vec<String>) -> Result<(), String> {
+    match kinds.iter().find(|kind| !KINDS.iter().any(|row| row.0 == *kind)) {
+        Some(unknown) => Err(format!("kind `{unknown}` is not known")),
+        None => KINDS_OF_THIS.set(kinds).map_err(|_| "the kind was chosen already".to_owned()),
+    }
+}
+
+/// Whether the device is of this kind.
+pub(crate) fn is(name: &str) -> bool {
+    debug_assert!(KINDS.iter().any(|row| row.0 == name), "`{name}` is not a kind");
+    KINDS_OF_THIS.get().is_some_and(|kinds| kinds.iter().any(|kind| kind == name))
+}
+
+/// The first kind that begins so.
+pub(crate) fn beginning(prefix: &str) -> Option<&'static str> {
+    KINDS_OF_THIS.get()?.iter().find(|kind| kind.starts_with(prefix)).map(String::as_str)
+}
