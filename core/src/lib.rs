@@ -21,6 +21,7 @@ pub mod model;
 pub mod param;
 pub mod program;
 pub mod structured;
+pub mod text;
 pub mod version;
 
 /// The requirements that code, rules and reports cite, one to a line that begins with `- R-`.

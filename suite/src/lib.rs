@@ -24,4 +24,5 @@ pub mod profile;
 pub mod report;
 pub mod rules;
 pub mod shard;
+pub mod text;
 pub mod zoo;
