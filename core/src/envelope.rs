@@ -65,6 +65,7 @@ mod header;
 pub mod read;
 pub mod write;
 
+use crate::error::Failure;
 use crate::model::ModelId;
 use crate::version::Setup;
 use crc_fast::CrcAlgorithm::Crc32Iscsi;
@@ -115,6 +116,9 @@ pub enum BadState {
     /// In the words of a device: it doesn't use this envelope, or what it read makes no sense.
     #[error("{0}")]
     ByDevice(String),
+    /// A device program answered with an error when it was given the bytes, or judged them.
+    #[error(transparent)]
+    ByProgram(#[from] Failure),
     /// A section's bytes are not those that were written, or not at this place of this stream.
     #[error("section {number}, `{tag}`, is damaged or belongs to another stream")]
     Damaged {

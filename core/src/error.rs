@@ -6,6 +6,12 @@ use crate::envelope::BadState;
 use crate::program::Unsupported;
 use std::io;
 
+mod aside;
+mod errno;
+
+pub use aside::{Aside, Line};
+pub use errno::Errno;
+
 /// Why something did not happen.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,12 +38,14 @@ pub enum Error {
 #[non_exhaustive]
 pub enum Misbehaved {
     /// The process ended, or the connection closed, when nobody asked it to.
-    #[error("it died during {during}: {how}")]
+    #[error("it died during {during}: {how}{}", .words.last().map(|w| format!("; its last words: {w}")).unwrap_or_default())]
     Died {
         /// What was being done.
         during: String,
         /// Exit status or signal.
         how: String,
+        /// What it printed.
+        words: Aside,
     },
     /// It said that it is in a state that it can't be in.
     #[error("it says that it is in {says} and should be in {should}")]
@@ -70,9 +78,23 @@ pub enum Misbehaved {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// In its own words.
+    /// In its own words, in this process.
     #[error("the device refused: {0}")]
     ByDevice(String),
+    /// A program answered with an error.
+    #[error(transparent)]
+    ByProgram(#[from] Failure),
+    /// A program ended instead of serving a device.
+    #[error("the program ended with {how}{words}")]
+    Ended {
+        /// Exit status.
+        how: String,
+        /// All that it printed.
+        words: Aside,
+    },
+    /// The device runs, and does not offer to be migrated.
+    #[error("the device can't be migrated: {0}")]
+    NotMigratable(String),
     /// The state doesn't allow it.
     #[error("can't {what} in {state}")]
     NotIn {
@@ -87,4 +109,16 @@ pub enum Refusal {
     /// Model, version, parameter, value or combination is not supported.
     #[error("{0}")]
     Unsupported(#[from] Unsupported),
+}
+
+/// An operation that a device program answered with an error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{during} failed{}{words}", .errno.map(|errno| format!(": {errno}")).unwrap_or_default())]
+pub struct Failure {
+    /// The operation, in the words of the wire: `SET MIG_DEVICE_STATE RUNNING`.
+    pub during: String,
+    /// The error, where the wire has numbers for them.
+    pub errno: Option<Errno>,
+    /// What the program printed.
+    pub words: Aside,
 }

@@ -16,6 +16,7 @@ use migcert_core::migrate::{self, Carrier, Failed, Plan, Saved, Stranded};
 use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Model, Program};
 use migcert_core::version::Setup;
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -109,7 +110,7 @@ impl<'a> Bench<'a> {
     /// The source's description of the model of the case.
     pub fn model(&self) -> Result<&Model, Stop> {
         let model = self.source.manifest.models.get(&self.case.model);
-        model.ok_or(Stop::NotApplicable("the source does not have the model"))
+        model.ok_or(Stop::NotApplicable("the source does not have the model".into()))
     }
 
     /// A host side for one virtual machine.
@@ -159,7 +160,7 @@ impl<'a> Bench<'a> {
     ) -> Result<Box<dyn Device>, Stop> {
         self.start(who, subject, setup, outside).map_err(|why| match why {
             Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
-            _ => Stop::NotApplicable("the configuration can't be started"),
+            why => Stop::NotApplicable(format!("the configuration can't be started: {why}").into()),
         })
     }
 
@@ -217,7 +218,7 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// [`Stop::NotApplicable`] if it doesn't.
     pub fn plan(&self) -> Result<Plan, Stop> {
-        self.verdict()?.map_err(|_| Stop::NotApplicable("the check refuses this pair"))
+        self.verdict()?.map_err(|_| Stop::NotApplicable("the check refuses this pair".into()))
     }
 
     /// What the check says of the case.
@@ -368,8 +369,8 @@ pub fn failed(why: Failed) -> Stop {
 }
 
 /// Stops where a device doesn't have what a rule is about.
-pub fn needs(has: bool, what: &'static str) -> Judgement {
-    if has { Ok(()) } else { Err(Stop::NotApplicable(what)) }
+pub fn needs(has: bool, what: impl Into<Cow<'static, str>>) -> Judgement {
+    if has { Ok(()) } else { Err(Stop::NotApplicable(what.into())) }
 }
 
 /// Stops where the state machine is not the device's own.

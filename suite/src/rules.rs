@@ -134,7 +134,7 @@ pub enum Stop {
     /// The promise is broken.
     Broken(Finding),
     /// The promise says nothing of this case: the device lacks what it is about.
-    NotApplicable(&'static str),
+    NotApplicable(Cow<'static, str>),
     /// Can't be judged: timed out, or the machine failed.
     Unsettled(String),
 }
@@ -186,7 +186,7 @@ impl From<Judgement> for Outcome {
         match judgement {
             Ok(()) => Outcome::Held,
             Err(Stop::Broken(finding)) => Outcome::Broken(finding),
-            Err(Stop::NotApplicable(why)) => Outcome::NotApplicable(why.into()),
+            Err(Stop::NotApplicable(why)) => Outcome::NotApplicable(why),
             Err(Stop::Unsettled(why)) => Outcome::Unsettled(why),
         }
     }

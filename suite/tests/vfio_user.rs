@@ -217,11 +217,11 @@ fn a_refusal_is_in_the_words_of_the_program() {
     let int = migcert_core::param::Value::Int;
     assert_eq!(
         refused(&setup("num-queues", int(3))),
-        "the device refused: exit status 1: `num-queues=3` is not allowed"
+        "the program ended with exit status 1: `num-queues=3` is not allowed"
     );
     assert_eq!(
         refused(&setup("no-such", int(3))),
-        "the device refused: exit status 1: parameter `no-such` is not known"
+        "the program ended with exit status 1: parameter `no-such` is not known"
     );
 }
 
@@ -239,9 +239,10 @@ fn a_device_that_breaks_is_told_of_with_its_last_words() {
     device.set_state(State::Running).expect("runs");
     let broken = device.guest(&Step::Read { region: 0, offset: 0x14, size: 4 });
     match broken {
-        Err(Error::Misbehaved(Misbehaved::Died { during, how })) => {
+        Err(Error::Misbehaved(Misbehaved::Died { during, how, words })) => {
             assert_eq!(during, "REGION_READ 0:0x14/4");
-            assert!(how.starts_with("exit status 101; its last words: "), "{how}");
+            assert_eq!(how, "exit status 101");
+            assert!(words.last_during().is_some());
         }
         other => panic!("{other:?}"),
     }

@@ -1,5 +1,6 @@
 //! The hardware interface: what a guest can do to a device, and what it sees.
 
+use crate::error::{Aside, Errno};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -164,6 +165,13 @@ pub enum Sight {
     Interrupt(u32),
     /// Bytes that left the device, or that it wrote to memory.
     Bytes(Vec<u8>),
+    /// The access was answered with an error.
+    Refused {
+        /// Which.
+        errno: Errno,
+        /// What the device program printed meanwhile. No guest sees it, and it is not compared.
+        words: Aside,
+    },
     /// A reply, in the words of the guest driver.
     Words(String),
 }
@@ -186,6 +194,7 @@ impl fmt::Display for Sight {
             Sight::Value(value) => write!(f, "{value:#x}"),
             Sight::Interrupt(vector) => write!(f, "interrupt {vector}"),
             Sight::Bytes(bytes) => write!(f, "bytes {}", hex::encode(bytes)),
+            Sight::Refused { errno, .. } => write!(f, "refused: {errno}"),
             Sight::Words(words) => f.write_str(words),
         }
     }

@@ -8,6 +8,7 @@
 
 use super::scratch::Scratch;
 use super::{ending, leftovers};
+use migcert_core::error::{Aside, Line};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpgid};
@@ -130,20 +131,24 @@ impl Process {
         self.watched.drain().total
     }
 
-    /// The last line that the program has printed after its first `since` bytes, if any,
-    /// without the time stamp that loggers put in front.
-    pub fn last_words(&self, since: u64) -> Option<String> {
+    /// The last lines that the program has printed. Those after its first `since` bytes were
+    /// printed during the step that began then.
+    pub fn words(&self, since: u64) -> Aside {
         let output = self.watched.drain();
         let fresh = usize::try_from(output.total.saturating_sub(since)).unwrap_or(usize::MAX);
-        let tail: Vec<u8> =
-            output.tail.iter().skip(output.tail.len().saturating_sub(fresh)).copied().collect();
-        let text = String::from_utf8_lossy(&tail);
-        let last = text.lines().rfind(|line| !line.trim().is_empty())?;
-        let words = match last.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
-            Some((_, words)) => words,
-            None => last,
+        let tail: Vec<u8> = output.tail.iter().copied().collect();
+        let (before, during) = tail.split_at(tail.len().saturating_sub(fresh));
+        let lines = |bytes: &[u8], is_during| {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            text.lines().map(|line| Line { text: line.to_owned(), is_during }).collect::<Vec<_>>()
         };
-        Some(words.trim().to_owned())
+        Aside::of(lines(before, false).into_iter().chain(lines(during, true)))
+    }
+
+    /// All lines that the program has printed, as far as they are kept.
+    pub fn all_words(&self) -> Aside {
+        let lines = self.output();
+        Aside::all(lines.lines().map(|line| Line { text: line.to_owned(), is_during: true }))
     }
 
     /// What the program has printed: the beginning, and the end if that is not all.
@@ -384,8 +389,8 @@ mod tests {
         flood.ended(SOON).expect("waits");
         assert!(flood.output().starts_with("first\ny\n"), "{}", flood.output());
         assert!(flood.output().len() < 30_000);
-        assert_eq!(flood.last_words(0).as_deref(), Some("last words"));
-        assert_eq!(flood.last_words(flood.printed()), None);
+        assert_eq!(flood.words(0).last(), Some("last words"));
+        assert_eq!(flood.words(flood.printed()).last_during(), None);
     }
 
     #[test]
@@ -395,7 +400,7 @@ mod tests {
         let deadline = Instant::now() + SOON;
         while line.is_none() && Instant::now() < deadline {
             let _ = parent.ended(Duration::from_millis(5));
-            line = parent.last_words(0);
+            line = parent.words(0).last().map(str::to_owned);
         }
         let child: i32 = line.expect("it printed").parse().expect("a number");
         let (scratch, pid) = (parent.scratch(), parent.id());
@@ -419,7 +424,7 @@ mod tests {
             ready(&[(flood.end(), PollFlags::IN)], Instant::now() + SOON)
         });
         assert!(ended.expect("polls").is_some());
-        assert_eq!(flood.last_words(0).as_deref(), Some("y"));
+        assert_eq!(flood.words(0).last(), Some("y"));
     }
 
     #[test]

@@ -220,19 +220,15 @@ impl VfioUser {
 
     /// A program that ended instead of listening: it refused, or broke.
     fn ended(&self, process: &Process, how: &str) -> Error {
-        let words = process.output();
+        let (how, words) = (how.to_owned(), process.all_words());
         let is_refusal = match self.config.told {
-            Told::ByOptions => how == "exit status 1" && !words.trim().is_empty(),
+            Told::ByOptions => how == "exit status 1" && !words.is_empty(),
             Told::ByPlaceholders => how.starts_with("exit status") && how != "exit status 0",
         };
-        if is_refusal {
-            return Refusal::ByDevice(format!("{how}: {}", words.trim())).into();
+        match is_refusal {
+            true => Refusal::Ended { how, words }.into(),
+            false => Misbehaved::Died { during: "the start".to_owned(), how, words }.into(),
         }
-        let how = match process.last_words(0) {
-            Some(words) => format!("{how}; its last words: {words}"),
-            None => format!("{how}, without a word"),
-        };
-        Misbehaved::Died { during: "the start".to_owned(), how }.into()
     }
 }
 

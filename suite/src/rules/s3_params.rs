@@ -20,7 +20,7 @@ pub(super) const CONFIGURATION_KEPT: Rule = Rule {
 fn configuration_kept(bench: &Bench<'_>) -> Judgement {
     let other = bench.case.other.as_ref();
     let other = other.filter(|other| **other != bench.case.setup);
-    let Some(other) = other else { return Err(Stop::NotApplicable("no other configuration")) };
+    let Some(other) = other else { return Err(Stop::NotApplicable("no other configuration".into())) };
     let stopped = bench.stopped(bench.at()[0])?;
     let mut device = bench.instance("the other device", bench.destination, other, &stopped.outside)?;
     match bench.load(&mut *device, &stopped.state)? {
@@ -50,7 +50,7 @@ fn off_is_absence(bench: &Bench<'_>) -> Judgement {
     let (Model::Params(here), Some(Model::Params(there)), Setup::Params(full)) =
         (bench.model()?, bench.destination.manifest.models.get(&bench.case.model), plan.destination())
     else {
-        return Err(Stop::NotApplicable("the model has no parameters"));
+        return Err(Stop::NotApplicable("the model has no parameters".into()));
     };
     let newer = there.params.keys().any(|name| !here.params.contains_key(name));
     needs(newer, "the destination has no parameter that the source lacks")?;

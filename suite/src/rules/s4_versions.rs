@@ -5,7 +5,7 @@ use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Subject, needs};
 use crate::generate::setup;
 use arbitrary::Unstructured;
-use migcert_core::error::Error;
+use migcert_core::error::{Error, Refusal};
 use migcert_core::migrate::Plan;
 use migcert_core::program::Model;
 use migcert_core::version::Setup;
@@ -116,10 +116,12 @@ pub(super) const UNSUPPORTED_IS_REFUSED: Rule = Rule {
 fn refusal(bench: &Bench<'_>) -> Result<(String, String), Stop> {
     let dna: Vec<u8> = bench.case.pieces.iter().flat_map(|piece| piece.to_le_bytes()).collect();
     let drawn = setup::unsupported(&mut Unstructured::new(&dna), bench.model()?);
-    let Ok((setup, culprit)) = drawn else { return Err(Stop::NotApplicable("nothing is unsupported")) };
+    let Ok((setup, culprit)) = drawn else {
+        return Err(Stop::NotApplicable("nothing is unsupported".into()));
+    };
     let outside = bench.outside()?;
     match bench.start("the device", bench.source, &setup, &outside) {
-        Err(Error::Refused(why)) => Ok((why.to_string(), culprit)),
+        Err(Error::Refused(why)) => Ok((in_words(&why), culprit)),
         Err(why) => Err(why.into()),
         Ok(_) => Err(broken(
             format!("`{culprit}` is not supported and was not refused"),
@@ -127,6 +129,16 @@ fn refusal(bench: &Bench<'_>) -> Result<(String, String), Stop> {
             "an instance that is RUNNING",
         )),
     }
+}
+
+/// A refusal with all that the program printed.
+fn in_words(why: &Refusal) -> String {
+    let printed = match why {
+        Refusal::Ended { words, .. } => words.lines(),
+        _ => &[],
+    };
+    let printed = printed.iter().map(|line| line.text.as_str());
+    [why.to_string().as_str()].into_iter().chain(printed).collect::<Vec<_>>().join("\n")
 }
 
 pub(super) const CULPRIT_IS_NAMED: Rule = Rule {
@@ -143,7 +155,7 @@ pub(super) const CULPRIT_IS_NAMED: Rule = Rule {
 
 fn culprit_is_named(bench: &Bench<'_>) -> Judgement {
     let (words, culprit) = match refusal(bench) {
-        Err(Stop::Broken(_)) => return Err(Stop::NotApplicable("it was not refused")),
+        Err(Stop::Broken(_)) => return Err(Stop::NotApplicable("it was not refused".into())),
         other => other?,
     };
     if words.contains(&culprit) {
@@ -181,7 +193,7 @@ fn old_level_is_kept(bench: &Bench<'_>) -> Judgement {
 
 /// The migration from one to the other, if the check allows it.
 fn plan(bench: &Bench<'_>, from: &Subject, setup: &Setup, to: &Subject) -> Result<Plan, Stop> {
-    let refused = Stop::NotApplicable("the check refuses this pair");
-    let Some(model) = from.manifest.models.get(&bench.case.model) else { return Err(refused) };
-    Plan::new(&bench.case.model, model, setup, &to.manifest).map_err(|_| refused)
+    let refused = || Stop::NotApplicable("the check refuses this pair".into());
+    let model = from.manifest.models.get(&bench.case.model).ok_or_else(refused)?;
+    Plan::new(&bench.case.model, model, setup, &to.manifest).map_err(|_| refused())
 }

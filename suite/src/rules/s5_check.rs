@@ -53,7 +53,9 @@ pub(super) const CHECK_IS_COMPLETE: Rule = Rule {
 };
 
 fn check_is_complete(bench: &Bench<'_>) -> Judgement {
-    let Err(verdict) = bench.verdict()? else { return Err(Stop::NotApplicable("the pair is compatible")) };
+    let Err(verdict) = bench.verdict()? else {
+        return Err(Stop::NotApplicable("the pair is compatible".into()));
+    };
     let stopped = bench.stopped(bench.at()[0])?;
     let setup = nearest(bench)?;
     let mut device = match bench.start("the destination", bench.destination, &setup, &stopped.outside) {

@@ -101,7 +101,7 @@ fn damaged(bench: &Bench<'_>, state: &[u8], damage: &[Damage]) -> Result<Option<
 
 /// The state with all of the damage of the case.
 pub(super) fn damaged_by_all(bench: &Bench<'_>, stopped: &Stopped) -> Result<Vec<u8>, Stop> {
-    damaged(bench, &stopped.state, &bench.case.damage)?.ok_or(Stop::NotApplicable(WHOLE))
+    damaged(bench, &stopped.state, &bench.case.damage)?.ok_or(Stop::NotApplicable(WHOLE.into()))
 }
 
 /// A destination that accepted a damaged state, and where that came from.

@@ -119,7 +119,7 @@ fn struck(trouble: &dyn Trouble) -> bool {
 }
 
 fn trouble(outside: &Outside) -> Result<&dyn Trouble, Stop> {
-    outside.trouble().ok_or(Stop::NotApplicable("the host can't be made to fail"))
+    outside.trouble().ok_or(Stop::NotApplicable("the host can't be made to fail".into()))
 }
 
 pub(super) const TROUBLE_CAN_BE_RETRIED: Rule = Rule {

@@ -55,9 +55,9 @@ pub(super) const TWIN_AFTER_SECOND: Rule = Rule {
 fn twin_after_second(bench: &Bench<'_>) -> Judgement {
     let plan = bench.plan()?;
     let there = bench.destination.manifest.models.get(&bench.case.model);
-    let there = there.ok_or(Stop::NotApplicable("the destination does not have the model"))?;
+    let there = there.ok_or(Stop::NotApplicable("the destination does not have the model".into()))?;
     let again = Plan::new(&bench.case.model, there, plan.destination(), &bench.destination.manifest);
-    let again = again.map_err(|_| Stop::NotApplicable("the check refuses the second migration"))?;
+    let again = again.map_err(|_| Stop::NotApplicable("the check refuses the second migration".into()))?;
     let twin = bench.twin()?;
     let [first, second] = bench.at();
     let (mut device, outside) = bench.started()?;

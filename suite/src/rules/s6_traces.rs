@@ -35,7 +35,7 @@ fn refused(bench: &Bench<'_>) -> Result<(Box<dyn Device>, String, Stopped), Stop
     let mut device = bench.prepared(&stopped)?;
     match bench.load(&mut *device, &state)? {
         Load::Refused(why) => Ok((device, why, stopped)),
-        Load::Accepted => Err(Stop::NotApplicable("the damaged state was accepted")),
+        Load::Accepted => Err(Stop::NotApplicable("the damaged state was accepted".into())),
     }
 }
 

@@ -360,7 +360,7 @@ fn estimate_is_sane(bench: &Bench<'_>) -> Judgement {
     let (mut device, _outside) = bench.started()?;
     needs_own_machine(&*device)?;
     bench.play(&mut *device, 0..bench.at()[0])?;
-    let first = device.estimate()?.ok_or(Stop::NotApplicable("the device gives no estimate"))?;
+    let first = device.estimate()?.ok_or(Stop::NotApplicable("the device gives no estimate".into()))?;
     device.set_state(State::Stop)?;
     let stopped = estimated(&mut *device)?;
     let state = bench.usual().save(&mut *device, None)?;

@@ -69,7 +69,7 @@ pub(super) const INIT_IS_THE_DEFAULT: Rule = Rule {
 
 fn init_is_the_default(bench: &Bench<'_>) -> Judgement {
     let Model::Params(description) = bench.model()? else {
-        return Err(Stop::NotApplicable("the model has no parameters"));
+        return Err(Stop::NotApplicable("the model has no parameters".into()));
     };
     needs(!description.params.is_empty(), "the model has no parameters")?;
     let start = |setup: Setup| -> Result<_, Stop> {

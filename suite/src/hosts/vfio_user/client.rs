@@ -12,7 +12,7 @@ use super::wire::{self, Access, Feature, Kind, MAX_DATA, Malformed, Migration};
 use crate::hosts::limits::{Limits, Transfer};
 use crate::hosts::process::Process;
 use migcert_core::device::State;
-use migcert_core::error::{Error, Misbehaved, Refusal};
+use migcert_core::error::{Errno, Error, Failure, Misbehaved, Refusal};
 use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
@@ -32,8 +32,8 @@ pub(super) struct Client {
     limits: Limits,
     transfer: Transfer,
     id: u16,
-    /// How much of what the program printed was passed on in an error.
-    heard: u64,
+    /// How much the program had printed when the step began that is under way.
+    since: u64,
     outbox: Vec<u8>,
     /// Bytes of data in a message.
     pub(super) most: u32,
@@ -59,7 +59,7 @@ impl Client {
             limits,
             transfer: Transfer::new(limits),
             id: 0,
-            heard: 0,
+            since: 0,
             outbox: Vec::new(),
             most: MAX_DATA,
             most_fds: 1,
@@ -162,7 +162,7 @@ impl Client {
     /// Reads a region.
     ///
     /// # Errors
-    /// [`Refusal::ByDevice`] where it says no.
+    /// [`Refusal::ByProgram`] where it says no.
     pub(super) fn read(&mut self, region: u32, offset: u64, count: u32) -> Result<&[u8], Error> {
         let request = Request::RegionRead(Access { offset, region, count });
         match self.want(&request, &[])? {
@@ -175,7 +175,7 @@ impl Client {
     /// Writes a region.
     ///
     /// # Errors
-    /// [`Refusal::ByDevice`] where it says no.
+    /// [`Refusal::ByProgram`] where it says no.
     pub(super) fn write(&mut self, region: u32, offset: u64, data: &[u8]) -> Result<(), Error> {
         let count = data.len() as u32;
         let request = Request::RegionWrite(Access { offset, region, count }, data);
@@ -197,10 +197,10 @@ impl Client {
         Ok(self.ask(&request, &[])?.is_ok())
     }
 
-    /// Sets the data of a feature; the number of the error where the device says no.
-    pub(super) fn set(&mut self, feature: Feature, data: &[u8]) -> Result<Result<(), u32>, Error> {
+    /// Sets the data of a feature; the failure where the device says no.
+    pub(super) fn set(&mut self, feature: Feature, data: &[u8]) -> Result<Result<(), Failure>, Error> {
         let request = Request::Feature { number: feature as u16, act: Act::Set, data };
-        Ok(self.ask(&request, &[])?.map(drop))
+        Ok(self.ask(&request, &[])?.map(drop).map_err(|error| self.failure(&request, error)))
     }
 
     /// Gets the data of a feature.
@@ -227,8 +227,8 @@ impl Client {
         self.get(Feature::State, &[], wire::state)
     }
 
-    /// Asks the device to go to a state; the number of the error where it says no.
-    pub(super) fn set_state(&mut self, to: State) -> Result<Result<(), u32>, Error> {
+    /// Asks the device to go to a state; the failure where it says no.
+    pub(super) fn set_state(&mut self, to: State) -> Result<Result<(), Failure>, Error> {
         self.set(Feature::State, &wire::state_data(to))
     }
 
@@ -238,13 +238,13 @@ impl Client {
     }
 
     /// Reads the next bytes of a state; none is the end, for now or for good.
-    pub(super) fn read_state(&mut self, into: &mut [u8]) -> Result<Result<usize, u32>, Error> {
+    pub(super) fn read_state(&mut self, into: &mut [u8]) -> Result<Result<usize, Failure>, Error> {
         let most = u32::try_from(into.len()).unwrap_or(u32::MAX).min(self.most);
         let request = Request::StateRead(most);
         let since = Instant::now();
         let answer = match self.ask(&request, &[])? {
             Ok(answer) => answer,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Err(self.failure(&request, error))),
         };
         match self.reply(&request, answer)? {
             Reply::State(data) => {
@@ -260,11 +260,12 @@ impl Client {
     }
 
     /// Writes a piece of a state, in as many messages as it needs.
-    pub(super) fn write_state(&mut self, bytes: &[u8]) -> Result<Result<(), u32>, Error> {
+    pub(super) fn write_state(&mut self, bytes: &[u8]) -> Result<Result<(), Failure>, Error> {
         for piece in bytes.chunks(self.most as usize) {
             let since = Instant::now();
-            if let Err(error) = self.ask(&Request::StateWrite(piece), &[])? {
-                return Ok(Err(error));
+            let request = Request::StateWrite(piece);
+            if let Err(error) = self.ask(&request, &[])? {
+                return Ok(Err(self.failure(&request, error)));
             }
             self.transfer.took(piece.len(), since)?;
         }
@@ -275,18 +276,19 @@ impl Client {
     fn want(&mut self, request: &Request<'_>, fds: &[BorrowedFd<'_>]) -> Result<Reply<'_>, Error> {
         match self.ask(request, fds)? {
             Ok(answer) => self.reply(request, answer),
-            Err(error) => Err(Refusal::ByDevice(format!("{request}: {}", self.words(error))).into()),
+            Err(error) => Err(Refusal::from(self.failure(request, error)).into()),
         }
     }
 
-    /// What a device said by an error, in its own words where it printed any since the last one.
-    pub(super) fn words(&mut self, error: u32) -> String {
-        let words = self.process.last_words(self.heard);
-        self.heard = self.process.printed();
-        match words {
-            Some(words) => format!("{}: {words}", wire::errno(error)),
-            None => wire::errno(error),
-        }
+    /// A step begins: what the program prints from here on belongs to it.
+    pub(super) fn begin_step(&mut self) {
+        self.since = self.process.printed();
+    }
+
+    /// A request that was answered with an error.
+    fn failure(&self, request: &Request<'_>, error: u32) -> Failure {
+        let words = self.process.words(self.since);
+        Failure { during: request.to_string(), errno: Some(Errno(error)), words }
     }
 
     fn reply(&self, request: &Request<'_>, answer: Range<usize>) -> Result<Reply<'_>, Error> {
@@ -383,11 +385,8 @@ impl Client {
             Ok(None) => "it closed the connection and still runs".to_owned(),
             Err(why) => return why.into(),
         };
-        let how = match self.process.last_words(0) {
-            Some(words) => format!("{how}; its last words: {words}"),
-            None => how,
-        };
-        Misbehaved::Died { during: during.to_string(), how }.into()
+        let words = self.process.words(self.since);
+        Misbehaved::Died { during: during.to_string(), how, words }.into()
     }
 
     fn slow(&self, during: &Request<'_>) -> Error {

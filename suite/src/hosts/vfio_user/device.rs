@@ -12,13 +12,13 @@ use migcert_core::device::{
     Capabilities, Device, GUEST_MEMORY, Interface, Machine, Options, Register, Seen, Sight, State, Step, walk,
 };
 use migcert_core::envelope::BadState;
-use migcert_core::error::{Error, Misbehaved, Refusal};
+use migcert_core::error::{Errno, Error, Failure, Misbehaved, Refusal};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// `ENOMSG`: nothing for now, in PRE_COPY.
-const NO_MESSAGE: u32 = 42;
+const NO_MESSAGE: Option<Errno> = Some(Errno(42));
 
 /// A device instance in a process of its own.
 pub(super) struct Instance {
@@ -52,9 +52,10 @@ impl Instance {
             regions.push(client.region(index)?);
         }
         regions.retain(|region| region.size != 0);
-        let Migration(flags) = client.migration()?;
+        let Migration(flags) = client.migration().map_err(not_migratable)?;
         if flags & Migration::STOP_COPY == 0 {
-            return Err(Refusal::ByDevice("it can't be saved: no STOP_COPY".to_owned()).into());
+            let flags = format!("GET MIGRATION says {flags:#x}, without STOP_COPY");
+            return Err(Refusal::NotMigratable(flags).into());
         }
         let interface = match outside {
             Some(region) => Interface::Registers(described(&mut client, region)?.into()),
@@ -86,14 +87,13 @@ impl Instance {
     }
 
     /// What a refused change of state is: a state that is refused, or a no.
-    fn refused(&mut self, from: State, to: State, error: u32) -> Error {
-        let words = self.client.words(error);
+    fn refused(&mut self, from: State, to: State, failure: Failure) -> Error {
         let leaves_resuming = from == State::Resuming
             && to != State::Resuming
             && walk(from, to, self.options).is_ok_and(|path| path.first() == Some(&State::Stop));
         match leaves_resuming {
-            true => BadState::ByDevice(words).into(),
-            false => Refusal::ByDevice(format!("{from} to {to}: {words}")).into(),
+            true => BadState::from(failure).into(),
+            false => Refusal::from(failure).into(),
         }
     }
 
@@ -132,14 +132,14 @@ impl Instance {
                 seen.push(match answered(read)? {
                     Ok(_) if is_volatile => Sight::Words("volatile".to_owned()),
                     Ok(value) => Sight::Value(value),
-                    Err(words) => Sight::Words(words),
+                    Err(refused) => refused,
                 });
             }
             Step::Write { region, offset, size, value } => {
                 let bytes = value.to_le_bytes();
                 let bytes = bytes.get(..usize::from(*size)).unwrap_or(&bytes);
                 let written = self.client.write(*region, *offset, bytes);
-                seen.extend(answered(written)?.err().map(Sight::Words));
+                seen.extend(answered(written)?.err());
             }
             Step::Receive(_) | Step::Pass(_) => {
                 if let Some(region) = self.client.outside {
@@ -157,12 +157,22 @@ impl Instance {
     }
 }
 
-/// A guest sees that its access was refused, and goes on; `Err` with the words.
-fn answered<T>(answer: Result<T, Error>) -> Result<Result<T, String>, Error> {
+/// A guest sees that its access was refused, and goes on; `Err` with what it sees.
+fn answered<T>(answer: Result<T, Error>) -> Result<Result<T, Sight>, Error> {
     match answer {
         Ok(value) => Ok(Ok(value)),
-        Err(Error::Refused(why)) => Ok(Err(why.to_string())),
+        Err(Error::Refused(Refusal::ByProgram(Failure { errno: Some(errno), words, .. }))) => {
+            Ok(Err(Sight::Refused { errno, words }))
+        }
         Err(why) => Err(why),
+    }
+}
+
+/// A device that does not know what is asked of it runs all the same.
+fn not_migratable(why: Error) -> Error {
+    match why {
+        Error::Refused(why) => Refusal::NotMigratable(why.to_string()).into(),
+        other => other,
     }
 }
 
@@ -214,6 +224,7 @@ impl Device for Instance {
     }
 
     fn set_state(&mut self, to: State) -> Result<(), Error> {
+        self.client.begin_step();
         let from = self.state;
         if !(from.saves() && to.saves()) {
             self.client.begin_transfer();
@@ -226,34 +237,29 @@ impl Device for Instance {
         if !(self.state.saves() && self.state.runs()) {
             self.log.end(&mut self.client)?;
         }
-        answer.map_err(|error| self.refused(from, to, error))
+        answer.map_err(|failure| self.refused(from, to, failure))
     }
 
     fn read_state(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+        self.client.begin_step();
         match self.client.read_state(into)? {
             Ok(count) => Ok(count),
-            Err(NO_MESSAGE) if self.state.saves() && self.state.runs() => Ok(0),
-            Err(error) => {
-                let words = self.client.words(error);
-                Err(Refusal::ByDevice(format!("reading state in {}: {words}", self.state)).into())
-            }
+            Err(Failure { errno: NO_MESSAGE, .. }) if self.state.saves() && self.state.runs() => Ok(0),
+            Err(failure) => Err(Refusal::from(failure).into()),
         }
     }
 
     fn write_state(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.client.begin_step();
         match self.client.write_state(bytes)? {
             Ok(()) => Ok(()),
-            Err(error) if self.state == State::Resuming => {
-                Err(BadState::ByDevice(self.client.words(error)).into())
-            }
-            Err(error) => {
-                let words = self.client.words(error);
-                Err(Refusal::ByDevice(format!("writing state in {}: {words}", self.state)).into())
-            }
+            Err(failure) if self.state == State::Resuming => Err(BadState::from(failure).into()),
+            Err(failure) => Err(Refusal::from(failure).into()),
         }
     }
 
     fn estimate(&mut self) -> Result<Option<u64>, Error> {
+        self.client.begin_step();
         if !self.client.has(Feature::DataSize)? {
             return Ok(None);
         }
@@ -265,6 +271,7 @@ impl Device for Instance {
         if !self.can_reset {
             return Err(Refusal::ByDevice("it does not offer a reset".to_owned()).into());
         }
+        self.client.begin_step();
         self.client.reset()?;
         self.state()?;
         self.client.begin_transfer();
@@ -278,6 +285,7 @@ impl Device for Instance {
     }
 
     fn guest(&mut self, step: &Step) -> Result<Seen, Error> {
+        self.client.begin_step();
         let mut seen = Vec::new();
         if !self.state.runs() {
             if !matches!(step, Step::Pass(_)) {

@@ -53,7 +53,7 @@ impl DmaLog {
         let bitmap = client
             .get(Feature::LogReport, &asked, |data| Ok(data.get(asked.len()..).map(super::wire::value)))?;
         client.set(Feature::LogStop, &[]).map(drop)?;
-        let during = format!("{:?} {}", Act::Get, Feature::LogReport.name());
+        let during = format!("{} {}", Act::Get, Feature::LogReport.name());
         let Some(bitmap) = bitmap else {
             return Err(Misbehaved::Protocol { during, what: "no bitmap".to_owned() }.into());
         };

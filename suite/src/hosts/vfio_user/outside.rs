@@ -33,13 +33,13 @@ enum Shown {
     Words(String),
 }
 
-/// What is to be seen outside, as it is read; `None` for nothing. Interrupts and values go other
-/// ways.
+/// What is to be seen outside, as it is read; `None` for nothing. Values, interrupts and
+/// errors go other ways.
 pub(super) fn show(sights: &[Sight]) -> Option<Vec<u8>> {
     let shown = sights.iter().filter_map(|sight| match sight {
         Sight::Bytes(bytes) => Some(Shown::Bytes(hex::encode(bytes))),
         Sight::Words(words) => Some(Shown::Words(words.clone())),
-        Sight::Value(_) | Sight::Interrupt(_) => None,
+        Sight::Value(_) | Sight::Interrupt(_) | Sight::Refused { .. } => None,
     });
     let shown: Vec<Shown> = shown.collect();
     if shown.is_empty() { None } else { serde_json::to_vec(&shown).ok() }

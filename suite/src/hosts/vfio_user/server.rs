@@ -254,6 +254,7 @@ impl Server {
         for sight in seen.0 {
             match sight {
                 Sight::Value(_) => {}
+                Sight::Refused { errno, .. } => return Err(errno.0),
                 Sight::Interrupt(vector) => match self.events.get(vector as usize) {
                     Some(Some(event)) => {
                         rustix::io::write(event, &1u64.to_ne_bytes()).map_err(|_| EIO)?;

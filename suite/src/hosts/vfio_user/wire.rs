@@ -335,38 +335,6 @@ pub fn data_size(data: &[u8]) -> Result<u64, Malformed> {
     Fields::of(Feature::DataSize.name(), data).u64()
 }
 
-/// The names of the errors that servers answer with; any other is a number.
-pub fn errno(error: u32) -> String {
-    const NAMES: &[(u32, &str)] = &[
-        (1, "EPERM"),
-        (2, "ENOENT"),
-        (5, "EIO"),
-        (9, "EBADF"),
-        (11, "EAGAIN"),
-        (12, "ENOMEM"),
-        (14, "EFAULT"),
-        (16, "EBUSY"),
-        (17, "EEXIST"),
-        (19, "ENODEV"),
-        (22, "EINVAL"),
-        (25, "ENOTTY"),
-        (28, "ENOSPC"),
-        (34, "ERANGE"),
-        (38, "ENOSYS"),
-        (42, "ENOMSG"),
-        (71, "EPROTO"),
-        (74, "EBADMSG"),
-        (75, "EOVERFLOW"),
-        (95, "ENOTSUP"),
-        (110, "ETIMEDOUT"),
-    ];
-    match (error, NAMES.iter().find(|row| row.0 == error)) {
-        (0, _) => "an error without a number".to_owned(),
-        (_, Some((_, name))) => (*name).to_owned(),
-        (_, None) => format!("error {error}"),
-    }
-}
-
 /// Reads any bytes as messages of either side, writes what was understood and reads it again:
 /// that must give the same.
 ///

@@ -8,7 +8,7 @@ use super::ring::{MEMORY, Ring};
 use crate::hosts::process::{Process, ready};
 use crate::hosts::reach::{Reached, reach};
 use migcert_core::envelope::BadState;
-use migcert_core::error::{Error, Misbehaved, Refusal};
+use migcert_core::error::{Error, Failure, Misbehaved, Refusal};
 use rustix::event::PollFlags;
 use rustix::fs::MemfdFlags;
 use std::fs::File;
@@ -95,8 +95,8 @@ impl Backend {
         let protocol = self.protocol;
         self.ask("SET_PROTOCOL_FEATURES", |frontend| frontend.set_protocol_features(protocol))?;
         if !protocol.contains(Protocol::DEVICE_STATE) {
-            let why = "the program has no VHOST_USER_PROTOCOL_F_DEVICE_STATE: it can't be migrated";
-            return Err(Refusal::ByDevice(why.to_owned()).into());
+            let why = "the program has no VHOST_USER_PROTOCOL_F_DEVICE_STATE";
+            return Err(Refusal::NotMigratable(why.to_owned()).into());
         }
         Ok(())
     }
@@ -217,7 +217,7 @@ impl Backend {
         let call = &self.call[queue];
         match ready(&[(borrow(call), PollFlags::IN), (self.process.end(), PollFlags::IN)], deadline)? {
             Some(0) => drop(call.read()),
-            Some(_) => return Err(self.died("a request")),
+            Some(_) => return Err(self.died("a request", since)),
             None => {
                 let kick = [(borrow(&self.kick[queue]), PollFlags::IN)];
                 let unread = if ready(&kick, Instant::now())?.is_some() { "a" } else { "no" };
@@ -295,10 +295,7 @@ impl Backend {
         match self.process.within(self.limit, || self.frontend.check_device_state()) {
             Ok(()) => Ok(()),
             Err(vhost::Error::VhostUserProtocol(Wire::BackendInternalError)) => {
-                let words = self.process.last_words(since);
-                let words =
-                    words.unwrap_or_else(|| "CHECK_DEVICE_STATE says no, and nothing else".to_owned());
-                Err(BadState::ByDevice(words).into())
+                Err(BadState::from(self.failure("CHECK_DEVICE_STATE", since)).into())
             }
             Err(why) => Err(self.blame("CHECK_DEVICE_STATE", why, since)),
         }
@@ -321,33 +318,35 @@ impl Backend {
         match why {
             vhost::Error::VhostUserProtocol(why) => match why {
                 Wire::Disconnected | Wire::PartialMessage | Wire::SocketBroken(_) | Wire::SocketError(_) => {
-                    self.died(during)
+                    self.died(during, since)
                 }
-                Wire::BackendInternalError => Refusal::ByDevice(format!("{during} is refused")).into(),
+                Wire::BackendInternalError => Refusal::from(self.failure(during, since)).into(),
                 why => Misbehaved::Protocol { during: during.to_owned(), what: why.to_string() }.into(),
             },
             why => io::Error::other(format!("{during}: {why}")).into(),
         }
     }
 
-    fn died(&mut self, during: &str) -> Error {
+    /// An answer that is an error; the wire has no numbers for them.
+    fn failure(&self, during: &str, since: u64) -> Failure {
+        Failure { during: during.to_owned(), errno: None, words: self.process.words(since) }
+    }
+
+    fn died(&mut self, during: &str, since: u64) -> Error {
         const GRACE: Duration = Duration::from_secs(2);
         let how = match self.process.ended(GRACE) {
             Ok(Some(how)) => how,
             Ok(None) => "it closed the connection and still runs".to_owned(),
             Err(e) => return e.into(),
         };
-        let how = match self.process.last_words(0) {
-            Some(words) => format!("{how}; its last words: {words}"),
-            None => how,
-        };
-        Misbehaved::Died { during: during.to_owned(), how }.into()
+        let words = self.process.words(since);
+        Misbehaved::Died { during: during.to_owned(), how, words }.into()
     }
 
     fn slow(&mut self, during: &str, since: u64) -> Error {
         self.is_mute = true;
         let what = format!("no answer within {:?} to {during}", self.limit);
-        let what = match self.process.last_words(since) {
+        let what = match self.process.words(since).last_during() {
             Some(words) => format!("{what}; its last words: {words}"),
             None => what,
         };
@@ -374,13 +373,16 @@ impl Backend {
     }
 }
 
-/// Connects to a program; one that ends first has refused.
+/// Connects to a program; one that ends first has refused, or broke.
 fn connected(mut process: Process, socket: &Path, limit: Duration) -> Result<(Process, UnixStream), Error> {
     match reach(&mut process, socket, limit)? {
         Reached::Connected(stream) => Ok((process, stream)),
         Reached::Ended(how) => {
-            let words = process.last_words(0).unwrap_or_else(|| "without a word".to_owned());
-            Err(Refusal::ByDevice(format!("the program ended with {how}: {words}")).into())
+            let words = process.all_words();
+            match how.starts_with("exit status") && how != "exit status 0" {
+                true => Err(Refusal::Ended { how, words }.into()),
+                false => Err(Misbehaved::Died { during: "the start".to_owned(), how, words }.into()),
+            }
         }
     }
 }

@@ -71,6 +71,16 @@ pub enum Act {
     Set,
 }
 
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Act::Get => "GET",
+            Act::Probe => "PROBE",
+            Act::Set => "SET",
+        })
+    }
+}
+
 /// What interrupts of one type do from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetIrqs {
@@ -244,8 +254,8 @@ impl fmt::Display for Request<'_> {
             Request::RegionInfo(index) | Request::IrqInfo(index) => write!(f, "{name} {index}"),
             Request::Feature { number, act, data } => {
                 match Feature::numbered(*number) {
-                    Some(feature) => write!(f, "{act:?} {}", feature.name())?,
-                    None => write!(f, "{act:?} feature {number}")?,
+                    Some(feature) => write!(f, "{act} {}", feature.name())?,
+                    None => write!(f, "{act} feature {number}")?,
                 }
                 match state(data) {
                     Ok(state) if (*number, *act) == (Feature::State as u16, Act::Set) => {
