@@ -1,8 +1,10 @@
 //! The bench: what a rule works with. Starts devices, plays the guest's steps, moves devices,
 //! compares what was seen, and tells all of it as a story if somebody wants to hear it.
 
+mod tally;
 mod told;
 
+pub use tally::{Counted, Guests, Hidden};
 pub use told::{Named, keep_device_panics_quiet};
 
 use crate::case::Case;
@@ -21,6 +23,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
+use tally::{Of, Tally};
 use told::{Story, Told};
 
 /// Cases for a rule if nobody says otherwise.
@@ -52,6 +55,7 @@ pub struct Bench<'a> {
     pub destination: &'a Subject,
     earlier: OnceCell<Vec<u8>>,
     story: Story,
+    tally: Arc<Tally>,
 }
 
 /// What became of a load.
@@ -78,7 +82,14 @@ pub struct Stopped {
 impl<'a> Bench<'a> {
     /// A bench for a case, which tells nothing.
     pub fn new(case: &'a Case, source: &'a Subject, destination: &'a Subject) -> Bench<'a> {
-        Bench { case, source, destination, earlier: OnceCell::new(), story: Story(None) }
+        Bench {
+            case,
+            source,
+            destination,
+            earlier: OnceCell::new(),
+            story: Story(None),
+            tally: Arc::default(),
+        }
     }
 
     /// The same, which tells what happens.
@@ -95,6 +106,11 @@ impl<'a> Bench<'a> {
     /// Which instance was asked for something last, and in which state it was.
     pub fn phase(&self) -> String {
         self.story().phase
+    }
+
+    /// What guests did and saw so far, and what happened.
+    pub fn counted(&self) -> Counted {
+        self.tally.counted()
     }
 
     fn story(&self) -> Told {
@@ -134,7 +150,8 @@ impl<'a> Bench<'a> {
 
     /// The subject's program, whose instances tell what they do under a name.
     pub fn named<'b>(&self, who: &'static str, subject: &'b Subject) -> Named<'b> {
-        Named { who, subject, story: self.story.clone() }
+        let of = if std::ptr::eq(subject, self.source) { Of::Source } else { Of::Destination };
+        Named { who, subject, of, story: self.story.clone(), tally: Arc::clone(&self.tally) }
     }
 
     /// A fresh source of the case's configuration.

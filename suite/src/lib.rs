@@ -5,6 +5,7 @@ pub mod bucket;
 pub mod case;
 pub mod certify;
 pub mod coverage;
+pub mod deadline;
 pub mod devices;
 pub mod entry;
 pub mod explore;

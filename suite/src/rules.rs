@@ -9,6 +9,7 @@ use migcert_core::error::Error;
 use std::borrow::Cow;
 use std::fmt;
 
+mod class;
 mod s3_params;
 mod s4_versions;
 mod s5_check;
@@ -19,6 +20,8 @@ mod s6_move;
 mod s6_traces;
 mod s7_states;
 mod s8_programs;
+
+pub use class::{Class, Classes};
 
 /// A promise and how it is tested. The row is the documentation, the report and the selector.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct Rule {
     pub draws: Draws,
     /// Which pairs of implementations it looks at.
     pub on: On,
+    /// What must have happened at least once in its cases, or nothing is said of it.
+    pub sees: &'static [Class],
     /// Where one of these is broken by the same case, this one is not to blame.
     pub builds_on: &'static [&'static Rule],
     /// The test of one case.

@@ -38,6 +38,8 @@ pub struct Windows {
     pub memory: Range<u64>,
     /// Names of scripts, each a [`Step::Request`].
     pub scripts: Vec<String>,
+    /// How many interrupt vectors the device offers, of the type that its guest uses.
+    pub interrupts: u32,
 }
 
 /// The region number under which a guest reads and writes its own memory. No device is asked.
@@ -172,6 +174,8 @@ pub enum Sight {
         /// What the device program printed meanwhile. No guest sees it, and it is not compared.
         words: Aside,
     },
+    /// A value that is read and not compared.
+    Volatile,
     /// A reply, in the words of the guest driver.
     Words(String),
 }
@@ -195,6 +199,7 @@ impl fmt::Display for Sight {
             Sight::Interrupt(vector) => write!(f, "interrupt {vector}"),
             Sight::Bytes(bytes) => write!(f, "bytes {}", hex::encode(bytes)),
             Sight::Refused { errno, .. } => write!(f, "refused: {errno}"),
+            Sight::Volatile => f.write_str("volatile"),
             Sight::Words(words) => f.write_str(words),
         }
     }

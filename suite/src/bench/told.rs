@@ -1,8 +1,11 @@
 //! Instances that have a name, tell what they do, and may panic.
 
 use super::Subject;
+use super::tally::{Of, Tally};
 use crate::coverage::{Dimension, is_asked, outcome, saw};
+use crate::deadline;
 use crate::guests::{self, Guest};
+use crate::rules::Class;
 use migcert_core::device::{Capabilities, Device, Outside, Seen, State, Step, walk};
 use migcert_core::error::{Error, Misbehaved};
 use migcert_core::model::ModelId;
@@ -47,7 +50,9 @@ impl Story {
 pub struct Named<'a> {
     pub(super) who: &'static str,
     pub(super) subject: &'a Subject,
+    pub(super) of: Of,
     pub(super) story: Story,
+    pub(super) tally: Arc<Tally>,
 }
 
 impl Program for Named<'_> {
@@ -70,9 +75,11 @@ impl Program for Named<'_> {
             saw(Dimension::Outcome, || outcome::REFUSED_AT_START);
         }
         let device = started?;
-        let guest = self.story.0.as_ref().map(|_| guests::of(&device.capabilities().interface));
-        let (at, story) = (State::Running, self.story.clone());
-        Ok(Box::new(Teller { who: self.who, device, guest, at, is_loaded: false, story }))
+        let interface = device.capabilities().interface;
+        self.tally.started(self.of, &interface);
+        let guest = self.story.0.as_ref().map(|_| guests::of(&interface));
+        let (who, of, story, tally) = (self.who, self.of, self.story.clone(), Arc::clone(&self.tally));
+        Ok(Box::new(Teller { who, of, device, guest, at: State::Running, is_loaded: false, story, tally }))
     }
 }
 
@@ -91,8 +98,9 @@ pub fn keep_device_panics_quiet() {
     }));
 }
 
-/// A panic in process is the device's, not ours.
+/// A panic in process is the device's, not ours. Once the time is up, no device is asked.
 pub(super) fn guarded<T>(act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    deadline::check()?;
     let before = AT_DEVICE.replace(true);
     let done = catch_unwind(AssertUnwindSafe(act));
     AT_DEVICE.set(before);
@@ -115,12 +123,14 @@ pub(super) fn arrive(device: &mut dyn Device, to: State) -> Result<(), Error> {
 /// A device that has a name and tells what it does.
 struct Teller {
     who: &'static str,
+    of: Of,
     device: Box<dyn Device>,
     guest: Option<Box<dyn Guest>>,
     at: State,
     /// Whether it accepted a state and the guest has not gone on yet.
     is_loaded: bool,
     story: Story,
+    tally: Arc<Tally>,
 }
 
 impl Teller {
@@ -137,10 +147,20 @@ impl Teller {
     /// Keeps what a change of state touched.
     fn went(&mut self, to: State, how: &Result<(), Error>) {
         use outcome::{MIGRATED, REFUSED_AT_LOAD, SAVE_FAILED, SOURCE_GOES_ON};
+        let from = self.at;
+        let has_migrated = how.is_ok() && self.is_loaded && to == State::Running;
+        if has_migrated {
+            self.tally.saw(Class::Migration);
+        }
+        if how.is_ok() {
+            self.is_loaded = from == State::Resuming || self.is_loaded && to != State::Running;
+        }
+        if from == State::Resuming {
+            self.judged(how);
+        }
         if !is_asked() {
             return;
         }
-        let from = self.at;
         match how {
             Ok(()) => {
                 let walk = walk(from, to, self.device.capabilities().options).unwrap_or_default();
@@ -149,16 +169,22 @@ impl Teller {
                     saw(Dimension::Arc, || format!("{at} -> {next}"));
                     at = next;
                 }
-                if self.is_loaded && to == State::Running {
+                if has_migrated {
                     saw(Dimension::Outcome, || MIGRATED);
                 } else if from.saves() && to == State::Running {
                     saw(Dimension::Outcome, || SOURCE_GOES_ON);
                 }
-                self.is_loaded = from == State::Resuming || self.is_loaded && to != State::Running;
             }
             Err(_) if to.saves() => saw(Dimension::Outcome, || SAVE_FAILED),
             Err(_) if from == State::Resuming => saw(Dimension::Outcome, || REFUSED_AT_LOAD),
             Err(_) => {}
+        }
+    }
+
+    /// Keeps whether a state was refused.
+    fn judged(&self, how: &Result<(), Error>) {
+        if matches!(how, Err(Error::BadState(_) | Error::Refused(_))) {
+            self.tally.saw(Class::Refusal);
         }
     }
 }
@@ -182,8 +208,10 @@ impl Device for Teller {
 
     fn read_state(&mut self, into: &mut [u8]) -> Result<usize, Error> {
         let result = guarded(|| self.device.read_state(into));
-        if result.is_err() {
-            saw(Dimension::Outcome, || outcome::SAVE_FAILED);
+        match result {
+            Err(_) => saw(Dimension::Outcome, || outcome::SAVE_FAILED),
+            Ok(1..) if self.at.runs() => self.tally.saw(Class::PreCopy),
+            Ok(_) => {}
         }
         self.done(|| format!("gives {} bytes of state", result.as_ref().unwrap_or(&0)), &result);
         result
@@ -194,6 +222,7 @@ impl Device for Teller {
         if result.is_err() {
             saw(Dimension::Outcome, || outcome::REFUSED_AT_LOAD);
         }
+        self.judged(&result);
         self.done(|| format!("gets {} bytes of state", bytes.len()), &result);
         result
     }
@@ -210,6 +239,7 @@ impl Device for Teller {
     fn reset(&mut self) -> Result<(), Error> {
         let result = guarded(|| self.device.reset());
         if result.is_ok() {
+            self.tally.saw(Class::Reset);
             saw(Dimension::Outcome, || outcome::RESET);
         }
         self.done(|| "is reset".to_owned(), &result);
@@ -219,6 +249,11 @@ impl Device for Teller {
 
     fn guest(&mut self, step: &Step) -> Result<Seen, Error> {
         let result = guarded(|| self.device.guest(step));
+        match &result {
+            Ok(seen) => self.tally.stepped(self.of, step, seen),
+            Err(Error::Refused(_)) => self.tally.failed(self.of),
+            Err(_) => {}
+        }
         self.story.reach(self.who, Some(self.at));
         self.story.tell(|| {
             let words = self.guest.as_ref().map_or_else(|| step.to_string(), |guest| guest.tell(step));

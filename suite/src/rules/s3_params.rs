@@ -1,6 +1,6 @@
 //! Chapter R-3: what a parameter changes, and what it leaves as it was.
 
-use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
+use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, needs};
 use migcert_core::program::Model;
 use migcert_core::version::Setup;
@@ -13,6 +13,7 @@ pub(super) const CONFIGURATION_KEPT: Rule = Rule {
     advice: "put the parameter list into the state and compare it before anything is loaded",
     draws: Draws::Script,
     on: On::One,
+    sees: &[Class::Refusal],
     builds_on: &[],
     check: configuration_kept,
 };
@@ -41,6 +42,7 @@ pub(super) const OFF_IS_ABSENCE: Rule = Rule {
     advice: "leave out of the state everything that belongs to a parameter that is off",
     draws: Draws::Script,
     on: On::Two,
+    sees: &[],
     builds_on: &[],
     check: off_is_absence,
 };

@@ -1,7 +1,7 @@
 //! Chapter R-4: versions, and refusing what is not supported.
 
 use super::s6_move::MOVES;
-use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
+use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Subject, needs};
 use crate::generate::setup;
 use arbitrary::Unstructured;
@@ -18,6 +18,7 @@ pub(super) const LATEST_STARTS: Rule = Rule {
     advice: "start the program with the configuration that its description calls latest",
     draws: Draws::Nothing,
     on: On::One,
+    sees: &[],
     builds_on: &[],
     check: latest_starts,
 };
@@ -47,6 +48,7 @@ pub(super) const VERSIONS_START: Rule = Rule {
     advice: "start the program with each version of its description",
     draws: Draws::Nothing,
     on: On::One,
+    sees: &[],
     builds_on: &[],
     check: versions_start,
 };
@@ -75,6 +77,7 @@ pub(super) const VERSION_MEANS_THE_SAME: Rule = Rule {
     advice: "never change what a published version means; publish a new one",
     draws: Draws::Nothing,
     on: On::Two,
+    sees: &[],
     builds_on: &[],
     check: version_means_the_same,
 };
@@ -108,6 +111,7 @@ pub(super) const UNSUPPORTED_IS_REFUSED: Rule = Rule {
     advice: "check every option at start and exit with an error before anything runs",
     draws: Draws::Script,
     on: On::One,
+    sees: &[],
     builds_on: &[],
     check: |bench| refusal(bench).map(drop),
 };
@@ -149,6 +153,7 @@ pub(super) const CULPRIT_IS_NAMED: Rule = Rule {
     advice: "write the name of the option that is refused into the message",
     draws: Draws::Script,
     on: On::One,
+    sees: &[],
     builds_on: &[],
     check: culprit_is_named,
 };
@@ -172,6 +177,7 @@ pub(super) const OLD_LEVEL_IS_KEPT: Rule = Rule {
     advice: "save at the level of the instance's configuration, not at that of the program",
     draws: Draws::Script,
     on: On::Two,
+    sees: &[Class::Migration],
     builds_on: MOVES,
     check: old_level_is_kept,
 };

@@ -15,6 +15,7 @@ pub(super) const CHECK_IS_SOUND: Rule = Rule {
     advice: "correct the description, or make the program do what it describes",
     draws: Draws::Script,
     on: On::Any,
+    sees: &[],
     builds_on: &[],
     check: check_is_sound,
 };
@@ -48,6 +49,7 @@ pub(super) const CHECK_IS_COMPLETE: Rule = Rule {
     advice: "the description promises less than the program keeps, or the program loads what it must not",
     draws: Draws::Script,
     on: On::Two,
+    sees: &[],
     builds_on: &[],
     check: check_is_complete,
 };
@@ -92,6 +94,7 @@ pub(super) const CHECK_DISTURBS_NOTHING: Rule = Rule {
     advice: "describe without opening the device or its files",
     draws: Draws::Script,
     on: On::One,
+    sees: &[],
     builds_on: &[],
     check: check_disturbs_nothing,
 };

@@ -1,7 +1,7 @@
 //! What becomes of states that are damaged on their way.
 
 use super::s6_load::{LOADS, continues};
-use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
+use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, Stopped, needs};
 use crate::generate::damage::Damage;
 use crate::generate::reseal::reseal;
@@ -18,6 +18,7 @@ pub(super) const DAMAGE_IS_CONSISTENT: Rule = Rule {
     advice: "check every field against every other at load, as strictly as the registers do at write",
     draws: Draws::Damage,
     on: On::One,
+    sees: &[Class::Refusal],
     builds_on: LOADS,
     check: damage_is_consistent,
 };
@@ -124,6 +125,7 @@ pub(super) const DAMAGE_IS_NOTICED: Rule = Rule {
     advice: "give every section a checksum",
     draws: Draws::Damage,
     on: On::One,
+    sees: &[Class::Refusal],
     builds_on: LOADS,
     check: damage_is_noticed,
 };
@@ -149,6 +151,7 @@ pub(super) const LOAD_IS_BOUNDED: Rule = Rule {
     advice: "reserve nothing on the word of a length; grow with what is there",
     draws: Draws::Damage,
     on: On::One,
+    sees: &[],
     builds_on: &[],
     check: load_is_bounded,
 };

@@ -1,7 +1,7 @@
 //! Chapter R-6: moving while the host fails, and the memory that the device writes meanwhile.
 
 use super::s6_move::{MOVES, PRECOPY_IS_STOP_COPY, SOURCE_GOES_ON};
-use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
+use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, failed, needs};
 use crate::coverage::{Dimension, HOST, saw};
 use migcert_core::device::{Device, GUEST_MEMORY, Outside, State, Step, Trouble};
@@ -20,6 +20,7 @@ pub(super) const TROUBLE_IS_TOLD: Rule = Rule {
     advice: "pass on every error of the host: look for results that are dropped, logged or overwritten",
     draws: Draws::Script,
     on: On::Any,
+    sees: &[],
     builds_on: MOVES,
     check: trouble_is_told,
 };
@@ -46,6 +47,7 @@ pub(super) const TROUBLE_IS_SURVIVED: Rule = Rule {
     advice: "undo in the way back what was done on the way: queues, locks, registrations",
     draws: Draws::Script,
     on: On::Any,
+    sees: &[],
     builds_on: &[&SOURCE_GOES_ON, &TROUBLE_IS_TOLD],
     check: trouble_is_survived,
 };
@@ -130,6 +132,7 @@ pub(super) const TROUBLE_CAN_BE_RETRIED: Rule = Rule {
     advice: "release in the error path what the load took, and take it again the next time",
     draws: Draws::Script,
     on: On::Any,
+    sees: &[Class::Migration, Class::Reset],
     builds_on: MOVES,
     check: trouble_can_be_retried,
 };
@@ -174,6 +177,7 @@ pub(super) const DIRTY_LOG_IS_COMPLETE: Rule = Rule {
     advice: "log each write of the device, in every queue and until STOP_COPY is reached, with its real place and length",
     draws: Draws::Script,
     on: On::One,
+    sees: &[],
     builds_on: &[&PRECOPY_IS_STOP_COPY],
     check: dirty_log_is_complete,
 };

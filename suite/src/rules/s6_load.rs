@@ -2,7 +2,7 @@
 
 use super::s5_check::CHECK_IS_SOUND;
 use super::s6_move::{CHUNKING, TWIN_AFTER_LOAD};
-use super::{Draws, Judgement, Level, On, Rule, broken};
+use super::{Class, Draws, Judgement, Level, On, Rule, broken};
 use crate::bench::{Bench, Load, Stopped, needs};
 use migcert_core::device::Device;
 
@@ -20,6 +20,7 @@ pub(super) const CUT_IS_REFUSED: Rule = Rule {
     advice: "end the state with a mark that carries its length, and wait for it",
     draws: Draws::Damage,
     on: On::One,
+    sees: &[Class::Refusal],
     builds_on: LOADS,
     check: cut_is_refused,
 };
@@ -80,6 +81,7 @@ pub(super) const EXTENSION_IS_HARMLESS: Rule = Rule {
     advice: "stop reading at the end mark and refuse what follows it",
     draws: Draws::Damage,
     on: On::One,
+    sees: &[],
     builds_on: LOADS,
     check: extension_is_harmless,
 };
@@ -112,6 +114,7 @@ pub(super) const EXTENSION_IS_REFUSED: Rule = Rule {
     advice: "stop reading at the end mark and refuse what follows it: it was meant for somebody",
     draws: Draws::Damage,
     on: On::One,
+    sees: &[Class::Refusal],
     builds_on: LOADS,
     check: extension_is_refused,
 };
@@ -138,6 +141,7 @@ pub(super) const FOREIGN_IS_REFUSED: Rule = Rule {
     advice: "begin the state with a magic, the model id and the format version, and compare them",
     draws: Draws::Damage,
     on: On::One,
+    sees: &[Class::Refusal],
     builds_on: LOADS,
     check: foreign_is_refused,
 };

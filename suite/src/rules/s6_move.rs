@@ -1,7 +1,7 @@
 //! Chapter R-6: moving, judged by the twin that never moved.
 
 use super::s5_check::CHECK_IS_SOUND;
-use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
+use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, needs};
 use migcert_core::device::{Device, Seen, State, Step};
 use migcert_core::error::Error;
@@ -21,6 +21,7 @@ pub(super) const TWIN_AFTER_LOAD: Rule = Rule {
     advice: "look for state that is not saved, or not put back into every place that uses it",
     draws: Draws::Script,
     on: On::Any,
+    sees: &[Class::Interrupt, Class::Migration],
     builds_on: &[&CHECK_IS_SOUND],
     check: twin_after_load,
 };
@@ -48,6 +49,7 @@ pub(super) const TWIN_AFTER_SECOND: Rule = Rule {
     advice: "look for what a load sets up differently from a start, such as capabilities or counters",
     draws: Draws::Script,
     on: On::Any,
+    sees: &[Class::Migration],
     builds_on: MOVES,
     check: twin_after_second,
 };
@@ -78,6 +80,7 @@ pub(super) const PING_PONG: Rule = Rule {
     advice: "clear what belongs to a session when the session ends",
     draws: Draws::Script,
     on: On::One,
+    sees: &[Class::Migration],
     builds_on: MOVES,
     check: ping_pong,
 };
@@ -121,6 +124,7 @@ pub(super) const SOURCE_GOES_ON: Rule = Rule {
     advice: "save without changing anything, and start again what stopping stopped",
     draws: Draws::Script,
     on: On::One,
+    sees: &[],
     builds_on: &[],
     check: source_goes_on,
 };
@@ -147,6 +151,7 @@ pub(super) const SOURCE_LETS_GO: Rule = Rule {
     advice: "give locks, connections and timers up before the state ends, for good once it was loaded",
     draws: Draws::Script,
     on: On::One,
+    sees: &[Class::Migration],
     builds_on: MOVES,
     check: source_lets_go,
 };
@@ -179,6 +184,7 @@ pub(super) const SAVE_IS_REPEATABLE: Rule = Rule {
     advice: "write in a fixed order, and nothing that is not state: no addresses, no clock, no padding",
     draws: Draws::Script,
     on: On::One,
+    sees: &[],
     builds_on: &[],
     check: save_is_repeatable,
 };
@@ -207,6 +213,7 @@ pub(super) const PRECOPY_IS_STOP_COPY: Rule = Rule {
     advice: "mark every write as dirty, the device's own ones too, until STOP_COPY has read it",
     draws: Draws::Script,
     on: On::Any,
+    sees: &[Class::Migration, Class::PreCopy],
     builds_on: MOVES,
     check: precopy_is_stop_copy,
 };
@@ -240,6 +247,7 @@ pub(super) const CANCELLED_PRECOPY: Rule = Rule {
     advice: "end the session when PRE_COPY is left towards RUNNING",
     draws: Draws::Script,
     on: On::One,
+    sees: &[Class::Migration, Class::PreCopy],
     builds_on: MOVES,
     check: cancelled_precopy,
 };
@@ -271,6 +279,7 @@ pub(super) const CHUNKING: Rule = Rule {
     advice: "buffer what arrives until a whole section is there, and give what is left of one next time",
     draws: Draws::Script,
     on: On::One,
+    sees: &[Class::Migration],
     builds_on: MOVES,
     check: chunking,
 };
@@ -305,6 +314,7 @@ pub(super) const STOP_IS_STILL: Rule = Rule {
     advice: "stop timers, workers and polling before STOP is reported",
     draws: Draws::Script,
     on: On::One,
+    sees: &[],
     builds_on: &[&SOURCE_GOES_ON],
     check: stop_is_still,
 };

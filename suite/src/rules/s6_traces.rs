@@ -2,7 +2,7 @@
 
 use super::s6_damage::damaged_by_all;
 use super::s6_load::{LOADS, continues};
-use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
+use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, Stopped, Subject, needs, needs_reset};
 use migcert_core::device::{Device, Outside, State};
 use migcert_core::version::Setup;
@@ -15,6 +15,7 @@ pub(super) const REFUSAL_DOES_NOT_RUN: Rule = Rule {
     advice: "stay in RESUMING or go to ERROR when a load fails",
     draws: Draws::Damage,
     on: On::One,
+    sees: &[Class::Refusal],
     builds_on: LOADS,
     check: refusal_does_not_run,
 };
@@ -47,6 +48,7 @@ pub(super) const REFUSAL_LEAVES_NOTHING: Rule = Rule {
     advice: "decode to the side, and swap in whole what was judged whole",
     draws: Draws::Damage,
     on: On::One,
+    sees: &[Class::Refusal, Class::Reset],
     builds_on: LOADS,
     check: refusal_leaves_nothing,
 };
@@ -94,6 +96,7 @@ pub(super) const REFUSAL_CAN_BE_RETRIED: Rule = Rule {
     advice: "let a reset end the failed session and everything that belongs to it",
     draws: Draws::Damage,
     on: On::One,
+    sees: &[Class::Migration, Class::Refusal, Class::Reset],
     builds_on: LOADS,
     check: refusal_can_be_retried,
 };
@@ -120,6 +123,7 @@ pub(super) const LOAD_REPLACES_ALL: Rule = Rule {
     advice: "build the new state from nothing instead of merging it into the old one",
     draws: Draws::Script,
     on: On::One,
+    sees: &[Class::Migration],
     builds_on: LOADS,
     check: load_replaces_all,
 };

@@ -2,7 +2,7 @@
 
 use super::s6_move::{MOVES, SOURCE_GOES_ON};
 use super::s6_traces::as_fresh;
-use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
+use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, needs, needs_own_machine, needs_reset};
 use migcert_core::device::{Device, State, walk};
 use migcert_core::error::Error;
@@ -18,6 +18,7 @@ pub(super) const FRESH_RUNS: Rule = Rule {
     advice: "report RUNNING from the start, before the first request for a state",
     draws: Draws::Setup,
     on: On::One,
+    sees: &[],
     builds_on: &[],
     check: fresh_runs,
 };
@@ -48,6 +49,7 @@ pub(super) const WALKS_ARRIVE: Rule = Rule {
     advice: "walk the arcs of linux/vfio.h for pairs that are not arcs themselves",
     draws: Draws::Walk,
     on: On::One,
+    sees: &[],
     builds_on: &[],
     check: walks_arrive,
 };
@@ -89,6 +91,7 @@ pub(super) const ILLEGAL_ARCS_ARE_HARMLESS: Rule = Rule {
     advice: "look the arc up before acting on it",
     draws: Draws::Walk,
     on: On::One,
+    sees: &[],
     builds_on: &[&WALKS_ARRIVE, &SOURCE_GOES_ON],
     check: illegal_arcs_are_harmless,
 };
@@ -132,6 +135,7 @@ pub(super) const SAME_STATE_IS_NO_CHANGE: Rule = Rule {
     advice: "compare before acting: what is done on entry belongs to arcs",
     draws: Draws::Script,
     on: On::One,
+    sees: &[Class::Migration],
     builds_on: MOVES,
     check: same_state_is_no_change,
 };
@@ -182,6 +186,7 @@ pub(super) const ERROR_IS_NOT_REQUESTED: Rule = Rule {
     advice: "refuse ERROR as a request, and every request in ERROR",
     draws: Draws::Damage,
     on: On::One,
+    sees: &[],
     builds_on: &[],
     check: error_is_not_requested,
 };
@@ -221,6 +226,7 @@ pub(super) const LOAD_IS_JUDGED_AT_STOP: Rule = Rule {
     advice: "finish decoding and checking before the change to STOP returns",
     draws: Draws::Damage,
     on: On::One,
+    sees: &[],
     builds_on: MOVES,
     check: load_is_judged_at_stop,
 };
@@ -253,6 +259,7 @@ pub(super) const SESSIONS_END: Rule = Rule {
     advice: "drop the session's buffers and positions on every arc that leaves it, and on reset",
     draws: Draws::Script,
     on: On::One,
+    sees: &[],
     builds_on: MOVES,
     check: sessions_end,
 };
@@ -297,6 +304,7 @@ pub(super) const END_OF_STREAM_STAYS: Rule = Rule {
     advice: "keep answering end-of-stream after it was answered once",
     draws: Draws::Script,
     on: On::One,
+    sees: &[],
     builds_on: &[],
     check: end_of_stream_stays,
 };
@@ -324,6 +332,7 @@ pub(super) const RESET_IS_FRESH: Rule = Rule {
     advice: "build the reset state where the start builds it, and end every session",
     draws: Draws::Walk,
     on: On::One,
+    sees: &[Class::Reset],
     builds_on: &[],
     check: reset_is_fresh,
 };
@@ -349,6 +358,7 @@ pub(super) const ESTIMATE_IS_SANE: Rule = Rule {
     advice: "answer with what STOP_COPY would give now; a carrier decides by it when to stop the guest",
     draws: Draws::Script,
     on: On::One,
+    sees: &[],
     builds_on: MOVES,
     check: estimate_is_sane,
 };
@@ -392,6 +402,7 @@ pub(super) const RESET_FORGETS_A_LOAD: Rule = Rule {
     advice: "let a load leave alone what a reset goes back to",
     draws: Draws::Script,
     on: On::One,
+    sees: &[Class::Reset],
     builds_on: MOVES,
     check: reset_forgets_a_load,
 };

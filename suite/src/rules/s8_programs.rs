@@ -14,6 +14,7 @@ pub(super) const DESCRIPTION_IS_STABLE: Rule = Rule {
     advice: "describe the program, not the moment: no probing, no counters, no load",
     draws: Draws::Nothing,
     on: On::One,
+    sees: &[],
     builds_on: &[],
     check: description_is_stable,
 };
@@ -40,6 +41,7 @@ pub(super) const ALLOWED_STARTS: Rule = Rule {
     advice: "take out of the description what the program refuses, or put it under `requires`",
     draws: Draws::Setup,
     on: On::One,
+    sees: &[],
     builds_on: &[],
     check: allowed_starts,
 };
@@ -63,6 +65,7 @@ pub(super) const INIT_IS_THE_DEFAULT: Rule = Rule {
     advice: "keep one table of init values for the description and for the start",
     draws: Draws::Script,
     on: On::One,
+    sees: &[],
     builds_on: &[],
     check: init_is_the_default,
 };

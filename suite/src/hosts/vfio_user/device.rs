@@ -57,6 +57,8 @@ impl Instance {
             let flags = format!("GET MIGRATION says {flags:#x}, without STOP_COPY");
             return Err(Refusal::NotMigratable(flags).into());
         }
+        client.map()?;
+        let irqs = Irqs::new(&mut client, &info)?;
         let interface = match outside {
             Some(region) => Interface::Registers(described(&mut client, region)?.into()),
             None => {
@@ -64,11 +66,10 @@ impl Instance {
                 let config = regions.iter().find(|region| is_pci && region.index == CONFIG);
                 let learned = config.map(|region| learn(region.size)).transpose()?;
                 let learned = learned.as_deref().unwrap_or_default();
-                Interface::Windows(Arc::new(interface::windows(&info, &regions, guide, learned)))
+                let windows = interface::windows(&info, &regions, guide, learned, irqs.vectors());
+                Interface::Windows(Arc::new(windows))
             }
         };
-        client.map()?;
-        let irqs = Irqs::new(&mut client, &info)?;
         let state = client.state()?;
         client.process.forget_highest_memory()?;
         let before = client.process.memory()?;
@@ -130,7 +131,7 @@ impl Instance {
                 let is_volatile = self.guide.volatile.iter().any(|at| at.touches(*region, *offset, wide));
                 let read = self.client.read(*region, *offset, (*size).into()).map(value);
                 seen.push(match answered(read)? {
-                    Ok(_) if is_volatile => Sight::Words("volatile".to_owned()),
+                    Ok(_) if is_volatile => Sight::Volatile,
                     Ok(value) => Sight::Value(value),
                     Err(refused) => refused,
                 });

@@ -49,6 +49,7 @@ pub(super) fn windows(
     regions: &[RegionInfo],
     guide: &Guide,
     learned: &[Register],
+    interrupts: u32,
 ) -> Windows {
     let is_pci = info.flags & DeviceInfo::PCI != 0;
     let readable = regions.iter().filter(|region| region.flags & RegionInfo::READ != 0);
@@ -62,6 +63,7 @@ pub(super) fn windows(
         windows: all.into(),
         memory: memory::ADDRESSES,
         scripts: guide.scripts.keys().cloned().collect(),
+        interrupts,
     }
 }
 

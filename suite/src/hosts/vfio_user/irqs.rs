@@ -53,6 +53,11 @@ impl Irqs {
         Ok(irqs)
     }
 
+    /// How many vectors are listened to.
+    pub(super) fn vectors(&self) -> u32 {
+        self.events.len() as u32
+    }
+
     /// Has them signalled.
     pub(super) fn enable(&self, client: &mut Client) -> Result<(), Error> {
         let fds: Vec<BorrowedFd<'_>> = self.events.iter().map(AsFd::as_fd).collect();

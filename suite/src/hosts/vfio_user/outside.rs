@@ -39,7 +39,7 @@ pub(super) fn show(sights: &[Sight]) -> Option<Vec<u8>> {
     let shown = sights.iter().filter_map(|sight| match sight {
         Sight::Bytes(bytes) => Some(Shown::Bytes(hex::encode(bytes))),
         Sight::Words(words) => Some(Shown::Words(words.clone())),
-        Sight::Value(_) | Sight::Interrupt(_) | Sight::Refused { .. } => None,
+        Sight::Value(_) | Sight::Interrupt(_) | Sight::Refused { .. } | Sight::Volatile => None,
     });
     let shown: Vec<Shown> = shown.collect();
     if shown.is_empty() { None } else { serde_json::to_vec(&shown).ok() }
