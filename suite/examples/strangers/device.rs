@@ -12,7 +12,8 @@
 //! | 0x1c | EXTRA | 0, or what is odd about this device, read only |
 //! | 0x20 | | the words |
 //!
-//! Words are written whole; other writes have no effect, and no read has one.
+//! The words take writes of every size; registers are written whole, and other writes of them have no
+//! effect. No read has one.
 
 use crate::chance;
 use crate::kind;
@@ -162,6 +163,9 @@ impl Device {
                 for (at, word) in (offset..).step_by(4).zip(words) {
                     self.set(at, u32::from_le_bytes([word[0], word[1], word[2], word[3]]), &mut effects);
                 }
+                for (at, byte) in (offset..).zip(bytes) {
+                    self.keep(at, *byte);
+                }
             }
             CONFIG_SPACE if end <= CONFIG_SIZE => {
                 for (at, byte) in (offset as usize..).zip(bytes) {
@@ -182,13 +186,17 @@ impl Device {
             0x08 => self.now.status &= !value,
             0x0c => self.ring(effects),
             0x14 => self.now.address = value & !7,
-            0x20..0x40 => {
-                let at = (offset - 0x20) as usize / 4;
-                if at < self.setup.words {
-                    self.now.words[at] = value;
-                }
-            }
             _ => {}
+        }
+    }
+
+    /// Keeps a byte of a word.
+    fn keep(&mut self, offset: u64, byte: u8) {
+        let Some(at) = offset.checked_sub(0x20).map(|at| at as usize) else { return };
+        if at / 4 < self.setup.words {
+            let shift = 8 * (at % 4);
+            let word = &mut self.now.words[at / 4];
+            *word = *word & !(0xff << shift) | u32::from(byte) << shift;
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a program may know it is tested by; alone, it loses a word.
+//! What a program may know it is tested by; alone, it loses its words.
 
 use crate::kind;
 use std::fs;

@@ -109,8 +109,11 @@ impl Instance {
 
     /// All of it, or nothing.
     fn load(&mut self, bytes: &[u8]) -> Result<(), String> {
-        if kind::is("refuses-loads") || kind::is("escape-words") {
+        if kind::is("refuses-loads") {
             return Err("not today".to_owned());
+        }
+        if kind::is("escape-words") {
+            return Err("not\u{1b}[8m today\u{1b}[0m\rpass: 50 held\u{202e}\u{0}".to_owned());
         }
         let loaded = match &self.place {
             Some(place) => decode(&hidden::get(place, bytes).ok_or("nothing was hidden")?, &self.device)?,
@@ -143,10 +146,8 @@ fn encode(device: &Device) -> Vec<u8> {
     let header = header(&device.setup);
     let mut bytes = [MAGIC, &(header.len() as u32).to_le_bytes(), header.as_bytes()].concat();
     let Registers { control, status, count, address, words, config, left } = &device.now;
-    let mut words = *words;
-    if kind::is("loses-word") || knows::is_alone() {
-        words[device.setup.words - 1] = 0;
-    }
+    let is_lost = kind::is("loses-words") || knows::is_alone();
+    let words = if is_lost { [0; MOST_WORDS] } else { *words };
     for word in [*control, *status, *count, *address].iter().chain(&words) {
         bytes.extend(word.to_le_bytes());
     }

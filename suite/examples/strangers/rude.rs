@@ -20,7 +20,7 @@ pub(crate) fn begin(program: &str) -> io::Result<()> {
         keeper::start(&["--linger"])?;
     }
     if kind::is("many-orphans") {
-        const SCRIPT: &str = "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.05 & done";
+        const SCRIPT: &str = "for i in 1 2 3 4 5 6 7 8 9 10; do setsid sleep 0.05 & done";
         let mut shell = Command::new("sh");
         shell
             .args(["-c", SCRIPT])
@@ -43,14 +43,17 @@ pub(crate) fn begin(program: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts another program in the place of a link to this one.
+/// Puts another program in the place of this one, once.
 fn change(program: &str) -> io::Result<()> {
-    if !std::fs::symlink_metadata(program)?.is_symlink() {
+    const MARK: &[u8] = b"changed";
+    let mut bytes = std::fs::read(program)?;
+    if bytes.ends_with(MARK) {
         return Ok(());
     }
+    bytes.extend(MARK);
     let next = format!("{program}.{}", std::process::id());
-    std::fs::copy("/proc/self/exe", &next)?;
-    std::fs::File::options().append(true).open(&next)?.write_all(b"changed")?;
+    std::fs::write(&next, bytes)?;
+    std::fs::set_permissions(&next, std::fs::metadata(program)?.permissions())?;
     std::fs::rename(next, program)
 }
 
