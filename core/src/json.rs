@@ -87,8 +87,9 @@ impl<'de> Visitor<'de> for Tree<'_> {
     fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
         Ok(i64::try_from(value).map_or(Json::OtherNumber, Json::Int))
     }
-    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
-        Ok(Json::OtherNumber)
+    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+        // What JSON makes of `-0`: of no other number than zero.
+        Ok(if value.to_bits() == (-0.0f64).to_bits() { Json::Int(0) } else { Json::OtherNumber })
     }
     fn visit_str<E>(self, value: &str) -> Result<Json, E> {
         Ok(Json::Str(value.to_owned()))

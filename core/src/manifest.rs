@@ -18,6 +18,7 @@ use crate::lint::{Advice, Lint, Lints};
 use crate::model::ModelId;
 use crate::param::{Allowed, BadName, BadRange, Configuration, IntSet, Param, ParamName, Type, Value};
 use crate::program::{Description, Manifest, Model, Requires, Versions};
+use crate::text::Short;
 use crate::version::{BadVersion, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -143,7 +144,7 @@ pub enum Flaw {
     #[error("none of these values is allowed for `{0}`: name one that is, or remove the clause")]
     NoneAllowed(ParamName),
     /// A value outside its own allowed set.
-    #[error("`{0}` is not in `allowed_values`: add it there or choose another value")]
+    #[error("`{}` is not in `allowed_values`: add it there or choose another value", Short(&.0.to_string()))]
     NotAllowed(Value),
     /// An alias or a clause without parameters to speak of.
     #[error("needs `params`, which this model doesn't have: describe them or remove this")]
@@ -169,7 +170,7 @@ pub enum Flaw {
     #[error("`{0}` is not described under `params`: describe it or remove this")]
     UnknownParameter(ParamName),
     /// Not a type.
-    #[error("`{}` is not a type: write `bool`, `int` or `str`", .0.escape_debug())]
+    #[error("`{}` is not a type: write `bool`, `int` or `str`", Short(.0))]
     UnknownType(String),
     /// Not a version string.
     #[error(transparent)]

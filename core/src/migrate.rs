@@ -254,6 +254,9 @@ impl Default for Carrier {
     }
 }
 
+/// Bytes of the largest piece; what asks for larger ones gets these.
+const MAX_PIECE: u32 = 1 << 20;
+
 impl Carrier {
     /// Saves a running device: leaves it in STOP_COPY and returns its state.
     ///
@@ -323,6 +326,7 @@ impl Carrier {
     fn sizes(&self) -> impl Iterator<Item = usize> + '_ {
         const USUAL: &[u32] = &[16 << 10];
         let pieces = if self.pieces.is_empty() { USUAL } else { &self.pieces };
-        pieces.iter().cycle().map(|piece| (*piece).max(1) as usize)
+        // Room for a piece is made before it is read.
+        pieces.iter().cycle().map(|piece| (*piece).clamp(1, MAX_PIECE) as usize)
     }
 }

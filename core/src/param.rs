@@ -1,5 +1,6 @@
 //! Chapter R-3: parameters, their values, and what a value may be.
 
+use crate::text::Short;
 use serde::{Serialize, Serializer};
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +41,7 @@ impl fmt::Display for ParamName {
 
 /// Not a parameter's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not a parameter name: names are not empty and have no `=`, `/` or white space", .0.escape_debug())]
+#[error("`{}` is not a parameter name: names are not empty and have no `=`, `/` or white space", Short(.0))]
 pub struct BadName(String);
 
 /// The type of a parameter.
@@ -95,7 +96,7 @@ impl fmt::Display for Type {
 
 /// Text that is no value of a type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not {}", text.escape_debug(), match ty {
+#[error("`{}` is not {}", Short(text), match ty {
     Type::Bool => "`on` or `off`",
     Type::Int => "a signed 64-bit number",
     Type::Str => "text without newline",
@@ -196,7 +197,7 @@ pub enum BadRange {
     /// Not two numbers with a dash between them.
     #[error(
         "`{}` is not a range of 64-bit numbers: write \"min-max\", or a single number without quotes",
-        .0.escape_debug()
+        Short(.0)
     )]
     Malformed(String),
 }

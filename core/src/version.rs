@@ -2,6 +2,7 @@
 
 use crate::param::{BadName, Configuration, ParamName};
 use crate::program::{Culprit, Description, Model, Unsupported, Versions};
+use crate::text::Short;
 use serde::Serialize;
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -42,7 +43,7 @@ impl fmt::Display for Version {
 
 /// Not a version string.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not a version: versions are ASCII, not empty and without newline", .0.escape_debug())]
+#[error("`{}` is not a version: versions are ASCII, not empty and without newline", Short(.0))]
 pub struct BadVersion(String);
 
 /// What an instance is set up with: parameters, or an r4 version string.
@@ -190,10 +191,11 @@ pub enum BadRequest {
     Name(#[from] BadName),
     /// A setting without `=`.
     #[error(
-        "`{0}` sets nothing: settings are written NAME=VALUE, separated by commas (`\\,` is a comma inside a value)"
+        "`{}` sets nothing: settings are written NAME=VALUE, separated by commas (`\\,` is a comma inside a value)",
+        Short(.0)
     )]
     NoValue(String),
     /// One name, two settings.
-    #[error("`{0}` is set twice")]
+    #[error("`{}` is set twice", Short(.0))]
     Twice(String),
 }

@@ -177,6 +177,14 @@ fn a_bad_model_is_refused() {
 }
 
 #[test]
+fn minus_zero_is_zero() {
+    let json =
+        r#"{"models": {"m": {"params": {"p": {"type": "int", "init_value": -0, "allowed_values": [0]}}}}}"#;
+    let manifest = Manifest::from_json(json.as_bytes()).expect("migration info");
+    assert!(manifest.to_json().contains("\"init_value\": 0"));
+}
+
+#[test]
 fn a_bad_parameter_is_refused() {
     refuses_param(r#""init_value": 1"#, r#"models["m"].params["p"]: `type` is missing: add it"#);
     refuses_param(r#""type": "int""#, r#"models["m"].params["p"]: `init_value` is missing: add it"#);
@@ -189,6 +197,7 @@ fn a_bad_parameter_is_refused() {
         r#"models["m"].params["p"].type: stands twice: remove one of them"#,
     );
     for (init, found) in [
+        ("0.0", "a number with fraction or exponent, or beyond 64 bits"),
         ("1.0", "a number with fraction or exponent, or beyond 64 bits"),
         ("1e3", "a number with fraction or exponent, or beyond 64 bits"),
         ("9223372036854775808", "a number with fraction or exponent, or beyond 64 bits"),

@@ -11,6 +11,7 @@
 //!    └─────► PRE_COPY ────────┘             with P2P, PRE_COPY ◄─► PRE_COPY_P2P ─► STOP_COPY
 //! ```
 
+use crate::text::Short;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -94,7 +95,7 @@ impl FromStr for State {
 
 /// A name that is none of the eight states.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a device state; the states are those of linux/vfio.h, such as `STOP_COPY`")]
+#[error("`{}` is not a device state; the states are those of linux/vfio.h, such as `STOP_COPY`", Short(.0))]
 pub struct UnknownState(String);
 
 /// Which optional states a device has (R-7.2).

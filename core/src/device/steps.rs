@@ -1,6 +1,7 @@
 //! The hardware interface: what a guest can do to a device, and what it sees.
 
 use crate::error::{Aside, Errno};
+use crate::text::Short;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -119,8 +120,9 @@ impl FromStr for Step {
     fn from_str(text: &str) -> Result<Step, BadStep> {
         let bad = || BadStep(text.to_owned());
         let number = |word: &str| {
-            let digits = word.strip_prefix("0x");
-            digits.map_or_else(|| word.parse(), |hex| u64::from_str_radix(hex, 16)).map_err(|_| bad())
+            let (digits, radix) = word.strip_prefix("0x").map_or((word, 10), |hex| (hex, 16));
+            let is_plain = digits.chars().all(|c| c.is_digit(radix));
+            u64::from_str_radix(digits, radix).ok().filter(|_| is_plain).ok_or_else(bad)
         };
         let place = |words: &str| {
             let (region, rest) = words.split_once(':').ok_or_else(bad)?;
@@ -150,7 +152,8 @@ impl FromStr for Step {
 /// Text that is no step.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no step; written are `read 0:0x10/4`, `write 0:0x10/4=0x5`, `receive 00ff`, `pass 3`, `request WORDS`"
+    "`{}` is no step; written are `read 0:0x10/4`, `write 0:0x10/4=0x5`, `receive 00ff`, `pass 3`, `request WORDS`",
+    Short(.0)
 )]
 pub struct BadStep(String);
 
