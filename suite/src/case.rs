@@ -1,17 +1,23 @@
 //! A case: all that a finding needs to be seen again, as one readable file (`R-x.y` by its rule).
 
+use crate::document::{self, BadDocument};
 use crate::generate::damage::Damage;
 use crate::rules::Finding;
+use crate::text;
 use migcert_core::device::{State, Step};
 use migcert_core::model::ModelId;
 use migcert_core::param::{Configuration, Value};
 use migcert_core::version::Setup;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
 /// The format that this version writes; others are refused, never guessed.
 pub const FORMAT: u32 = 1;
+
+/// Elements that a list of a case has at most.
+pub const MAX_LIST: usize = 1 << 16;
 
 /// A case is read from at most so many bytes.
 pub const MAX_FILE: u64 = 4 << 20;
@@ -64,7 +70,7 @@ struct File {
     model: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     script: Vec<String>,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "two")]
     at: [usize; 2],
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pieces: Vec<u32>,
@@ -83,6 +89,14 @@ struct File {
 
 fn is_zero(at: &[usize; 2]) -> bool {
     *at == [0, 0]
+}
+
+/// An array takes the first two of a longer list of TOML.
+fn two<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[usize; 2], D::Error> {
+    let points = Vec::<usize>::deserialize(deserializer)?;
+    points
+        .try_into()
+        .map_err(|points: Vec<_>| D::Error::invalid_length(points.len(), &"two points of the script"))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -137,7 +151,7 @@ impl Case {
             sha256: found.sha256.clone(),
         };
         // Strings, numbers and tables of them: nothing here that TOML can't hold.
-        toml::to_string(&file).unwrap_or_else(|why| format!("# not a case: {why}\n"))
+        text::toml(&file).unwrap_or_else(|why| format!("# not a case: {why}\n"))
     }
 
     /// Reads a case file.
@@ -145,17 +159,26 @@ impl Case {
     /// # Errors
     /// [`BadCase`] with the place in the file and the cause.
     pub fn from_toml(text: &str) -> Result<(Case, Found), BadCase> {
-        let file: File = toml::from_str(text)?;
+        let file: File = document::toml(text)?;
         if file.format != FORMAT {
             return Err(BadCase::Format(file.format));
+        }
+        let lens = [
+            ("script", file.script.len()),
+            ("pieces", file.pieces.len()),
+            ("damage", file.damage.len()),
+            ("walk", file.walk.len()),
+        ];
+        if let Some((list, _)) = lens.into_iter().find(|(_, len)| MAX_LIST < *len) {
+            return Err(BadCase::Long(list));
         }
         let case = Case {
             rule: file.rule,
             source: file.source,
             destination: file.destination,
             model: file.model.into(),
-            setup: file.setup.read()?,
-            other: file.other.map(SetupFile::read).transpose()?,
+            setup: file.setup.read("setup")?,
+            other: file.other.map(|setup| setup.read("other")).transpose()?,
             script: each("script", &file.script)?,
             at: file.at,
             pieces: file.pieces,
@@ -198,9 +221,12 @@ impl From<&Setup> for SetupFile {
 }
 
 impl SetupFile {
-    fn read(self) -> Result<Setup, BadCase> {
-        let bad = |why: String| BadCase::Element { list: "setup", index: 0, why };
+    fn read(self, table: &'static str) -> Result<Setup, BadCase> {
+        let bad = |why: String| BadCase::Setup { table, why };
         if let Some(version) = self.version {
+            if !self.params.is_empty() {
+                return Err(bad("it has `version` and `params`, which exclude each other".to_owned()));
+            }
             return Ok(Setup::Version(version.parse().map_err(|e| bad(format!("{e}")))?));
         }
         let mut configuration = Configuration::new();
@@ -229,10 +255,71 @@ pub enum BadCase {
         /// What is wrong with it.
         why: String,
     },
+    /// A configuration can't be read.
+    #[error("`[{table}]`: {why}")]
+    Setup {
+        /// Which of them.
+        table: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A list passes [`MAX_LIST`].
+    #[error("`{0}` has more than {MAX_LIST} elements")]
+    Long(&'static str),
     /// Another format.
     #[error("format {0} is not known; this version reads format {FORMAT}")]
     Format(u32),
     /// Not TOML, or not of this shape.
     #[error(transparent)]
-    Toml(#[from] toml::de::Error),
+    Toml(#[from] BadDocument),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn says(text: &str, expected: &str) {
+        let why = Case::from_toml(&format!(
+            "format = 1\nrule = 'r'\nsource = 's'\ndestination = 'd'\nmodel = 'm'\n{text}"
+        ));
+        let why = why.err().map_or_else(|| "fine".to_owned(), |why| why.to_string());
+        assert!(why.contains(expected) && why.len() < 400, "{why}");
+        assert_eq!(why.lines().count(), 1);
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        says("setup = {}", "fine");
+        says(
+            "at = [1, 2, 3]\nsetup = {}",
+            "line 6, column 6: invalid length 3, expected two points of the script",
+        );
+        says("at = [1]\nsetup = {}", "invalid length 1");
+        says("setup = { version = '1', params = { a = 1 } }", "`[setup]`: it has `version` and `params`");
+        says("setup = {}\nother = { version = '1', params = { a = 1 } }", "`[other]`: it has `version`");
+        says("setup = { params = { 'a b' = 1 } }", "`[setup]`: `a b` is not a parameter name");
+        says("setup = { params = { a = 1.5 } }", "line 6");
+        says("setup = { params = { a = -0 } }", "fine");
+        says("script = ['read 0:0/1', 'touch']\nsetup = {}", "`script[1]`: `touch` is no step");
+        says("damage = ['cut']\nsetup = {}", "`damage[0]`: `cut` is no damage");
+        says("walk = ['STOP', 'GO']\nsetup = {}", "`walk[1]`: ");
+        says("what = 1\nsetup = {}", "line 6, column 1: unknown field `what`");
+        says("", "missing field `setup`");
+    }
+
+    #[test]
+    fn errors_quote_little() {
+        let long = "x".repeat(1 << 20);
+        for text in [
+            "script = ['X']\nsetup = {}",
+            "damage = ['cut X']\nsetup = {}",
+            "walk = ['X']\nsetup = {}",
+            "setup = { params = { 'a=X' = 1 } }",
+            "setup = { version = 'äX' }",
+            "X = 1",
+        ] {
+            says(&text.replace('X', &long), "");
+        }
+    }
 }

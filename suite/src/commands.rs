@@ -2,10 +2,12 @@
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use migcert::files::CannotWrite;
 use migcert::hosts::ending;
+use migcert::say;
+use migcert::text::{self, Lines};
 use serde_json::Value as Json;
 use std::io::Write;
-use std::path::Path;
 
 pub(crate) mod certify;
 pub(crate) mod check;
@@ -58,27 +60,39 @@ impl Exit {
 /// Prints a result; a reader that went away is no error of ours.
 pub(crate) fn print(
     output: &Output,
-    text: impl FnOnce() -> String,
+    text: impl FnOnce() -> Lines,
     json: impl FnOnce() -> Json,
 ) -> anyhow::Result<()> {
     let words = match output.format {
-        Format::Text => text(),
-        Format::Json => format!("{:#}\n", json()),
+        Format::Text => text().to_string(),
+        Format::Json => text::json(&json()),
     };
+    write_out(&words)
+}
+
+/// Writes what machines read, or [`Lines`]; a reader that went away is no error of ours.
+pub(crate) fn write_out(words: &str) -> anyhow::Result<()> {
     drop(ending::hold_up());
-    match anstream::stdout().write_all(words.as_bytes()) {
+    match std::io::stdout().write_all(words.as_bytes()) {
         Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => Err(why).context("can't print"),
         _ => Ok(()),
     }
 }
 
-/// Writes a file whole or not at all.
-pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let context = || format!("can't write {}", path.display());
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).with_context(context)?;
+/// What writing a file came to, where results are printed whether it worked or not: says what went
+/// wrong, and gives the exit status of it.
+pub(crate) fn said<T>(written: &Result<T, CannotWrite>) -> Exit {
+    match written {
+        Ok(_) => Exit::Nothing,
+        Err(why) => {
+            say!("error: {why}");
+            Exit::CouldNot
+        }
     }
-    let _held = ending::hold_up();
-    let half = path.with_extension("part");
-    std::fs::write(&half, text).and_then(|()| std::fs::rename(&half, path)).with_context(context)
+}
+
+/// What of a name can stand in the name of a file.
+pub(crate) fn file_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || ".@+-".contains(c) { c } else { '_' };
+    name.chars().take(60).map(plain).collect()
 }

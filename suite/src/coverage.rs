@@ -4,14 +4,15 @@
 //! Lines of code say little of this: a load that never fails reaches them all.
 
 use crate::case::Case;
+use crate::files;
 use crate::generate::damage::Damage;
+use crate::text::{self, Lines};
+use crate::{row, say};
 use migcert_core::compat::{self, REASONS};
 use migcert_core::device::ARCS;
 use migcert_core::program::Manifest;
 use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
-use std::fmt::Write;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -299,18 +300,27 @@ impl Coverage {
     }
 
     /// As text, for people.
-    pub fn text(&self) -> String {
-        let mut out = format!("executed {} cases\n\n{:<8} {:>7}  never seen\n", self.executed, "", "seen");
+    pub fn text(&self) -> Lines {
+        let mut out = Lines::default();
+        row!(out, "executed {} cases", self.executed);
+        row!(out);
+        row!(out, "            seen  never seen");
         for dimension in Dimension::ALL {
             let (seen, total, never) = self.of(dimension);
             let never = if never.is_empty() { "-".to_owned() } else { never.join(", ") };
-            let _ = writeln!(out, "{:<8} {:>7}  {never}", dimension.name(), format!("{seen}/{total}"));
+            let count = format!("{seen}/{total}");
+            out.after(
+                dimension.name(),
+                format_args!("{count:>wide$}  {never}", wide = 16 - dimension.name().len()),
+            );
         }
-        out += "\ntogether in one case\n";
+        row!(out);
+        row!(out, "together in one case");
         for pair in pairs() {
             let PairFile { of: [one, other], seen, total, .. } = self.pair(pair);
-            let names = format!("{} x {}", one.name(), other.name());
-            let _ = writeln!(out, "{names:<18} {:>8}", format!("{seen}/{total}"));
+            let (count, name) = (format!("{seen}/{total}"), other.name());
+            let wide = 24 - one.name().len() - name.len();
+            out.after(one.name(), format_args!(" x {name}{count:>wide$}"));
         }
         out
     }
@@ -331,14 +341,11 @@ pub fn recorded<T>(act: impl FnOnce() -> T) -> T {
     RECORD.with_borrow_mut(|record| {
         let Some((file, coverage)) = record else { return act() };
         let (done, seen) = seen(act);
-        if coverage.add(seen) || coverage.executed.is_multiple_of(EVERY) {
-            let part = file.with_extension("part");
-            let written =
-                fs::write(&part, format!("{:#}\n", coverage.json())).and_then(|()| fs::rename(&part, &*file));
-            if let Err(why) = written {
-                eprintln!("{}: {why}: what is touched is not kept", file.display());
-                *record = None;
-            }
+        let is_due = coverage.add(seen) || coverage.executed.is_multiple_of(EVERY);
+        let written = if is_due { files::write(file, &text::json(&coverage.json())) } else { Ok(()) };
+        if let Err(why) = written {
+            say!("note: what is touched is not kept: {why}");
+            *record = None;
         }
         done
     })

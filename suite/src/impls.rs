@@ -10,6 +10,7 @@
 
 use crate::bench::Subject;
 use crate::devices;
+use crate::files::{self, CannotRead};
 use crate::hosts::vfio_user::{Config, VfioUser};
 use crate::hosts::vhost_user::Processes;
 use crate::profile::{BadProfile, Found, Profile};
@@ -17,9 +18,9 @@ use migcert_core::error::Error;
 use migcert_core::lint::Lint;
 use migcert_core::manifest::BadManifest;
 use migcert_core::program::{Manifest, Program};
+use migcert_core::text::Short;
 use sha2::{Digest, Sha256};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What may be asked of an implementation that was opened.
@@ -72,22 +73,31 @@ fn open_in(name: &str, processes: Processes) -> Result<Opened, CannotOpen> {
     let path = Path::new(name);
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("json") => {
-            let bytes = read(path, migcert_core::manifest::MAX_BYTES as u64 + 1)?;
+            let bytes = files::read(path, migcert_core::manifest::MAX_BYTES as u64)?;
             let (manifest, lints) = Manifest::from_json_linted(&bytes)
                 .map_err(|why| CannotOpen::Description { path: path.to_owned(), why: Box::new(why) })?;
             Ok(Opened::Description(manifest, lints))
         }
         _ if name.is_empty() => Err(CannotOpen::Name("an implementation's name is empty".to_owned())),
         _ if path.is_file() => {
-            let file = |why| CannotOpen::File { path: path.to_owned(), why };
-            let program = VfioUser::new(Config::standard(std::path::absolute(path).map_err(file)?));
+            let absolute =
+                std::path::absolute(path).map_err(|why| CannotOpen::Name(format!("{name}: {why}")))?;
+            let program = VfioUser::new(Config::standard(absolute));
             let subject = described(name, Box::new(program))?;
             Ok(Opened::Program(Subject { sha256: Some(sha256(path)?), cases: PROGRAM_CASES, ..subject }))
         }
-        _ => Err(CannotOpen::Name(format!(
-            "`{name}` is none that can be opened: give `builtin:NAME`, a `.json` of migration info, a `.toml` profile or the path of a device program"
-        ))),
+        _ if path.exists() => {
+            Err(files::open(path, MAX_PROGRAM).map_or_else(CannotOpen::File, |_| unknown(name)))
+        }
+        _ => Err(unknown(name)),
     }
+}
+
+fn unknown(name: &str) -> CannotOpen {
+    CannotOpen::Name(format!(
+        "cannot open `{}`: expected `builtin:NAME`, a `.json` of migration info, a `.toml` profile or the path of a device program",
+        Short(name)
+    ))
 }
 
 /// What a device program is given in a few seconds, each instance in a process of its own.
@@ -130,7 +140,8 @@ fn startable(name: &str, processes: Processes) -> Result<Subject, CannotOpen> {
     match open_in(name, processes)? {
         Opened::Program(subject) => Ok(subject),
         Opened::Description(..) => Err(CannotOpen::Name(format!(
-            "`{name}` is migration info and can't be run; `migcert check` and `migcert describe` take it"
+            "`{}` is migration info and can't be run; `migcert check` and `migcert describe` take it",
+            Short(name)
         ))),
     }
 }
@@ -142,34 +153,24 @@ fn described(name: &str, program: Box<dyn Program>) -> Result<Subject, CannotOpe
     Ok(Subject::new(name.to_owned(), program, manifest))
 }
 
-/// Reads a file of a bounded size: one byte more than that is enough to refuse it.
-///
-/// # Errors
-/// [`CannotOpen::File`].
-pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, CannotOpen> {
-    let mut bytes = Vec::new();
-    let opened = File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
-    opened.map(|_| bytes).map_err(|why| CannotOpen::File { path: path.to_owned(), why })
-}
-
 /// SHA-256 of a file, in hexadecimal digits.
 ///
 /// # Errors
 /// [`CannotOpen::File`].
 pub fn sha256(path: &Path) -> Result<String, CannotOpen> {
+    let mut file = files::open(path, MAX_PROGRAM)?;
     let mut hash = Sha256::new();
     let mut piece = vec![0; 1 << 16];
-    let hashed = File::open(path).and_then(|mut file| {
-        loop {
-            match file.read(&mut piece)? {
-                0 => return Ok(()),
-                n => hash.update(&piece[..n]),
-            }
+    loop {
+        match file.read(&mut piece).map_err(|why| CannotRead::of(path, why))? {
+            0 => return Ok(hex::encode(hash.finalize())),
+            n => hash.update(&piece[..n]),
         }
-    });
-    hashed.map_err(|why| CannotOpen::File { path: path.to_owned(), why })?;
-    Ok(hex::encode(hash.finalize()))
+    }
 }
+
+/// A program has at most so many bytes.
+const MAX_PROGRAM: u64 = 4 << 30;
 
 /// Why an implementation can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -183,13 +184,8 @@ pub enum CannotOpen {
         why: Box<BadManifest>,
     },
     /// A file can't be read.
-    #[error("{}: {why}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: io::Error,
-    },
+    #[error("{0}")]
+    File(CannotRead),
     /// No such implementation.
     #[error("{0}")]
     Name(String),
@@ -197,13 +193,19 @@ pub enum CannotOpen {
     #[error(transparent)]
     Profile(Box<BadProfile>),
     /// It doesn't say what it supports.
-    #[error("`{name}` can't be asked what it supports: {why}")]
+    #[error("`{}` can't be asked what it supports: {why}", Short(name))]
     Silent {
         /// The implementation.
         name: String,
         /// Why.
         why: Box<Error>,
     },
+}
+
+impl From<CannotRead> for CannotOpen {
+    fn from(why: CannotRead) -> CannotOpen {
+        CannotOpen::File(why)
+    }
 }
 
 impl CannotOpen {

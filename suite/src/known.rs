@@ -3,13 +3,17 @@
 
 use crate::bucket::Bucket;
 use crate::case::{self, Case};
-use crate::impls;
+use crate::files;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The files of a folder, by the ids of their buckets.
 #[derive(Debug, Default)]
-pub struct Known(BTreeMap<String, String>);
+pub struct Known {
+    files: BTreeMap<String, String>,
+    /// What else is in the folder: it was not read.
+    pub not_read: Vec<String>,
+}
 
 impl Known {
     /// Reads every case file of a folder.
@@ -17,37 +21,35 @@ impl Known {
     /// # Errors
     /// What is wrong with the folder, or the file and what is wrong with it.
     pub fn read(folder: &Path) -> Result<Known, String> {
-        let of_folder = |why: std::io::Error| format!("{}: {why}", folder.display());
-        let entries = folder.read_dir().map_err(of_folder)?;
-        let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
-        let mut paths = paths.map_err(of_folder)?;
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-        paths.sort();
-        let mut known = BTreeMap::new();
-        for path in paths {
-            let bad = |why: &dyn ToString| format!("{}: {}", path.display(), why.to_string());
-            let bytes = impls::read(&path, case::MAX_FILE).map_err(|why| why.to_string())?;
-            let text = str::from_utf8(&bytes).map_err(|why| bad(&why))?;
-            let (_, found) = Case::from_toml(text).map_err(|why| bad(&why))?;
+        let mut known = Known::default();
+        for path in files::entries(folder).map_err(|why| why.to_string())? {
+            let name = path.display().to_string();
+            if path.extension().is_none_or(|extension| extension != "toml") {
+                known.not_read.push(name);
+                continue;
+            }
+            let bad = |why: &dyn ToString| format!("{name}: {}", why.to_string());
+            let text = files::read_text(&path, case::MAX_FILE).map_err(|why| why.to_string())?;
+            let (_, found) = Case::from_toml(&text).map_err(|why| bad(&why))?;
             let bucket = found.bucket.ok_or_else(|| bad(&NO_BUCKET))?;
-            known.entry(bucket).or_insert_with(|| path.display().to_string());
+            known.files.entry(bucket).or_insert(name);
         }
-        Ok(Known(known))
+        Ok(known)
     }
 
     /// The file of a finding of this bucket.
     pub fn file(&self, bucket: &Bucket) -> Option<String> {
-        self.0.get(&bucket.id()).cloned()
+        self.files.get(&bucket.id()).cloned()
     }
 
     /// The ids of the buckets, in order.
     pub fn buckets(&self) -> Vec<String> {
-        self.0.keys().cloned().collect()
+        self.files.keys().cloned().collect()
     }
 
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.files.is_empty()
     }
 }
 

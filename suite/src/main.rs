@@ -20,6 +20,8 @@ use commands::zoo::{ZooArgs, zoo};
 use commands::{Exit, Output};
 use migcert::hosts::{ending, leftovers};
 use migcert::impls::CannotOpen;
+use migcert::say;
+use migcert_core::text::{Plain, Short};
 use std::process::ExitCode;
 
 mod commands;
@@ -89,12 +91,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    std::panic::set_hook(Box::new(|why| say!("error: migcert {}", why.to_string().replace('\n', " "))));
     migcert::bench::keep_device_panics_quiet();
+    let cli = Cli::try_parse().unwrap_or_else(|why| refuse(&why));
     let ended = ending::by_signals().context("can't handle signals").and_then(|()| run(cli.command));
     drop(ending::hold_up());
     let exit = ended.unwrap_or_else(|why| {
-        anstream::eprintln!("error: {why:#}");
+        say!("error: {}", in_one_line(&why));
         let opened = why.chain().find_map(|why| why.downcast_ref::<CannotOpen>());
         let io = why.chain().any(|why| why.is::<std::io::Error>()) && opened.is_none();
         match opened {
@@ -105,6 +108,33 @@ fn main() -> ExitCode {
     });
     leftovers::kill_children();
     ExitCode::from(exit as u8)
+}
+
+/// Ends with what clap has to say: help, or what is wrong with the arguments, which it quotes. So it
+/// is asked again with arguments as they may be shown.
+fn refuse(why: &clap::Error) -> ! {
+    if !why.use_stderr() {
+        why.exit();
+    }
+    let mut args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
+    let program = args.next().iter().map(|program| Plain(program).to_string()).collect::<Vec<_>>();
+    let shown = program.into_iter().chain(args.map(|arg| Short(&arg).to_string()));
+    if let Err(why) = Cli::try_parse_from(shown) {
+        why.exit();
+    }
+    say!("error: {}", why.kind());
+    std::process::exit(Exit::Usage as i32);
+}
+
+/// An error with its causes; the middle of a very long one is left out.
+fn in_one_line(why: &anyhow::Error) -> String {
+    const MOST: usize = 1000;
+    let words: Vec<char> = format!("{why:#}").chars().collect();
+    if words.len() <= MOST {
+        return words.into_iter().collect();
+    }
+    let (head, tail) = (&words[..MOST / 2], &words[words.len() - MOST / 2..]);
+    head.iter().chain(&[' ', '…', ' ']).chain(tail).collect()
 }
 
 fn run(command: Command) -> anyhow::Result<Exit> {

@@ -13,12 +13,13 @@ use crate::minimize::{Bounds, Names, minimize};
 use crate::mutate;
 use crate::oracle::{self, Cases, Drawn, Input, Target};
 use crate::report::{Certificate, Tested};
+use crate::row;
 use crate::rules::{self, Level, On, Outcome, Rule};
+use crate::text::Lines;
 use arbitrary::Unstructured;
 use migcert_core::error::Error;
 use migcert_core::program::Program;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -61,14 +62,16 @@ pub fn certify(program: impl Program + Clone + 'static, cases: u32) -> Result<St
     };
     let mut report = certificate.text(false);
     if verdict == Verdict::Pass {
-        return Ok(report);
+        return Ok(report.to_string());
     }
     for unit in &units {
         if let Some(case) = &unit.case {
-            let _ = write!(report, "\n# {} is broken by\n{}", unit.rule.id, case.to_toml(&Found::default()));
+            row!(report);
+            row!(report, "# {} is broken by", unit.rule.id);
+            report.block("", &case.to_toml(&Found::default()));
         }
     }
-    Err(report)
+    Err(report.to_string())
 }
 
 /// Judges the case of a rule that these bytes mean; whatever they are, they mean one or none.
@@ -176,10 +179,15 @@ fn judged(drawn: &Drawn, case: &Case) -> Result<(), String> {
         return Err(format!("{} is broken, but not each time", rule.id));
     };
     let Rule { id, cites, promise, .. } = rule;
-    let story = told.told().join("\n  ");
     let found =
         Found { finding: Some(finding.clone()), bucket: bucket.as_ref().map(Bucket::id), ..Found::default() };
-    Err(format!("{id} ({cites}): {promise}\n  {story}\nbroken: {finding}\n\n{}", case.to_toml(&found)))
+    let mut story = Lines::default();
+    story.after(id, format_args!(" ({cites}): {promise}"));
+    told.told().iter().for_each(|line| story.after("  ", format_args!("{line}")));
+    row!(story, "broken: {finding}");
+    row!(story);
+    story.block("", &case.to_toml(&found));
+    Err(story.to_string())
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@
 //!
 //! Without `info`, the program is asked for it.
 
+use crate::document::{self, BadDocument};
+use crate::files::{self, CannotRead};
 use crate::guests::virtio_fs::Opens;
 use crate::hosts::limits::Limits;
 use crate::hosts::process::Process;
@@ -46,12 +48,15 @@ use crate::hosts::vhost_user::{Config, Processes, VhostUser};
 use migcert_core::device::{BadStep, Step};
 use migcert_core::manifest::BadManifest;
 use migcert_core::program::{Manifest, Model, Program};
+use migcert_core::text::Plain;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// A profile is read from at most so many bytes.
+pub const MAX_FILE: u64 = 1 << 20;
 
 /// A profile that was read.
 #[derive(Clone, Debug)]
@@ -170,8 +175,8 @@ impl Profile {
     /// [`BadProfile`] names file and place.
     pub fn read(path: &Path) -> Result<Profile, BadProfile> {
         let at = |why| BadProfile { path: path.to_owned(), why: Box::new(why) };
-        let text = fs::read_to_string(path).map_err(|why| at(Why::File(why)))?;
-        let text = toml::from_str(&text).map_err(|why| at(Why::Toml(Box::new(why))))?;
+        let text = files::read_text(path, MAX_FILE).map_err(|why| at(Why::Unread(why)))?;
+        let text = document::toml(&text).map_err(|why| at(Why::Toml(why)))?;
         Ok(Profile { path: path.to_owned(), text })
     }
 
@@ -251,14 +256,27 @@ impl Profile {
 
     fn guide(&self) -> Result<Guide, Why> {
         let place = |range: &Range| Place { region: range.region, offset: range.offset, size: range.size };
-        let steps =
-            |steps: &Vec<String>| steps.iter().map(|step| step.parse()).collect::<Result<Vec<Step>, _>>();
-        let scripts = self.text.scripts.iter().map(|(name, lines)| Ok((name.clone(), steps(lines)?)));
+        let steps = |place: String, lines: &Vec<String>| {
+            let read = |(at, line): (usize, &String)| {
+                line.parse().map_err(|why| Why::Step { place: format!("{place}[{at}]"), why })
+            };
+            lines.iter().enumerate().map(read).collect::<Result<Vec<Step>, _>>()
+        };
+        let scripts = self.text.scripts.iter();
+        let scripts =
+            scripts.map(|(name, lines)| Ok((name.clone(), steps(format!("scripts.{name}"), lines)?)));
+        let scripts: Scripts = scripts.collect::<Result<_, Why>>()?;
+        let initial = steps("initial".to_owned(), &self.text.initial)?;
+        let mut lengths = Lengths { scripts: &scripts, known: BTreeMap::new() };
+        for name in scripts.keys() {
+            lengths.script("scripts", name, &[])?;
+        }
+        lengths.of("initial", &initial, &[])?;
         Ok(Guide {
             never: self.text.never.iter().map(place).collect(),
             volatile: self.text.volatile.iter().map(place).collect(),
-            initial: steps(&self.text.initial)?,
-            scripts: scripts.collect::<Result<_, BadStep>>()?,
+            initial,
+            scripts,
         })
     }
 
@@ -289,6 +307,59 @@ impl Profile {
         known
             .find(|(_, release)| release.says.iter().any(|begins| says.starts_with(begins)))
             .ok_or_else(|| Why::Unknown(says.to_owned()))
+    }
+}
+
+/// What a driver does as one step, by name.
+type Scripts = BTreeMap<String, Vec<Step>>;
+
+/// Accesses that a script has at most, with those of the scripts that it requests.
+const MAX_ACCESSES: usize = 4096;
+
+/// Scripts that are nested in each other at most.
+const MAX_NESTED: usize = 8;
+
+/// How long scripts are, and how deep.
+struct Lengths<'a> {
+    scripts: &'a Scripts,
+    known: BTreeMap<&'a str, (usize, usize)>,
+}
+
+impl<'a> Lengths<'a> {
+    /// Accesses of steps at a place of the profile, with those of the scripts that they request, and
+    /// how deep these are. `path` leads here: each script requests the next one.
+    fn of(&mut self, place: &str, steps: &'a [Step], path: &[&'a str]) -> Result<(usize, usize), Why> {
+        let (mut all, mut deepest) = (0, 0);
+        for step in steps {
+            let (accesses, depth) = match step {
+                Step::Request(name) => self.script(place, name, path)?,
+                _ => (0, 0),
+            };
+            (all, deepest) = (all + 1 + accesses, deepest.max(depth));
+            if MAX_ACCESSES < all {
+                return Err(Why::TooLong(place.to_owned()));
+            }
+        }
+        Ok((all, deepest))
+    }
+
+    fn script(&mut self, place: &str, name: &'a str, path: &[&'a str]) -> Result<(usize, usize), Why> {
+        if path.contains(&name) {
+            return Err(Why::Recursive([path, &[name]].concat().join("` requests `")));
+        }
+        let nested = || Why::Nested(path.first().unwrap_or(&name).to_string());
+        if path.len() == MAX_NESTED {
+            return Err(nested());
+        }
+        if let Some((accesses, depth)) = self.known.get(name) {
+            let fits = path.len() + depth <= MAX_NESTED;
+            return if fits { Ok((*accesses, *depth)) } else { Err(nested()) };
+        }
+        let missing = || Why::NoScript { place: place.to_owned(), name: name.to_owned() };
+        let steps = self.scripts.get(name).ok_or_else(missing)?;
+        let (accesses, depth) = self.of(&format!("scripts.{name}"), steps, &[path, &[name]].concat())?;
+        self.known.insert(name, (accesses, depth + 1));
+        Ok((accesses, depth + 1))
     }
 }
 
@@ -345,7 +416,7 @@ fn places_are_known(arg: &str, manifest: Option<&Manifest>) -> Result<(), Why> {
 
 /// A profile that can't be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {why}", path.display())]
+#[error("{}: {why}", Plain(&path.to_string_lossy()))]
 pub struct BadProfile {
     path: PathBuf,
     why: Box<Why>,
@@ -371,6 +442,12 @@ enum Why {
     NoRegisters(&'static str),
     #[error("waive: `{0}` is waived without a reason")]
     NoReason(String),
+    #[error("{place}: `request {name}`: there is no such script")]
+    NoScript { place: String, name: String },
+    #[error("scripts.{0}: what it requests is nested deeper than {MAX_NESTED}")]
+    Nested(String),
+    #[error("scripts: `{0}`: it has no end")]
+    Recursive(String),
     #[error("program: no `release` is named to put into it")]
     NoRelease,
     #[error("program: it has no `{{release}}` that could be another one")]
@@ -379,10 +456,14 @@ enum Why {
         "args: `{arg}`: `{{{place}}}` stands for nothing; known are {{socket}}, {{fd}}, {{scratch}}, {{shared}}, {{model}}, {{version}} and {{param:NAME}}"
     )]
     Place { arg: String, place: String },
-    #[error(transparent)]
-    Step(#[from] BadStep),
+    #[error("{place}: {why}")]
+    Step { place: String, why: BadStep },
+    #[error("{0}: more than {MAX_ACCESSES} accesses, with those of the scripts that it requests")]
+    TooLong(String),
     #[error("{0}")]
-    Toml(Box<toml::de::Error>),
+    Toml(BadDocument),
+    #[error("{}", .0.why())]
+    Unread(CannotRead),
     #[error("releases: none says what the program says: `{0}`")]
     Unknown(String),
 }
@@ -390,6 +471,7 @@ enum Why {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     /// What is said of a profile whose program is a shell that knows no version.
     #[track_caller]
@@ -433,7 +515,25 @@ mod tests {
         says(&vfio.replace("args", volatile), "fine");
         says(&GOOD.replace("args", volatile), "volatile: it is about registers");
         says(&format!("{GOOD}\n[scripts]\nring = []"), "scripts: it is about registers");
-        says(&vfio.replace("args", "initial = [\"touch 0\"]\nargs"), "`touch 0` is no step");
+        says(&vfio.replace("args", "initial = [\"touch 0\"]\nargs"), "initial[0]: `touch 0` is no step");
+        let scripts = |scripts: &str| format!("{vfio}\n[scripts]\n{scripts}");
+        says(&scripts("a = ['read 0:0/1', 'request b']\nb = ['request c', 'request c']\nc = []"), "fine");
+        says(&scripts("a = ['request a']"), "scripts: `a` requests `a`: it has no end");
+        says(
+            &scripts("a = ['request b']\nb = ['request a']"),
+            "`a` requests `b` requests `a`: it has no end",
+        );
+        says(&scripts("a = ['request b']"), "scripts.a: `request b`: there is no such script");
+        let doubling = |n: u32| (0..n).map(|i| format!("s{i} = ['request s{}', 'request s{0}']\n", i + 1));
+        let doubling = |n| doubling(n).collect::<String>() + &format!("s{n} = ['read 0:0/1']");
+        says(&scripts(&doubling(7)), "fine");
+        says(&scripts(&doubling(40)), "nested deeper than 8");
+        let wide = format!("a = [{}]\nb = [{}]", "'request b',".repeat(64), "'read 0:0/1',".repeat(65));
+        says(&scripts(&wide), "scripts.a: more than 4096 accesses");
+        says(
+            &vfio.replace("args", "initial = ['request a']\nargs"),
+            "initial: `request a`: there is no such",
+        );
         says(&format!("{GOOD}\n[waive]\n\"R-6.5\" = \" \""), "`R-6.5` is waived without a reason");
         says(&format!("{GOOD}\n[[releases]]\nsays = [\"sh 9\"]"), "none says what the program says");
     }

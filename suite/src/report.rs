@@ -2,16 +2,19 @@
 
 use crate::bench::Subject;
 use crate::certify::{Unit, Verdict};
+use crate::files::CannotWrite;
 use crate::honest::{self, SelfTest};
+use crate::row;
 use crate::rules::{Finding, Level, Outcome};
 use crate::shard::Part;
+use crate::text::{Lines, Word};
 use migcert_core::compat::{self, Reason};
 use migcert_core::param::{Configuration, Value};
 use migcert_core::program::Manifest;
 use migcert_core::version::Setup;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::path::PathBuf;
 
 /// A configuration as JSON: values by name, or the version string.
 pub fn setup(setup: &Setup) -> Json {
@@ -75,6 +78,55 @@ impl From<&Subject> for Tested {
     }
 }
 
+/// Before each line of a case that is in no file.
+pub const QUOTED: &str = "  | ";
+
+/// Where the case of a finding is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CaseFile {
+    /// In the file of this name.
+    Written(String),
+    /// Nowhere else: reports have it in full.
+    Unwritten {
+        /// The case.
+        case: String,
+        /// Why there is no file.
+        why: String,
+    },
+}
+
+impl CaseFile {
+    /// What writing a case came to.
+    pub fn of(written: Result<PathBuf, CannotWrite>, case: String) -> CaseFile {
+        match written {
+            Ok(path) => CaseFile::Written(path.display().to_string()),
+            Err(why) => CaseFile::Unwritten { case, why: why.to_string() },
+        }
+    }
+
+    /// The file, or else the case itself and why it has none, as members of a JSON object.
+    pub fn put(&self, json: &mut Json) {
+        match self {
+            CaseFile::Written(file) => json["case"] = json!(file),
+            CaseFile::Unwritten { case, why } => {
+                json["case_text"] = json!(case);
+                json["case_error"] = json!(why);
+            }
+        }
+    }
+
+    /// How to see the finding again, with these options.
+    fn reproduce(&self, out: &mut Lines, options: &str) {
+        match self {
+            CaseFile::Written(file) => row!(out, "  reproduce  migcert replay {}{options}", Word(file)),
+            CaseFile::Unwritten { case, why } => {
+                row!(out, "  reproduce  {why}; this is the case, for `migcert replay FILE.toml{options}`:");
+                out.block(QUOTED, case);
+            }
+        }
+    }
+}
+
 /// The result of a certification.
 pub struct Certificate<'a> {
     /// What it comes to.
@@ -87,8 +139,8 @@ pub struct Certificate<'a> {
     pub subjects: &'a [Tested],
     /// What came of each rule on each pair.
     pub units: &'a [Unit],
-    /// Where the case of a finding was written, by index of its unit.
-    pub files: BTreeMap<usize, String>,
+    /// Where the case of a finding is, by index of its unit.
+    pub files: BTreeMap<usize, CaseFile>,
     /// What it is a part of.
     pub part: Option<&'a Part>,
 }
@@ -151,7 +203,7 @@ impl Certificate<'_> {
             json["source"] = json!(self.subjects[unit.pair.0].name);
             json["destination"] = json!(self.subjects[unit.pair.1].name);
             if let Some(file) = self.files.get(i) {
-                json["case"] = json!(file);
+                file.put(&mut json);
             }
             if let Some(bucket) = &unit.bucket {
                 json["bucket"] = json!(bucket.id());
@@ -173,6 +225,14 @@ impl Certificate<'_> {
             "findings": findings.collect::<Vec<_>>(),
         });
         let flaky = units.iter().filter(|(_, unit)| unit.is_flaky()).filter_map(|(i, _)| self.files.get(i));
+        let flaky = flaky.map(|file| match file {
+            CaseFile::Written(file) => json!(file),
+            CaseFile::Unwritten { .. } => {
+                let mut json = json!({});
+                file.put(&mut json);
+                json
+            }
+        });
         let flaky: Vec<_> = flaky.collect();
         if !flaky.is_empty() {
             json["flaky"] = json!(flaky);
@@ -215,16 +275,16 @@ impl Certificate<'_> {
     }
 
     /// As text, for people.
-    pub fn text(&self, strict: bool) -> String {
-        let mut out = String::new();
+    pub fn text(&self, strict: bool) -> Lines {
+        let mut out = Lines::default();
         let several = 1 < self.subjects.len();
         for subject in self.subjects {
             let hash = subject.sha256.as_ref().map_or_else(String::new, |hash| format!("  sha256 {hash}"));
             let inert = if subject.is_inert { "  (nothing that a guest does shows)" } else { "" };
-            let _ = writeln!(out, "subject  {}{hash}{inert}", subject.name);
+            row!(out, "subject  {}{hash}{inert}", subject.name);
         }
-        let _ =
-            writeln!(out, "\n{:<7} {:<27} {:<6} {:<14} {:>8}", "cites", "rule", "level", "outcome", "cases");
+        row!(out);
+        row!(out, "cites   rule                        level  outcome           cases");
         for units in self.rules() {
             let rule = units[0].1.rule;
             let cases: u32 = units.iter().map(|(_, unit)| unit.judged).sum();
@@ -236,11 +296,14 @@ impl Certificate<'_> {
             };
             let level = rule.level.name();
             let name = outcome.name();
-            let line = format!("{:<7} {:<27} {level:<6} {name:<14} {cases:>8}{why}", rule.cites, rule.id);
-            let _ = writeln!(out, "{}", line.trim_end());
+            let wide = 7 - rule.cites.len();
+            out.after(
+                rule.cites,
+                format_args!("{:wide$} {:<27} {level:<6} {name:<14} {cases:>8}{why}", "", rule.id),
+            );
         }
         if several {
-            out.push('\n');
+            row!(out);
             self.pair_table(&mut out);
         }
         for (i, unit) in self.units.iter().enumerate() {
@@ -251,29 +314,31 @@ impl Certificate<'_> {
         }
         let (executed, total) = self.counts();
         let count = |name| self.rules().iter().filter(|units| worst(units).name() == name).count();
-        let _ = writeln!(out, "\nself-test  {}", self.self_test.text());
-        let _ = writeln!(
-            out,
-            "{}: executed {executed} of {total} cases; rules: {} held, {} broken, {} not applicable, {} unsettled; seed {:#x}",
+        row!(out);
+        row!(out, "self-test  {}", self.self_test.text());
+        out.after(
             self.verdict.name(),
-            count("held"),
-            count("broken"),
-            count("not-applicable"),
-            count("unsettled"),
-            self.seed,
+            format_args!(
+                ": executed {executed} of {total} cases; rules: {} held, {} broken, {} not applicable, {} unsettled; seed {:#x}",
+                count("held"),
+                count("broken"),
+                count("not-applicable"),
+                count("unsettled"),
+                self.seed,
+            ),
         );
         let should =
             |unit: &Unit| unit.rule.level == Level::Should && matches!(unit.outcome, Outcome::Broken(_));
         if !strict && self.verdict != Verdict::Fail && self.units.iter().any(should) {
-            let _ = writeln!(out, "broken rules of the level should don't fail it; with --strict they do");
+            row!(out, "broken rules of the level should don't fail it; with --strict they do");
         }
         if let Some(Part { shard, .. }) = self.part {
-            let _ = writeln!(out, "this is part {shard}: `migcert merge` tells what all of them come to");
+            row!(out, "this is part {shard}: `migcert merge` tells what all of them come to");
         }
         out
     }
 
-    fn pair_table(&self, out: &mut String) {
+    fn pair_table(&self, out: &mut Lines) {
         for pair in self.pairs() {
             let (source, destination) = (&pair["source"], &pair["destination"]);
             let arrow = format!(
@@ -294,9 +359,9 @@ impl Certificate<'_> {
                 format!("latest configuration is refused early: {}", why.join("; "))
             };
             let count = |name: &str| pair["rules"][name].as_u64().unwrap_or(0);
-            let _ = writeln!(
+            row!(
                 out,
-                "{arrow}: {says}; {} rules held, {} broken, {} not applicable, {} unsettled",
+                "pair  {arrow}: {says}; {} rules held, {} broken, {} not applicable, {} unsettled",
                 count("held"),
                 count("broken"),
                 count("not-applicable"),
@@ -305,41 +370,43 @@ impl Certificate<'_> {
         }
     }
 
-    fn flaky(&self, out: &mut String, i: usize, unit: &Unit) {
+    fn flaky(&self, out: &mut Lines, i: usize, unit: &Unit) {
         let Outcome::Unsettled(why) = &unit.outcome else { return };
         let rule = unit.rule;
-        let _ = writeln!(out, "\nflaky   {} ({}, {})", rule.id, rule.cites, rule.level.name());
-        let _ = writeln!(out, "  found      {why}");
+        row!(out);
+        row!(out, "flaky   {} ({}, {})", rule.id, rule.cites, rule.level.name());
+        row!(out, "  found      {why}");
         if let Some(file) = self.files.get(&i) {
-            let _ = writeln!(out, "  reproduce  migcert replay {file} --times 20");
+            file.reproduce(out, " --times 20");
         }
     }
 
-    fn finding(&self, out: &mut String, i: usize, unit: &Unit, several: bool) {
+    fn finding(&self, out: &mut Lines, i: usize, unit: &Unit, several: bool) {
         let Outcome::Broken(Finding { summary, expected, observed }) = &unit.outcome else { return };
         let rule = unit.rule;
-        let _ = writeln!(out, "\nbroken  {} ({}, {})", rule.id, rule.cites, rule.level.name());
+        row!(out);
+        row!(out, "broken  {} ({}, {})", rule.id, rule.cites, rule.level.name());
         if several {
             let (from, to) = (&self.subjects[unit.pair.0].name, &self.subjects[unit.pair.1].name);
-            let _ = writeln!(out, "  pair       {from} -> {to}");
+            row!(out, "  pair       {from} -> {to}");
         }
         if let Some(why) = &unit.waived {
-            let _ = writeln!(out, "  waived     {why}");
+            row!(out, "  waived     {why}");
         }
         if unit.known.is_some() {
-            let _ = writeln!(out, "  known      it fails nothing");
+            row!(out, "  known      it fails nothing");
         }
-        let _ = writeln!(out, "  promise    {}", rule.promise);
-        let _ = writeln!(out, "  found      {summary}");
-        let _ = writeln!(out, "  expected   {}", clipped(expected));
-        let _ = writeln!(out, "  observed   {}", clipped(observed));
-        let _ = writeln!(out, "  advice     {}", rule.advice);
+        row!(out, "  promise    {}", rule.promise);
+        row!(out, "  found      {summary}");
+        row!(out, "  expected   {}", clipped(expected));
+        row!(out, "  observed   {}", clipped(observed));
+        row!(out, "  advice     {}", rule.advice);
         if let Some(bucket) = &unit.bucket {
-            let _ = writeln!(out, "  bucket     {}", bucket.id());
+            row!(out, "  bucket     {}", bucket.id());
         }
-        let _ = writeln!(out, "  explain    migcert explain {}", rule.id);
+        row!(out, "  explain    migcert explain {}", rule.id);
         if let Some(file) = self.files.get(&i) {
-            let _ = writeln!(out, "  reproduce  migcert replay {file}");
+            file.reproduce(out, "");
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::bench::Bench;
 use crate::case::Case;
+use crate::generate::damage::Grown;
 use migcert_core::error::Error;
 use std::borrow::Cow;
 use std::fmt;
@@ -205,6 +206,12 @@ impl From<Error> for Stop {
             Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
             other => broken("an operation that must succeed failed", "success", other),
         }
+    }
+}
+
+impl From<Grown> for Stop {
+    fn from(why: Grown) -> Stop {
+        Stop::Unsettled(why.to_string())
     }
 }
 

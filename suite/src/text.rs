@@ -50,14 +50,14 @@ impl Lines {
         self.push(format_args!("{number:>4}. {rest}"));
     }
 
+    /// Adds a line that begins with a number of something.
+    pub fn counted(&mut self, count: usize, rest: fmt::Arguments<'_>) {
+        self.push(format_args!("{count}{rest}"));
+    }
+
     /// Adds every line of a text after a prefix.
     pub fn block(&mut self, prefix: &'static str, text: &str) {
         text.lines().for_each(|line| self.after(prefix, format_args!("{line}")));
-    }
-
-    /// Adds the lines of another text.
-    pub fn append(&mut self, other: &Lines) {
-        self.0.push_str(&other.0);
     }
 
     /// The text; it ends with a newline if it is not empty.
@@ -80,7 +80,7 @@ macro_rules! row {
         $lines.push(format_args!(""))
     };
     ($lines:expr, $format:literal $($args:tt)*) => {{
-        const { assert!($crate::text::begins_with_words($format), "a line begins with words of ours") };
+        const _: () = assert!($crate::text::begins_with_words($format), "a line begins with words of ours");
         $lines.push(format_args!($format $($args)*))
     }};
 }

@@ -103,7 +103,7 @@ fn what_a_property_keeps_is_replayed() {
     });
     assert!(failed.is_err());
     let (told, status) = ran(&place, "replay bytes.txt");
-    assert!(status == 0 && told.starts_with("bytes.txt: 7 bytes for `bytes`"), "{told}");
+    assert!(status == 0 && told.starts_with("replay  bytes.txt\ninput   7 bytes for `bytes`"), "{told}");
 }
 
 /// A program that is faulty in its first processes only, and then another binary.

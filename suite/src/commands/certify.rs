@@ -1,6 +1,6 @@
 //! `migcert certify`.
 
-use super::{Exit, Output, print, write};
+use super::{Exit, Output, file_name, print, said};
 use anyhow::{anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -8,13 +8,17 @@ use migcert::bench::Subject;
 use migcert::bucket::Bucket;
 use migcert::case::Found;
 use migcert::certify::{self, Job, Unit, Verdict};
+use migcert::files::{self, Folder};
 use migcert::honest::{self, SelfTest};
 use migcert::impls;
 use migcert::known::Known;
 use migcert::parallel;
-use migcert::report::{Certificate, Tested};
+use migcert::report::{CaseFile, Certificate, Tested};
 use migcert::rules::{self, Outcome};
+use migcert::say;
 use migcert::shard::{self, Shard};
+use migcert::text;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -75,8 +79,15 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
     let self_test = SelfTest::of(rules::ALL).map_err(|why| anyhow!(why))?;
     let known = args.known.as_deref().map_or_else(|| Ok(Known::default()), Known::read);
     let known = known.map_err(|why| anyhow!(why))?;
+    if let (Some(folder), Some(first)) = (&args.known, known.not_read.first()) {
+        let count = known.not_read.len();
+        say!(
+            "note: {count} entries of {} are not cases (.toml) and were not read: {first}…",
+            files::shown(folder)
+        );
+    }
     let seed = args.seed.unwrap_or_else(drawn_seed);
-    anstream::eprintln!("seed {seed:#x}");
+    say!("seed {seed:#x}");
     let jobs = args.jobs.unwrap_or_else(parallel::jobs);
     let reopen = |name: &str| impls::fresh(name).map_err(|why| why.to_string());
     let usual = subjects.iter().map(|subject| subject.cases).min().unwrap_or(1);
@@ -129,22 +140,30 @@ pub(super) fn conclude(
     if certificate.part.is_some() && certificate.verdict == Verdict::Pass {
         certificate.verdict = Verdict::Incomplete;
     }
-    write_cases(&mut certificate, report)?;
+    let mut failed = write_cases(&mut certificate, report);
     if let Some(dir) = report {
-        write(&dir.join("report.json"), &format!("{:#}\n", certificate.json()))?;
-        write(&dir.join("report.txt"), &certificate.text(strict))?;
+        let write = || {
+            let folder = Folder::of_user(dir)?;
+            folder.replace("report.json", &text::json(&certificate.json()))?;
+            folder.replace("report.txt", certificate.text(strict).as_str())
+        };
+        failed = failed.and(said(&write()));
     }
-    print(output, || certificate.text(strict), || certificate.json())?;
-    anstream::eprintln!("seed {:#x}", certificate.seed);
+    if let Err(why) = print(output, || certificate.text(strict), || certificate.json()) {
+        say!("error: {why:#}");
+        failed = Exit::CouldNot;
+    }
+    say!("seed {:#x}", certificate.seed);
     let unused = certify::unused_waivers(certificate.subjects, certificate.units);
     if certificate.part.is_none() && !unused.is_empty() {
         bail!("waivers that nothing needs: {}; take them out of the profile", unused.join(", "));
     }
-    Ok(match certificate.verdict {
+    let verdict = match certificate.verdict {
         Verdict::Pass => Exit::Nothing,
         Verdict::Fail => Exit::Found,
         Verdict::Incomplete => Exit::TooLittle,
-    })
+    };
+    Ok(verdict.and(failed))
 }
 
 pub(super) fn drawn_seed() -> u64 {
@@ -161,12 +180,15 @@ pub(super) fn progress(len: u64) -> ProgressBar {
     ProgressBar::new(len).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// Writes the case of each finding; without a place for the report, into `migcert-findings`.
-fn write_cases(certificate: &mut Certificate<'_>, report: Option<&Path>) -> anyhow::Result<()> {
-    let dir = report.map_or_else(|| PathBuf::from("migcert-findings"), |report| report.join("cases"));
+/// Writes the case of each finding; without a place for the report, into `migcert-findings`. What
+/// can't be written is in the report itself.
+fn write_cases(certificate: &mut Certificate<'_>, report: Option<&Path>) -> Exit {
+    let names = file_names(certificate.subjects);
+    let (here, folder) = report.map_or((Path::new(""), "migcert-findings"), |report| (report, "cases"));
+    let mut exit = Exit::Nothing;
     for (i, unit) in certificate.units.iter().enumerate() {
         if let Some(file) = &unit.known {
-            certificate.files.insert(i, file.clone());
+            certificate.files.insert(i, CaseFile::Written(file.clone()));
             continue;
         }
         let Some(case) = &unit.case else { continue };
@@ -174,27 +196,47 @@ fn write_cases(certificate: &mut Certificate<'_>, report: Option<&Path>) -> anyh
         let pair = [unit.pair.0, unit.pair.1].map(|i| &certificate.subjects[i]);
         let hashes = pair.into_iter().filter_map(|s| Some((s.name.clone(), s.sha256.clone()?)));
         let bucket = unit.bucket.as_ref().map(Bucket::id);
-        let found = Found { finding, bucket, sha256: hashes.collect() };
-        let names = if unit.pair.0 == unit.pair.1 { &pair[..1] } else { &pair[..] };
-        let names: Vec<String> = names.iter().map(|subject| file_name(&subject.name)).collect();
-        let path = dir.join(format!("{}-{}.toml", unit.rule.id, names.join("-to-")));
-        write(&path, &case.to_toml(&found))?;
-        certificate.files.insert(i, path.display().to_string());
+        let case = case.to_toml(&Found { finding, bucket, sha256: hashes.collect() });
+        let (from, to) = (&names[unit.pair.0], &names[unit.pair.1]);
+        let to = if unit.pair.0 == unit.pair.1 { String::new() } else { format!("-to-{to}") };
+        let stem = format!("{}-{from}{to}", unit.rule.id);
+        let written = Folder::of_user(here)
+            .and_then(|here| here.inside(folder))
+            .and_then(|folder| folder.add(&stem, "toml", &case));
+        exit = exit.and(said(&written));
+        certificate.files.insert(i, CaseFile::of(written, case));
     }
-    Ok(())
+    exit
 }
 
-/// What of a name can stand in a file's name.
-fn file_name(name: &str) -> String {
-    let name = name.rsplit('/').next().unwrap_or(name).trim_start_matches("builtin:").replace(".toml", "");
-    let plain = |c: char| if c.is_ascii_alphanumeric() || ".@+-".contains(c) { c } else { '_' };
-    name.chars().take(60).map(plain).collect()
+/// What implementations are called in names of files: as the last part of the name, and by a hash of
+/// the whole name where that part is not the name of one alone, or is cut or changed.
+fn file_names(subjects: &[Tested]) -> Vec<String> {
+    let last = |name: &str| {
+        let name = name.rsplit('/').next().unwrap_or(name).trim_start_matches("builtin:");
+        name.replace(".toml", "")
+    };
+    let names: Vec<_> = subjects.iter().map(|subject| last(&subject.name)).collect();
+    // Not every file system tells `a` from `A`.
+    let is_alone = |name: &str| names.iter().filter(|other| name.eq_ignore_ascii_case(other)).count() == 1;
+    let named = |(subject, name): (&Tested, &String)| {
+        let plain = file_name(name);
+        if plain == *name && is_alone(name) {
+            return plain;
+        }
+        let hash = hex::encode(Sha256::digest(&subject.name));
+        format!("{plain}-{}", &hash[..8])
+    };
+    subjects.iter().zip(&names).map(named).collect()
 }
 
 pub(super) fn seed(text: &str) -> Result<u64, String> {
-    let hex = text.strip_prefix("0x");
-    let read = hex.map_or_else(|| text.parse().ok(), |hex| u64::from_str_radix(hex, 16).ok());
-    read.ok_or_else(|| "a seed is a number below 2^64, decimal or 0x".to_owned())
+    let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |hex| (hex, 16));
+    let is_plain = digits.chars().all(|c| c.is_digit(radix));
+    u64::from_str_radix(digits, radix)
+        .ok()
+        .filter(|_| is_plain)
+        .ok_or_else(|| "a seed is a number below 2^64, decimal or 0x".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -3,7 +3,8 @@
 use super::{Exit, Output, print};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use migcert::{impls, report};
+use migcert::text::Lines;
+use migcert::{impls, report, row};
 use migcert_core::compat;
 use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Model};
@@ -40,15 +41,19 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     };
     let text = || {
         let head = if verdict.is_compatible() { "compatible" } else { "incompatible" };
-        let mut out = format!("{head}: {} -> {}, model {id}\n", args.src, args.dst);
-        out += &format!("configuration   {setup}\nparameter list  {list}\n");
+        let mut out = Lines::default();
+        out.after(head, format_args!(": {} -> {}, model {id}", args.src, args.dst));
+        row!(out, "configuration   {setup}");
+        row!(out, "parameter list  {list}");
         for reason in &verdict.0 {
-            out += &format!("reason          {}: {reason} ({})\n", reason.requirement(), reason.info().id);
-            out += &format!("                {}\n", reason.info().advice);
+            let info = reason.info();
+            row!(out, "reason          {}: {reason} ({})", reason.requirement(), info.id);
+            out.after("                ", format_args!("{}", info.advice));
         }
         for name in &unproven {
-            out += &format!(
-                "unproven        `{name}` may still be refused at start: no allowed values are described (R-3.6)\n"
+            row!(
+                out,
+                "unproven        `{name}` may still be refused at start: no allowed values are described (R-3.6)"
             );
         }
         out

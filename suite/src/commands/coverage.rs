@@ -2,15 +2,19 @@
 
 use super::certify::{drawn_seed, progress, seed};
 use super::input::{self, Input};
-use super::{Exit, Output, print, write};
+use super::{Exit, Output, print, said};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use migcert::case::Found;
 use migcert::coverage::{Coverage, Dimension, MAX_FILE};
 use migcert::explore::Explorer;
+use migcert::files::Folder;
 use migcert::oracle::Target;
+use migcert::report::QUOTED;
 use migcert::rules::Outcome;
-use migcert::{entry, impls};
+use migcert::text::{self, Lines, Word};
+use migcert::{entry, files};
+use migcert::{row, say};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -67,8 +71,7 @@ impl Least {
         let (seen, total) = all.fold((0, 0), |(seen, total), of| (seen + of.0, total + of.1));
         let of = self.of.map_or("everything", Dimension::name);
         let percent = self.percent;
-        (seen * 100 < percent * total)
-            .then(|| format!("coverage of {of}: {seen} of {total}, and {percent} % are wanted"))
+        (seen * 100 < percent * total).then(|| format!("{of}: {seen} of {total}, and {percent} % are wanted"))
     }
 }
 
@@ -83,7 +86,7 @@ pub(crate) fn coverage(args: &CoverageArgs) -> anyhow::Result<Exit> {
     let seed = args.seed.unwrap_or_else(drawn_seed);
     let mut explorer = Explorer::new(target, seed);
     let (mut exit, mut strange) = (Exit::Nothing, 0);
-    for file in args.inputs.iter().map(|input| files(input)).collect::<anyhow::Result<Vec<_>>>()?.concat() {
+    for file in args.inputs.iter().map(|input| inputs(input)).collect::<anyhow::Result<Vec<_>>>()?.concat() {
         match read(target, &file).with_context(|| file.display().to_string())? {
             Read::Report(report) => explorer.coverage.merge(&report),
             Read::Input(input) => exit = exit.and(executed(&mut explorer, &input)?),
@@ -91,10 +94,10 @@ pub(crate) fn coverage(args: &CoverageArgs) -> anyhow::Result<Exit> {
         }
     }
     if strange != 0 {
-        anstream::eprintln!("{strange} inputs are no case of `{}`", target.name);
+        say!("note: {strange} inputs are no case of `{}`", target.name);
     }
     if args.runs != 0 {
-        anstream::eprintln!("seed {seed:#x}");
+        say!("seed {seed:#x}");
     }
     let bar = progress(args.runs);
     for _ in 0..args.runs {
@@ -109,11 +112,11 @@ pub(crate) fn coverage(args: &CoverageArgs) -> anyhow::Result<Exit> {
     let coverage = &explorer.coverage;
     print(&args.output, || coverage.text(), || coverage.json())?;
     if coverage.executed == 0 {
-        anstream::eprintln!("no case was executed");
+        say!("no case was executed");
         return Ok(Exit::TooLittle);
     }
     let missing: Vec<String> = args.min_coverage.iter().filter_map(|least| least.missing(coverage)).collect();
-    missing.iter().for_each(|missing| anstream::eprintln!("{missing}"));
+    missing.iter().for_each(|missing| say!("coverage of {missing}"));
     Ok(if missing.is_empty() { exit } else { exit.and(Exit::TooLittle) })
 }
 
@@ -121,10 +124,18 @@ pub(crate) fn coverage(args: &CoverageArgs) -> anyhow::Result<Exit> {
 fn executed(explorer: &mut Explorer, input: &[u8]) -> anyhow::Result<Exit> {
     let Some(Outcome::Broken(finding)) = explorer.execute(input) else { return Ok(Exit::Nothing) };
     let case = entry::decode(input)?;
-    let path =
-        Path::new("migcert-findings").join(format!("{}-{}.toml", case.rule, explorer.coverage.executed));
-    anstream::eprintln!("broken: {finding}\n  reproduce  migcert replay {}", path.display());
-    write(&path, &case.to_toml(&Found { finding: Some(finding), ..Found::default() }))?;
+    let stem = format!("{}-{}", case.rule, explorer.coverage.executed);
+    say!("broken: {finding}");
+    let case = case.to_toml(&Found { finding: Some(finding), ..Found::default() });
+    let folder = Folder::of_user(Path::new("")).and_then(|here| here.inside("migcert-findings"));
+    let written = folder.and_then(|folder| folder.add(&stem, "toml", &case));
+    said(&written);
+    let mut out = Lines::default();
+    match written {
+        Ok(path) => row!(out, "  reproduce  migcert replay {}", Word(&path.display().to_string())),
+        Err(_) => out.block(QUOTED, &case),
+    }
+    text::say(&out);
     Ok(Exit::Found)
 }
 
@@ -136,7 +147,7 @@ enum Read {
 
 fn read(target: &'static Target, file: &Path) -> anyhow::Result<Read> {
     if file.extension().is_some_and(|extension| extension == "json") {
-        let bytes = impls::read(file, MAX_FILE)?;
+        let bytes = files::read(file, MAX_FILE).map_err(|why| anyhow!("{}", why.why()))?;
         return Ok(Read::Report(Coverage::from_json(&bytes).map_err(|why| anyhow!(why))?));
     }
     let Input::Case(tried) = input::understood(file, Some(target.name))? else { return Ok(Read::Nothing) };
@@ -145,12 +156,9 @@ fn read(target: &'static Target, file: &Path) -> anyhow::Result<Read> {
 }
 
 /// The files of a folder, by name; or the one file.
-fn files(input: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn inputs(input: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !input.is_dir() {
         return Ok(vec![input.to_owned()]);
     }
-    let entries = input.read_dir().and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
-    let mut files: Vec<PathBuf> = entries.with_context(|| input.display().to_string())?;
-    files.sort();
-    Ok(files)
+    Ok(files::entries(input)?)
 }

@@ -1,7 +1,8 @@
 //! `migcert describe`.
 
 use super::{Exit, Output, print};
-use migcert::{impls, report};
+use migcert::text::Lines;
+use migcert::{impls, report, row};
 use migcert_core::param::Param;
 use migcert_core::program::Model;
 use migcert_core::version::Setup;
@@ -12,13 +13,13 @@ pub(crate) fn describe(name: &str, output: &Output) -> anyhow::Result<Exit> {
     let manifest = opened.manifest();
     let lints: Vec<String> = opened.lints().iter().map(ToString::to_string).collect();
     let text = || {
-        let mut out = String::new();
+        let mut out = Lines::default();
         for (id, model) in &manifest.models {
-            out += &format!("model    {id}\n");
-            out += &model_text(model);
-            out += &format!("latest   {}\n", model.latest());
+            row!(out, "model    {id}");
+            model_text(&mut out, model);
+            row!(out, "latest   {}", model.latest());
         }
-        lints.iter().for_each(|lint| out += &format!("lint     {lint}\n"));
+        lints.iter().for_each(|lint| row!(out, "lint     {lint}"));
         out
     };
     let json = || {
@@ -36,25 +37,23 @@ pub(crate) fn describe(name: &str, output: &Output) -> anyhow::Result<Exit> {
     Ok(Exit::Nothing)
 }
 
-fn model_text(model: &Model) -> String {
+fn model_text(out: &mut Lines, model: &Model) {
     let description = match model {
         Model::Versions(versions) => {
-            return versions.strings().iter().map(|version| format!("version  {version}\n")).collect();
+            return versions.strings().iter().for_each(|version| row!(out, "version  {version}"));
         }
         Model::Params(description) => description,
     };
-    let mut out = String::new();
     for (name, param) in &description.params {
         let off = param.off.as_ref().map_or_else(|| "can't be off".to_owned(), |off| format!("off {off}"));
         let what = param.description.as_ref().map_or_else(String::new, |what| format!("  {what}"));
         let Param { ty, init, allowed, .. } = param;
-        out += &format!("param    {name} {ty}, init {init}, {off}, allowed {allowed}{what}\n");
+        row!(out, "param    {name} {ty}, init {init}, {off}, allowed {allowed}{what}");
     }
     for (version, full) in &description.versions {
-        out += &format!("version  {version} is {}\n", Setup::Params(full.clone()));
+        row!(out, "version  {version} is {}", Setup::Params(full.clone()));
     }
     for clause in &description.requires {
-        out += &format!("requires {clause}\n");
+        row!(out, "requires {clause}");
     }
-    out
 }

@@ -1,13 +1,13 @@
 //! `migcert export`: a test to paste.
 
 use super::input::{self, Input, Tried};
-use super::{Exit, write};
-use anyhow::{Context, bail};
+use super::{Exit, said, write_out};
+use anyhow::bail;
 use clap::Args;
 use migcert::bench::Bench;
 use migcert::bucket::Bucket;
+use migcert::files;
 use migcert::rules::Rule;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -51,11 +51,11 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
         Form { sh: true, .. } => sh(&toml),
         _ => toml,
     };
-    match &args.out {
-        Some(out) => write(out, &text)?,
-        None => anstream::stdout().write_all(text.as_bytes()).context("can't print")?,
+    let exit = args.out.as_ref().map_or(Exit::Nothing, |out| said(&files::write(out, &text)));
+    if args.out.is_none() || exit != Exit::Nothing {
+        write_out(&text)?;
     }
-    Ok(Exit::Nothing)
+    Ok(exit)
 }
 
 fn rust(tried: &Tried, file: &Path, toml: &str) -> String {

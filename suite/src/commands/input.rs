@@ -5,6 +5,7 @@ use migcert::bench::Subject;
 use migcert::bucket::Bucket;
 use migcert::case::{self, Case, Found};
 use migcert::entry;
+use migcert::files;
 use migcert::impls;
 use migcert::oracle::{TARGETS, Target};
 use migcert::rules::{self, Outcome, Rule};
@@ -36,10 +37,7 @@ pub(crate) fn read(file: &Path, target: Option<&str>) -> anyhow::Result<Input> {
 
 /// The same; the error doesn't name the file.
 pub(crate) fn understood(file: &Path, target: Option<&str>) -> anyhow::Result<Input> {
-    let bytes = impls::read(file, case::MAX_FILE + 1)?;
-    if case::MAX_FILE < bytes.len() as u64 {
-        bail!("more than {} bytes are no case", case::MAX_FILE);
-    }
+    let bytes = files::read(file, case::MAX_FILE).map_err(|why| anyhow!("{}", why.why()))?;
     if is_case(file) {
         let (case, found) = Case::from_toml(str::from_utf8(&bytes)?)?;
         return opened(case, found);
@@ -127,6 +125,13 @@ fn regression(bytes: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
 fn push(mut bytes: Vec<u8>, word: &str) -> Option<Vec<u8>> {
     bytes.push(word.parse().ok()?);
     Some(bytes)
+}
+
+impl Input {
+    /// The case that it means.
+    pub(crate) fn case(&self) -> Option<&Tried> {
+        if let Input::Case(tried) = self { Some(tried) } else { None }
+    }
 }
 
 impl Tried {

@@ -3,9 +3,11 @@
 use super::{Exit, Output, print};
 use anyhow::bail;
 use clap::ValueEnum;
-use migcert::devices::{self, Faulty};
+use migcert::devices::{self, Device, Faulty};
+use migcert::row;
 use migcert::rules::{self, Rule};
-use migcert_core::compat::REASONS;
+use migcert::text::Lines;
+use migcert_core::compat::{REASONS, ReasonInfo};
 use migcert_core::device::{Options, State, walk};
 use serde_json::{Value as Json, json};
 
@@ -25,52 +27,87 @@ pub(crate) enum OptionalStates {
 }
 
 pub(crate) fn list(what: What, options: &[OptionalStates], output: &Output) -> anyhow::Result<Exit> {
-    let rows: Vec<Json> = match what {
-        What::Rules => rules::ALL.iter().map(|rule| rule_json(rule)).collect(),
-        What::Reasons => REASONS.iter().map(|row| json!({ "id": row.id, "requirement": row.cites, "means": row.means })).collect(),
-        What::Devices => devices::named()
-            .map(|device| json!({ "impl": device.usage(), "releases": device.releases(), "what": device.what }))
-            .collect(),
-        What::Faults => devices::faulty().map(|Faulty { fault, name, .. }| {
-            json!({ "id": fault.id, "requirement": fault.breaks, "family": fault.family.to_string(), "reference": fault.reference, "impl": name, "what": fault.what })
-        }).collect(),
+    let rows: Vec<Row> = match what {
+        What::Rules => rules::ALL.iter().map(|rule| rule_row(rule)).collect(),
+        What::Reasons => REASONS.iter().map(reason_row).collect(),
+        What::Devices => devices::named().map(device_row).collect(),
+        What::Faults => devices::faulty().map(|faulty| fault_row(&faulty)).collect(),
         What::Walks => {
             let has = |option| options.contains(&option);
-            return list_walks(Options { p2p: has(OptionalStates::P2p), pre_copy: has(OptionalStates::PreCopy) }, output);
+            return list_walks(
+                Options { p2p: has(OptionalStates::P2p), pre_copy: has(OptionalStates::PreCopy) },
+                output,
+            );
         }
     };
-    let text = || rows.iter().map(row_text).collect();
-    print(output, text, || json!({ "schema": "migcert/list/1", "rows": rows }))?;
+    let text = || {
+        let mut out = Lines::default();
+        for Row { name, rest, words, sentence, .. } in &rows {
+            let words: String = words.iter().map(|word| format!(" {word:<6}")).collect();
+            let wide = 28usize.saturating_sub(name.len());
+            out.after(name, format_args!("{rest:<wide$}{words} {sentence}"));
+        }
+        out
+    };
+    let json = || json!({ "schema": "migcert/list/1", "rows": rows.iter().map(|row| &row.json).collect::<Vec<_>>() });
+    print(output, text, json)?;
     Ok(Exit::Nothing)
+}
+
+/// A line of a list, and the same as JSON.
+struct Row {
+    name: &'static str,
+    rest: String,
+    words: Vec<String>,
+    sentence: &'static str,
+    json: Json,
+}
+
+fn rule_row(rule: &Rule) -> Row {
+    let words = vec![rule.cites.to_owned(), rule.level.name().to_owned()];
+    Row { name: rule.id, rest: String::new(), words, sentence: rule.promise, json: rule_json(rule) }
 }
 
 fn rule_json(rule: &Rule) -> Json {
     json!({ "id": rule.id, "requirement": rule.cites, "level": rule.level.name(), "promise": rule.promise })
 }
 
-/// The members of a row, the last one being its sentence.
-fn row_text(row: &Json) -> String {
-    let word = |name: &str| row.get(name).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
-    let mut out = format!("{:<28}", word("id").or_else(|| word("impl")).unwrap_or_default());
-    for name in ["requirement", "level", "releases"] {
-        out += &word(name).map_or_else(String::new, |word| format!(" {word:<6}"));
-    }
-    let sentence = ["promise", "means", "what"].into_iter().find_map(word);
-    format!("{out} {}\n", sentence.unwrap_or_default())
+fn reason_row(row: &'static ReasonInfo) -> Row {
+    let json = json!({ "id": row.id, "requirement": row.cites, "means": row.means });
+    let words = vec![row.cites.to_owned()];
+    Row { name: row.id, rest: String::new(), words, sentence: row.means, json }
+}
+
+const BUILTIN: &str = "builtin:";
+
+fn device_row(device: &'static Device) -> Row {
+    let (usage, releases) = (device.usage(), device.releases());
+    let json = json!({ "impl": usage, "releases": releases, "what": device.what });
+    let rest = usage.trim_start_matches(BUILTIN).to_owned();
+    Row { name: BUILTIN, rest, words: vec![releases.to_string()], sentence: device.what, json }
+}
+
+fn fault_row(faulty: &Faulty) -> Row {
+    let Faulty { fault, name, .. } = faulty;
+    let json = json!({ "id": fault.id, "requirement": fault.breaks, "family": fault.family.name(),
+        "reference": fault.reference, "impl": name, "what": fault.what });
+    let words = vec![fault.breaks.to_owned()];
+    Row { name: fault.id, rest: String::new(), words, sentence: fault.what, json }
 }
 
 fn list_walks(options: Options, output: &Output) -> anyhow::Result<Exit> {
     let pairs: Vec<_> = State::ALL.iter().flat_map(|from| State::ALL.map(|to| (*from, to))).collect();
     let walk = |(from, to): &(State, State)| walk(*from, *to, options).ok();
     let text = || {
-        let line = |pair: &(State, State)| {
+        let mut out = Lines::default();
+        for pair in &pairs {
             let states = walk(pair).map_or_else(
                 || " refused".to_owned(),
                 |walk| walk.iter().map(|state| format!(" {state}")).collect(),
             );
-            format!("{} {}:{states}\n", pair.0, pair.1)
-        };
-        pairs.iter().map(line).collect()
+            out.after(pair.0.name(), format_args!(" {}:{states}", pair.1));
+        }
+        out
     };
     let json = || {
         let row = |pair: &(State, State)| {
@@ -87,48 +124,60 @@ pub(crate) fn explain(id: &str, output: &Output) -> anyhow::Result<Exit> {
     let requirement = |id: &str| {
         let begins = format!("- {id} ");
         let line = migcert_core::REQUIREMENTS.lines().find(|line| line.starts_with(&begins));
-        line.map(|line| line.trim_start_matches("- ").to_owned())
+        line.map(|line| line.trim_start_matches("- "))
     };
-    let (json, text) = if let Some(rule) = rules::named(id) {
+    let mut text = Lines::default();
+    let paragraph = |text: &mut Lines, line: Option<&'static str>| {
+        if let Some(line) = line {
+            text.after(line, format_args!(""));
+            row!(text);
+        }
+    };
+    let json = if let Some(rule) = rules::named(id) {
         let faults = devices::faulty().filter(|faulty| faulty.fault.breaks == rule.cites);
         let faults: Vec<_> = faults.map(|faulty| (faulty.name, faulty.fault.what)).collect();
-        let mut text = format!("{} ({}): {}\n\n", rule.id, rule.level.name(), rule.promise);
-        text += &requirement(rule.cites).map_or_else(String::new, |line| format!("{line}\n\n"));
-        text += &format!("Where it is broken: {}.\n", rule.advice);
+        text.after(rule.id, format_args!(" ({}): {}", rule.level.name(), rule.promise));
+        row!(text);
+        paragraph(&mut text, requirement(rule.cites));
+        row!(text, "Where it is broken: {}.", rule.advice);
         if let Some((name, what)) = faults.first() {
-            text += &format!("\nFor example, {what}:\n  migcert certify {name} --only {}\n", rule.id);
+            row!(text);
+            row!(text, "For example, {what}:");
+            row!(text, "  migcert certify {name} --only {}", rule.id);
         }
         let example = faults.first().map(|(name, _)| name);
         let mut json = rule_json(rule);
         json["advice"] = json!(rule.advice);
         json["requirement_text"] = json!(requirement(rule.cites));
         json["example"] = json!(example);
-        (json, text)
+        json
     } else if let Some(row) = REASONS.iter().find(|row| row.id == id) {
-        let mut text = format!("{}: {}\n\n", row.id, row.means);
-        text += &requirement(row.cites).map_or_else(String::new, |line| format!("{line}\n\n"));
-        text += &format!("What to do: {}.\n", row.advice);
-        let json = json!({ "id": row.id, "requirement": row.cites, "means": row.means, "advice": row.advice,
-            "requirement_text": requirement(row.cites) });
-        (json, text)
+        text.after(row.id, format_args!(": {}", row.means));
+        row!(text);
+        paragraph(&mut text, requirement(row.cites));
+        row!(text, "What to do: {}.", row.advice);
+        json!({ "id": row.id, "requirement": row.cites, "means": row.means, "advice": row.advice,
+            "requirement_text": requirement(row.cites) })
     } else if let Some(Faulty { fault, name, .. }) = devices::faulty().find(|faulty| faulty.fault.id == id) {
-        let mut text = format!("{} (family {}): {}\n", fault.id, fault.family, fault.what);
+        text.after(fault.id, format_args!(" (family {}): {}", fault.family, fault.what));
         if !fault.reference.is_empty() {
-            text += &format!("Seen in: {}\n", fault.reference);
+            row!(text, "Seen in: {}", fault.reference);
         }
-        text += &requirement(fault.breaks).map_or_else(String::new, |line| format!("\n{line}\n"));
-        text += &format!("\nTo see it found:\n  migcert certify {name} --only {}\n", fault.breaks);
-        let json = json!({ "id": fault.id, "family": fault.family.to_string(), "requirement": fault.breaks,
+        row!(text);
+        paragraph(&mut text, requirement(fault.breaks));
+        row!(text, "To see it found:");
+        row!(text, "  migcert certify {name} --only {}", fault.breaks);
+        json!({ "id": fault.id, "family": fault.family.to_string(), "requirement": fault.breaks,
             "reference": fault.reference, "what": fault.what, "impl": name,
-            "requirement_text": requirement(fault.breaks) });
-        (json, text)
+            "requirement_text": requirement(fault.breaks) })
     } else if let Some(line) = requirement(id) {
         let rules: Vec<_> = rules::ALL.iter().filter(|rule| rule.cites == id).map(|rule| rule.id).collect();
-        let mut text = format!("{line}\n");
+        text.after(line, format_args!(""));
         if !rules.is_empty() {
-            text += &format!("\nTested by: {}\n", rules.join(", "));
+            row!(text);
+            row!(text, "Tested by: {}", rules.join(", "));
         }
-        (json!({ "id": id, "requirement_text": line, "rules": rules }), text)
+        json!({ "id": id, "requirement_text": line, "rules": rules })
     } else {
         bail!(
             "`{id}` is no rule, reason, requirement or fault; `migcert list rules`, `reasons` or `faults` shows them"

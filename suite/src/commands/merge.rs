@@ -2,12 +2,12 @@
 
 use super::certify::conclude;
 use super::{Exit, Output};
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use clap::Args;
 use migcert::honest::{self, SelfTest};
 use migcert::report::Certificate;
 use migcert::shard::{self, MAX_FILE, Report, Whole};
-use migcert::{impls, rules};
+use migcert::{files, rules};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -45,9 +45,6 @@ pub(crate) fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
 }
 
 fn read(file: &Path) -> anyhow::Result<Report> {
-    let bytes = impls::read(file, MAX_FILE + 1)?;
-    if MAX_FILE < bytes.len() as u64 {
-        bail!("more than {MAX_FILE} bytes are no report of a part");
-    }
+    let bytes = files::read(file, MAX_FILE).map_err(|why| anyhow!("{}", why.why()))?;
     serde_json::from_slice(&bytes).context("no report of a certification")
 }

@@ -2,15 +2,18 @@
 
 use super::input::{self, Input, Tried};
 use super::replay::ending;
-use super::{Exit, Output, print, write};
+use super::{Exit, Output, print, said};
 use anyhow::bail;
 use clap::Args;
 use migcert::bench::{Bench, Subject};
 use migcert::bucket::Bucket;
 use migcert::case::Case;
+use migcert::files;
 use migcert::impls;
 use migcert::minimize::{Bounds, Names, Size, minimize as smaller};
+use migcert::row;
 use migcert::rules::{Judge, Outcome, Rule};
+use migcert::text::Lines;
 use serde_json::{Map, Value as Json, json};
 use std::path::PathBuf;
 
@@ -52,7 +55,12 @@ pub(crate) fn minimize(args: &MinimizeArgs) -> anyhow::Result<Exit> {
     let is_broken = |outcome: &Outcome| matches!(outcome, Outcome::Broken(_));
     let Some(judge) = judges.iter().find(|judge| is_broken(&now(judge, &tried.case))) else {
         let outcome = now(&judges[1], &tried.case);
-        let text = || format!("{name}: {}", ending(&outcome));
+        let text = || {
+            let mut out = Lines::default();
+            row!(out, "minimize  {name}");
+            ending(&mut out, &outcome);
+            out
+        };
         let json = || {
             json!({
                 "schema": "migcert/minimize/1", "file": name.to_string(), "rule": rule.id,
@@ -72,18 +80,18 @@ pub(crate) fn minimize(args: &MinimizeArgs) -> anyhow::Result<Exit> {
     let told = on_bench(&small.case, &tried, |bench| Bucket::judged(*judge, rule, &bench.telling()));
     let found = told.map(|(outcome, bucket)| tried.found(&outcome, bucket.as_ref()));
     let toml = small.case.to_toml(&found.unwrap_or_default());
-    if let Some(out) = &args.out {
-        write(out, &toml)?;
-    }
+    let written = args.out.as_ref().map(|out| files::write(out, &toml));
+    let is_kept = written.as_ref().is_some_and(|written| said(written) == Exit::Nothing);
     let before = Size::of(&tried.case, &bounds);
     let after = Size::of(&small.case, &bounds);
     let text = || {
-        let mut out = format!("# {name}: {}, {} smaller cases tried\n", rule.id, small.tries);
+        let mut out = Lines::default();
+        row!(out, "# {name}: {}, {} smaller cases tried", rule.id, small.tries);
         for ((level, before), (_, after)) in before.levels().into_iter().zip(after.levels()) {
-            out += &format!("# {level:<8} {before:>5} -> {after}\n");
+            row!(out, "# {level:<8} {before:>5} -> {after}");
         }
-        if args.out.is_none() {
-            out += &toml;
+        if !is_kept {
+            out.block("", &toml);
         }
         out
     };

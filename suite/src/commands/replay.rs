@@ -1,11 +1,15 @@
 //! `migcert replay`.
 
 use super::input::{self, Input, Tried};
-use super::{Exit, Output, print, write};
+use super::{Exit, Output, file_name, print, said};
 use clap::Args;
 use migcert::bench::Bench;
 use migcert::bucket::Bucket;
+use migcert::files::Folder;
+use migcert::report::{CaseFile, QUOTED};
+use migcert::row;
 use migcert::rules::{Finding, Outcome, Rule};
+use migcert::text::Lines;
 use serde_json::{Value as Json, json};
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
@@ -44,13 +48,31 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
     for file in &args.files {
         let input = input::read(file, args.target.as_deref())?;
         let played = Played::of(&input, args.times);
-        if let (Some(dir), Input::Case(tried)) = (&args.save, &input) {
-            let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-            let found = tried.found(&played.outcome, played.bucket.as_ref());
-            write(&dir.join(format!("{}-{stem}.toml", tried.rule.id)), &tried.case.to_toml(&found))?;
-        }
-        print(&args.output, || played.text(file, &input), || played.json(file, &input))?;
-        exit = exit.and(played.exit());
+        let mut kept = Exit::Nothing;
+        let saved = args.save.as_ref().zip(input.case()).map(|(dir, tried)| {
+            let case = tried.case.to_toml(&tried.found(&played.outcome, played.bucket.as_ref()));
+            let stem = file_name(&file.file_stem().unwrap_or_default().to_string_lossy());
+            let stem = format!("{}-{stem}", tried.rule.id);
+            let written = Folder::of_user(dir).and_then(|folder| folder.add(&stem, "toml", &case));
+            kept = said(&written);
+            CaseFile::of(written, case)
+        });
+        let text = || {
+            let mut out = played.text(file, &input);
+            match &saved {
+                Some(CaseFile::Written(file)) => row!(out, "saved   {file}"),
+                Some(CaseFile::Unwritten { case, .. }) => out.block(QUOTED, case),
+                None => {}
+            }
+            out
+        };
+        let json = || {
+            let mut json = played.json(file, &input);
+            saved.iter().for_each(|saved| saved.put(&mut json));
+            json
+        };
+        print(&args.output, text, json)?;
+        exit = exit.and(played.exit()).and(kept);
     }
     Ok(exit)
 }
@@ -125,31 +147,31 @@ impl Played {
     /// How often it was broken, where it was tried more than once.
     fn rate(&self) -> Option<String> {
         let flaky = if self.is_flaky() { ": flaky" } else { "" };
-        (1 < self.times).then(|| format!("broken in {} of {}{flaky}", self.broken, self.times))
+        (1 < self.times).then(|| format!("{} of {}{flaky}", self.broken, self.times))
     }
 
-    fn text(&self, file: &Path, input: &Input) -> String {
-        let name = file.display();
-        let mut out = match input {
+    fn text(&self, file: &Path, input: &Input) -> Lines {
+        let mut out = Lines::default();
+        row!(out, "replay  {}", file.display());
+        match input {
             Input::Case(tried) => {
                 let rule = tried.rule;
-                let mut out = format!("{name}: {} ({}): {}\n", rule.id, rule.cites, rule.promise);
-                tried.notes().iter().for_each(|note| out += &format!("note: {note}\n"));
-                out
+                row!(out, "rule    {} ({}): {}", rule.id, rule.cites, rule.promise);
+                tried.notes().iter().for_each(|note| row!(out, "note: {note}"));
             }
             Input::Bytes(target, bytes) => {
-                format!("{name}: {} bytes for `{}`: {}\n", bytes.len(), target.name, target.what)
+                row!(out, "input   {} bytes for `{}`: {}", bytes.len(), target.name, target.what);
             }
-        };
-        self.steps.iter().enumerate().for_each(|(i, step)| out += &format!("{:>4}. {step}\n", i + 1));
-        out += &ending(&self.outcome);
+        }
+        self.steps.iter().enumerate().for_each(|(i, step)| out.numbered(i + 1, format_args!("{step}")));
+        ending(&mut out, &self.outcome);
         if let (Outcome::Broken(_), Input::Case(tried)) = (&self.outcome, input) {
-            out += &format!("  advice    {}\n", tried.rule.advice);
+            row!(out, "  advice    {}", tried.rule.advice);
         }
         if let Some(bucket) = &self.bucket {
-            out += &format!("  bucket    {bucket}\n");
+            row!(out, "  bucket    {bucket}");
         }
-        self.rate().iter().for_each(|rate| out += &format!("{rate}\n"));
+        self.rate().iter().for_each(|rate| row!(out, "broken in {rate}"));
         out
     }
 
@@ -188,13 +210,15 @@ fn finding(outcome: &Outcome) -> Option<&Finding> {
     if let Outcome::Broken(finding) = outcome { Some(finding) } else { None }
 }
 
-pub(super) fn ending(outcome: &Outcome) -> String {
+pub(super) fn ending(out: &mut Lines, outcome: &Outcome) {
     match outcome {
         Outcome::Broken(Finding { summary, expected, observed }) => {
-            format!("still broken: {summary}\n  expected  {expected}\n  observed  {observed}\n")
+            row!(out, "still broken: {summary}");
+            row!(out, "  expected  {expected}");
+            row!(out, "  observed  {observed}");
         }
-        Outcome::Held => "no longer broken\n".to_owned(),
-        Outcome::NotApplicable(why) => format!("can't tell: {why}\n"),
-        Outcome::Unsettled(why) => format!("can't tell: {why}\n"),
+        Outcome::Held => row!(out, "no longer broken"),
+        Outcome::NotApplicable(why) => row!(out, "can't tell: {why}"),
+        Outcome::Unsettled(why) => row!(out, "can't tell: {why}"),
     }
 }

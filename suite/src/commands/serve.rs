@@ -1,12 +1,12 @@
 //! `migcert serve`: any device behind our trait as a device program of.
 
-use super::Exit;
+use super::{Exit, write_out};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use migcert::bench::Subject;
 use migcert::hosts::scratch::Scratch;
 use migcert::hosts::vfio_user::server;
-use migcert::impls;
+use migcert::{impls, say, text};
 use migcert_core::device::Device;
 use migcert_core::model::ModelId;
 use migcert_core::param::{Configuration, Value};
@@ -49,7 +49,7 @@ pub(crate) fn serve(args: &ServeArgs) -> anyhow::Result<Exit> {
             Ok(Exit::Nothing)
         }
         Err(why) => {
-            anstream::eprintln!("{why:#}");
+            say!("refused: {why:#}");
             Ok(Exit::Refused)
         }
     }
@@ -61,7 +61,7 @@ pub(crate) fn serve(args: &ServeArgs) -> anyhow::Result<Exit> {
 fn start(subject: &Subject, options: &[String]) -> anyhow::Result<Option<(Box<dyn Device>, Options)>> {
     let options = parse(options)?;
     if options.prints {
-        println!("{}", subject.manifest.to_json());
+        write_out(&text::escaped_json(&(subject.manifest.to_json() + "\n")))?;
         return Ok(None);
     }
     let models = &subject.manifest.models;

@@ -1,13 +1,16 @@
 //! `migcert zoo`.
 
 use super::certify::{drawn_seed, progress, seed};
-use super::{Exit, Output, print, write};
+use super::{Exit, Output, print, said, write_out};
 use anyhow::{anyhow, bail};
 use clap::Args;
 use migcert::case::Found;
 use migcert::devices::{self, Faulty};
+use migcert::files::Folder;
 use migcert::parallel;
+use migcert::text::Lines;
 use migcert::zoo::{Hunt, Trial};
+use migcert::{row, say};
 use serde_json::{Value as Json, json};
 use std::path::PathBuf;
 
@@ -40,13 +43,19 @@ pub(crate) fn zoo(args: &ZooArgs) -> anyhow::Result<Exit> {
     let wanted = |faulty: &Faulty| args.only.is_empty() || args.only.iter().any(|id| id == faulty.fault.id);
     let faults: Vec<Faulty> = all.into_iter().filter(wanted).collect();
     let hunt = Hunt { seed: args.seed.unwrap_or_else(drawn_seed), cases: args.cases, executions: u32::MAX };
-    anstream::eprintln!("seed {:#x}", hunt.seed);
+    say!("seed {:#x}", hunt.seed);
     if let Some(dir) = &args.witnesses {
+        let mut exit = Exit::Nothing;
         for faulty in &faults {
-            let case = hunt.witness(faulty).map_err(|why| anyhow!(why))?;
-            write(&dir.join(format!("{}.toml", faulty.fault.id)), &case.to_toml(&Found::default()))?;
+            let case = hunt.witness(faulty).map_err(|why| anyhow!(why))?.to_toml(&Found::default());
+            let file = format!("{}.toml", faulty.fault.id);
+            let written = Folder::of_user(dir).and_then(|folder| folder.replace(&file, &case));
+            if said(&written) != Exit::Nothing {
+                exit = Exit::CouldNot;
+                write_out(&format!("# {file}\n{case}\n"))?;
+            }
         }
-        return Ok(Exit::Nothing);
+        return Ok(exit);
     }
     let trials = trials(&hunt, &faults, args.jobs)?;
     print(&args.output, || text(&trials), || json(&hunt, &trials))?;
@@ -66,9 +75,9 @@ fn trials(hunt: &Hunt, faults: &[Faulty], jobs: Option<usize>) -> anyhow::Result
     trials.into_iter().map(|trial| trial.map_err(|why| anyhow!(why))).collect()
 }
 
-fn text(trials: &[Trial]) -> String {
-    let mut out =
-        String::from("family requirement fault                         reached triggered detected  by\n");
+fn text(trials: &[Trial]) -> Lines {
+    let mut out = Lines::default();
+    row!(out, "family requirement fault                         reached triggered detected  by");
     for Trial { fault, reached, triggered, detected, executed, others, .. } in trials {
         let after = |count: &Option<u32>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
         let by = match detected {
@@ -81,27 +90,35 @@ fn text(trials: &[Trial]) -> String {
                 )
             }
         };
-        out += &format!(
-            "{:<6} {:<11} {:<29} {:>8} {:>9} {:>8}  {by}\n",
-            fault.family.to_string(),
-            fault.breaks,
-            fault.id,
-            after(reached),
-            after(triggered),
-            after(&detected.map(|(count, _)| count)),
+        let family = fault.family.name();
+        out.after(
+            family,
+            format_args!(
+                "{:wide$} {:<11} {:<29} {:>8} {:>9} {:>8}  {by}",
+                "",
+                fault.breaks,
+                fault.id,
+                after(reached),
+                after(triggered),
+                after(&detected.map(|(count, _)| count)),
+                wide = 6 - family.len(),
+            ),
         );
     }
     let count = |is: fn(&Trial) -> bool| trials.iter().filter(|trial| is(trial)).count();
     let mut cases: Vec<u32> = trials.iter().filter_map(|t| t.detected.map(|(count, _)| count)).collect();
     cases.sort_unstable();
     let median = cases.get(cases.len() / 2).map_or_else(|| "-".to_owned(), u32::to_string);
-    out + &format!(
-        "{} faults: {} reached, {} triggered, {} detected; median {median} cases\n",
+    let (reached, triggered) =
+        (count(|trial| trial.reached.is_some()), count(|trial| trial.triggered.is_some()));
+    let detected = cases.len();
+    out.counted(
         trials.len(),
-        count(|trial| trial.reached.is_some()),
-        count(|trial| trial.triggered.is_some()),
-        cases.len(),
-    )
+        format_args!(
+            " faults: {reached} reached, {triggered} triggered, {detected} detected; median {median} cases"
+        ),
+    );
+    out
 }
 
 fn json(hunt: &Hunt, trials: &[Trial]) -> Json {

@@ -41,9 +41,24 @@ pub enum Family {
     G,
 }
 
+impl Family {
+    /// Its letter.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Family::A => "A",
+            Family::B => "B",
+            Family::C => "C",
+            Family::D => "D",
+            Family::E => "E",
+            Family::F => "F",
+            Family::G => "G",
+        }
+    }
+}
+
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        f.pad(self.name())
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::reseal::{contents, reseal, resize};
 use crate::coverage::{Dimension, saw};
-use arbitrary::{Result, Unstructured};
+use arbitrary::Unstructured;
+use migcert_core::text::Short;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -103,7 +104,7 @@ impl Damage {
     }
 
     /// Draws one.
-    pub fn draw(u: &mut Unstructured<'_>) -> Result<Damage> {
+    pub fn draw(u: &mut Unstructured<'_>) -> arbitrary::Result<Damage> {
         let at = place(u)?;
         Ok(match u.int_in_range(0..=7u8)? {
             0 => Damage::Cut(at),
@@ -118,7 +119,7 @@ impl Damage {
     }
 
     /// Draws a forgery: mostly a small number, or all ones.
-    pub fn forge(u: &mut Unstructured<'_>) -> Result<Damage> {
+    pub fn forge(u: &mut Unstructured<'_>) -> arbitrary::Result<Damage> {
         if u.ratio(1, 16)? {
             let by = *u.choose(&[-1, 1, 8, -8, 64, -64])?;
             return Ok(Damage::Stretch { section: u.int_in_range(0..=15)?, by });
@@ -150,11 +151,21 @@ impl Damage {
         matches!(self, Damage::Forge { .. } | Damage::Stretch { .. })
     }
 
-    /// Does it. `earlier` is another state of the same device, for [`Damage::Splice`].
-    pub fn apply(&self, state: &mut Vec<u8>, earlier: &[u8]) {
+    /// Does it. `earlier` is another state of the same device, for [`Damage::Splice`]; `room` is how
+    /// much all damage together may add, [`ROOM`] at first.
+    ///
+    /// # Errors
+    /// [`Grown`], and the state is as it was.
+    pub fn apply(&self, state: &mut Vec<u8>, earlier: &[u8], room: &mut usize) -> Result<(), Grown> {
         saw(Dimension::Fault, || self.kind());
         let within = |at: u32, len: usize| if len == 0 { 0 } else { at as usize % len };
         let len = state.len();
+        let growth = match self {
+            Damage::Extend(bytes) => bytes.len(),
+            Damage::Repeat { at, len: n } => (*n as usize).min(len - within(*at, len)),
+            _ => 0,
+        };
+        *room = room.checked_sub(growth).ok_or_else(|| Grown(self.clone()))?;
         match self {
             Damage::Cut(keep) => state.truncate(within(*keep, len)),
             Damage::Extend(bytes) => state.extend(bytes),
@@ -203,7 +214,7 @@ impl Damage {
             }
             Damage::Repeat { at, len: n } => {
                 let at = within(*at, len);
-                let end = len.min(at + *n as usize);
+                let end = len.min(at.saturating_add(*n as usize));
                 let again = state[at..end].to_vec();
                 state.splice(end..end, again);
             }
@@ -213,11 +224,20 @@ impl Damage {
                 state[at - n..at + n].rotate_left(n);
             }
         }
+        Ok(())
     }
 }
 
+/// Bytes that the damage of a case may add to a state.
+pub const ROOM: usize = 4 << 20;
+
+/// Damage that would add more than [`ROOM`] to a state: the case is to blame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the damage of this case adds more than {ROOM} bytes to the state, from `{}` on", Short(&.0.to_string()))]
+pub struct Grown(Damage);
+
 /// Mostly near the beginning: there are headers, lengths and registers.
-fn place(u: &mut Unstructured<'_>) -> Result<u32> {
+fn place(u: &mut Unstructured<'_>) -> arbitrary::Result<u32> {
     Ok(match u.int_in_range(0..=3u8)? {
         0 => u.int_in_range(0..=63)?,
         1 => u.int_in_range(0..=255)?,
@@ -227,7 +247,7 @@ fn place(u: &mut Unstructured<'_>) -> Result<u32> {
 }
 
 /// Bytes that lengths and counts are made of: small numbers, and all ones.
-fn some_bytes(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+fn some_bytes(u: &mut Unstructured<'_>) -> arbitrary::Result<Vec<u8>> {
     let mut bytes = vec![u.arbitrary()?];
     bytes.extend(super::list(u, 31, |u| {
         Ok(match u.int_in_range(0..=3u8)? {
@@ -266,7 +286,7 @@ impl fmt::Display for Damage {
 
 impl FromStr for Damage {
     type Err = BadDamage;
-    fn from_str(text: &str) -> std::result::Result<Damage, BadDamage> {
+    fn from_str(text: &str) -> Result<Damage, BadDamage> {
         let bad = || BadDamage(text.to_owned());
         let words: Vec<&str> = text.split(' ').collect();
         let number = |word: &str| word.parse().map_err(|_| bad());
@@ -300,6 +320,7 @@ impl FromStr for Damage {
 /// Text that names no damage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `foreign 00aa`, `forge used 12 ff` or `forge all 12 ff`, `forge 2 0 ff`, `stretch 2 -8`, `reseal`"
+    "`{}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `foreign 00aa`, `forge used 12 ff` or `forge all 12 ff`, `forge 2 0 ff`, `stretch 2 -8`, `reseal`",
+    Short(.0)
 )]
 pub struct BadDamage(String);

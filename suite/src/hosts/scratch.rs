@@ -41,7 +41,8 @@ impl Scratch {
         Ok((UnixListener::bind(path)?, Scratch::own(path.to_owned())))
     }
 
-    fn own(path: PathBuf) -> Scratch {
+    /// Something that is made already; it is ours from now on.
+    pub(crate) fn own(path: PathBuf) -> Scratch {
         ours().insert(path.clone());
         Scratch(path)
     }

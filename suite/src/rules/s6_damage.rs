@@ -3,7 +3,7 @@
 use super::s6_load::{LOADS, continues};
 use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, Stopped, needs};
-use crate::generate::damage::Damage;
+use crate::generate::damage::{Damage, ROOM};
 use crate::generate::reseal::reseal;
 use migcert_core::device::{Device, Seen};
 
@@ -92,10 +92,10 @@ fn is_whole(bench: &Bench<'_>, damage: &[Damage]) -> Judgement {
 /// A damaged state. What is whole can't be told from what was meant.
 fn damaged(bench: &Bench<'_>, state: &[u8], damage: &[Damage]) -> Result<Option<Vec<u8>>, Stop> {
     let earlier = bench.earlier()?;
-    let mut damaged = state.to_vec();
+    let (mut damaged, mut room) = (state.to_vec(), ROOM);
     for damage in damage {
         bench.tell(|| format!("on its way: {damage} (of {} bytes)", damaged.len()));
-        damage.apply(&mut damaged, earlier);
+        damage.apply(&mut damaged, earlier, &mut room)?;
     }
     Ok((damaged != state && damaged != earlier).then_some(damaged))
 }

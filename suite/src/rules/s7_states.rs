@@ -4,6 +4,7 @@ use super::s6_move::{MOVES, SOURCE_GOES_ON};
 use super::s6_traces::as_fresh;
 use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, needs, needs_own_machine, needs_reset};
+use crate::generate::damage::ROOM;
 use migcert_core::device::{Device, State, walk};
 use migcert_core::error::Error;
 
@@ -238,9 +239,9 @@ fn load_is_judged_at_stop(bench: &Bench<'_>) -> Judgement {
         return Err(broken("a load of no bytes at all was accepted", "refused at STOP", "STOP"));
     }
     device = bench.renewed(device, &stopped)?;
-    let mut state = stopped.state.clone();
+    let (mut state, mut room) = (stopped.state.clone(), ROOM);
     for damage in &bench.case.damage {
-        damage.apply(&mut state, &stopped.state);
+        damage.apply(&mut state, &stopped.state, &mut room)?;
     }
     if bench.load(&mut *device, &state)? == Load::Accepted {
         device.set_guest_memory(&stopped.memory)?;

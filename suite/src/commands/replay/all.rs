@@ -2,10 +2,11 @@
 
 use super::{Played, ReplayArgs, bucket_json};
 use crate::commands::{Exit, input, print};
-use anyhow::Context;
 use migcert::bucket::Bucket;
-use migcert::impls::CannotOpen;
+use migcert::files;
 use migcert::rules::Outcome;
+use migcert::text::Lines;
+use migcert::{row, say};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +15,8 @@ use std::path::{Path, PathBuf};
 /// What became of a file.
 enum Now {
     Broken(Bucket, Option<String>),
-    Fixed,
+    /// Where it was to be removed and could not, with the reason.
+    Fixed(Option<String>),
     CantTell(String),
 }
 
@@ -22,7 +24,7 @@ impl Now {
     fn name(&self) -> &'static str {
         match self {
             Now::Broken(..) => "still broken",
-            Now::Fixed => "fixed",
+            Now::Fixed(_) => "fixed",
             Now::CantTell(_) => "can't tell",
         }
     }
@@ -32,11 +34,15 @@ pub(super) fn replay_all(dir: &Path, args: &ReplayArgs) -> anyhow::Result<Exit> 
     let mut files = Vec::new();
     collect(dir, &mut files)?;
     files.sort();
-    let mut lines = Vec::new();
+    let (mut lines, mut pruned) = (Vec::new(), Exit::Nothing);
     for file in files.iter().filter(|file| input::is_finding(file, args.target.as_deref())) {
-        let now = judged(file, args);
-        if args.prune && matches!(now, Now::Fixed) {
-            fs::remove_file(file).with_context(|| format!("can't remove {}", file.display()))?;
+        let mut now = judged(file, args);
+        if let (true, Now::Fixed(left)) = (args.prune, &mut now)
+            && let Err(why) = fs::remove_file(file)
+        {
+            say!("error: cannot remove {}: {why}", file.display());
+            pruned = Exit::CouldNot;
+            *left = Some(why.to_string());
         }
         lines.push((file.display().to_string(), now));
     }
@@ -48,22 +54,21 @@ pub(super) fn replay_all(dir: &Path, args: &ReplayArgs) -> anyhow::Result<Exit> 
     }
     print(&args.output, || text(&lines, &buckets, args.prune), || json(&lines, &buckets, args.prune))?;
     let count = |name| lines.iter().filter(|(_, now)| now.name() == name).count();
-    Ok(match (count("still broken"), count("fixed"), count("can't tell")) {
+    let exit = match (count("still broken"), count("fixed"), count("can't tell")) {
         (0, 1.., 0) => Exit::Nothing,
         (0, ..) => Exit::TooLittle,
         _ => Exit::Found,
-    })
+    };
+    Ok(exit.and(pruned))
 }
 
 /// Folders that are links are not entered: they may lead back.
-fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let unreadable = |why| CannotOpen::File { path: dir.to_owned(), why };
-    for entry in fs::read_dir(dir).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        if entry.file_type().map_err(unreadable)?.is_dir() {
-            collect(&entry.path(), files)?;
-        } else if entry.path().is_file() {
-            files.push(entry.path());
+fn collect(dir: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    for entry in files::entries(dir)? {
+        if entry.symlink_metadata().is_ok_and(|of| of.is_dir()) {
+            collect(&entry, found)?;
+        } else if entry.is_file() {
+            found.push(entry);
         }
     }
     Ok(())
@@ -79,7 +84,7 @@ fn judged(file: &Path, args: &ReplayArgs) -> Now {
     match (played.outcome, played.bucket) {
         (Outcome::Broken(_), Some(bucket)) => Now::Broken(bucket, rate),
         (Outcome::Broken(finding), None) => Now::CantTell(finding.summary),
-        (Outcome::Held, _) => Now::Fixed,
+        (Outcome::Held, _) => Now::Fixed(None),
         (Outcome::NotApplicable(why), _) => Now::CantTell(why.into_owned()),
         (Outcome::Unsettled(why), _) => Now::CantTell(why),
     }
@@ -92,31 +97,38 @@ fn in_one_line(text: &str) -> String {
     lines.next_back().map_or_else(|| first.to_owned(), |last| format!("{first}: {last}"))
 }
 
-type Lines = [(String, Now)];
+type Judged = [(String, Now)];
 type Buckets<'a> = BTreeMap<&'a Bucket, Vec<&'a str>>;
 
-fn text(lines: &Lines, buckets: &Buckets<'_>, prune: bool) -> String {
-    let mut out = String::new();
+fn text(lines: &Judged, buckets: &Buckets<'_>, prune: bool) -> Lines {
+    let mut out = Lines::default();
     for (file, now) in lines {
         let more = match now {
             Now::Broken(bucket, rate) => {
-                let rate = rate.as_ref().map_or_else(String::new, |rate| format!(", {rate}"));
+                let rate = rate.as_ref().map_or_else(String::new, |rate| format!(", broken in {rate}"));
                 format!(": {}, bucket {}{rate}", bucket.rule, bucket.id())
             }
-            Now::Fixed if prune => ": removed".to_owned(),
-            Now::Fixed => String::new(),
+            Now::Fixed(Some(why)) => format!(": not removed: {why}"),
+            Now::Fixed(None) if prune => ": removed".to_owned(),
+            Now::Fixed(None) => String::new(),
             Now::CantTell(why) => format!(": {why}"),
         };
-        out += &format!("{:<13} {file}{more}\n", now.name());
+        let name = now.name();
+        out.after(name, format_args!("{:wide$} {file}{more}", "", wide = 13 - name.len()));
     }
     for (bucket, files) in buckets {
-        out += &format!("\nbucket {}\n", bucket.id());
-        out += &format!("  rule   {}\n  phase  {}\n  place  {}\n", bucket.rule, bucket.phase, bucket.place);
-        out += &format!("  files  {}\n", files.len());
+        row!(out);
+        row!(out, "bucket {}", bucket.id());
+        row!(out, "  rule   {}", bucket.rule);
+        row!(out, "  phase  {}", bucket.phase);
+        row!(out, "  place  {}", bucket.place);
+        row!(out, "  files  {}", files.len());
     }
     let count = |name| lines.iter().filter(|(_, now)| now.name() == name).count();
-    out += &format!(
-        "\nstill broken {}, buckets {}, fixed {}, can't tell {}\n",
+    row!(out);
+    row!(
+        out,
+        "still broken {}, buckets {}, fixed {}, can't tell {}",
         count("still broken"),
         buckets.len(),
         count("fixed"),
@@ -125,12 +137,15 @@ fn text(lines: &Lines, buckets: &Buckets<'_>, prune: bool) -> String {
     out
 }
 
-fn json(lines: &Lines, buckets: &Buckets<'_>, prune: bool) -> Json {
+fn json(lines: &Judged, buckets: &Buckets<'_>, prune: bool) -> Json {
     let line = |(file, now): &(String, Now)| match now {
         Now::Broken(bucket, rate) => {
+            let rate = rate.as_ref().map(|rate| format!("broken in {rate}"));
             json!({ "file": file, "now": "still-broken", "bucket": bucket.id(), "rate": rate })
         }
-        Now::Fixed => json!({ "file": file, "now": "fixed", "removed": prune }),
+        Now::Fixed(left) => {
+            json!({ "file": file, "now": "fixed", "removed": prune && left.is_none() })
+        }
         Now::CantTell(why) => json!({ "file": file, "now": "can't-tell", "why": why }),
     };
     let bucket = |(bucket, files): (&&Bucket, &Vec<&str>)| {

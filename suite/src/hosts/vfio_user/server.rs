@@ -9,6 +9,7 @@ use super::wire::reply::{DeviceInfo, IrqInfo, RegionInfo, Reply};
 use super::wire::request::{Act, Request, SetIrqs};
 use super::wire::version::{Capabilities, Extension, Version};
 use super::wire::{self, Access, Feature, Kind, MAX_DATA, Migration};
+use crate::say;
 use migcert_core::device::{Device, GUEST_MEMORY, Interface, Register, Seen, Sight, State, Step};
 use migcert_core::error::Error;
 use std::io;
@@ -93,7 +94,7 @@ impl Server {
         let answer = match Request::parse(header.command, &payload) {
             Ok(request) => self.answer(&request, fds),
             Err(why) => {
-                eprintln!("{why}");
+                say!("refused: {why}");
                 Err(EINVAL)
             }
         };
@@ -158,7 +159,7 @@ impl Server {
                 Reply::Done
             }
             ref other => {
-                eprintln!("{other} can't be answered");
+                say!("refused: {other} can't be answered");
                 return Err(EINVAL);
             }
         };
@@ -169,7 +170,7 @@ impl Server {
 
     fn version(&mut self, proposed: &Version) -> Result<Version, u32> {
         if proposed.major != 0 {
-            eprintln!("protocol {}.{} is not spoken, 0.{MINOR} is", proposed.major, proposed.minor);
+            say!("refused: protocol {}.{} is not spoken, 0.{MINOR} is", proposed.major, proposed.minor);
             return Err(EINVAL);
         }
         let theirs = proposed.capabilities.max_data_xfer_size;
@@ -305,7 +306,7 @@ fn size(count: u32) -> Result<u8, u32> {
 /// An error has a number on the wire, and words on standard error.
 fn told<T>(result: Result<T, Error>) -> Result<T, u32> {
     result.map_err(|why| {
-        eprintln!("{why}");
+        say!("failed: {why}");
         match why {
             Error::BadState(_) => EBADMSG,
             Error::Misbehaved(_) | Error::Unavailable(_) => EIO,
