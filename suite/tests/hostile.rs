@@ -191,7 +191,7 @@ rows! {
         state_that_drips "drips" 4 "s while saving; the limit is 1s",
         state_that_drips_later "drips-later" 4 "s while saving; the limit is 1s",
         state_that_is_sipped "sips" 4 "s while loading; the limit is 1s",
-        fails_the_check "fails-check" 100 "CHECK_DEVICE_STATE says no",
+        fails_the_check "fails-check" 100 "CHECK_DEVICE_STATE failed",
         floods_a_gib "floods-1-gib" 0 "pass",
         floods_for_ever "floods-for-ever" 0 "pass",
         forks "forks" 0 "pass",

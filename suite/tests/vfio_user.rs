@@ -217,11 +217,11 @@ fn a_refusal_is_in_the_words_of_the_program() {
     let int = migcert_core::param::Value::Int;
     assert_eq!(
         refused(&setup("num-queues", int(3))),
-        "the program ended with exit status 1: `num-queues=3` is not allowed"
+        "the program ended with exit status 1: refused: `num-queues=3` is not allowed"
     );
     assert_eq!(
         refused(&setup("no-such", int(3))),
-        "the program ended with exit status 1: parameter `no-such` is not known"
+        "the program ended with exit status 1: refused: parameter `no-such` is not known"
     );
 }
 
