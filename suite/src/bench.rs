@@ -1,20 +1,25 @@
 //! The bench: what a rule works with. Starts devices, plays the guest's steps, moves devices,
 //! compares what was seen, and tells all of it as a story if somebody wants to hear it.
 
+mod story;
 mod tally;
 mod told;
+mod trouble;
+mod who;
 
 pub use tally::{Counted, Guests, Hidden};
 pub use told::{Named, keep_device_panics_quiet};
+pub use who::{Event, Operation, Past, Site, Who};
 
+use crate::bucket::without_marks;
 use crate::case::Case;
 use crate::coverage::{Dimension, outcome, saw};
 use crate::guests;
-use crate::rules::{Judgement, Stop, broken};
+use crate::rules::{Cause, Failing, Finding, Judgement, Outcome, Stop, What, broken, refused};
 use migcert_core::compat::Verdict;
-use migcert_core::device::{Device, Interface, Machine, Outside, Seen, State, Step};
+use migcert_core::device::{Device, Interface, Machine, Outside, Seen, Sight, State, Step};
 use migcert_core::error::Error;
-use migcert_core::migrate::{self, Carrier, Failed, Plan, Saved, Stranded};
+use migcert_core::migrate::{self, Carrier, Failed, Plan, Saved, Stayed, Stranded};
 use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Model, Program};
 use migcert_core::version::Setup;
@@ -22,9 +27,10 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use story::Story;
 use tally::{Of, Tally};
-use told::{Story, Told};
+use trouble::Trouble;
 
 /// Cases for a rule if nobody says otherwise.
 const CASES: u32 = 1000;
@@ -59,12 +65,19 @@ pub struct Bench<'a> {
 }
 
 /// What became of a load.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Load {
     /// The device is in STOP and has the state.
     Accepted,
-    /// It refused, with these words.
-    Refused(String),
+    /// It refused: [`Error::BadState`] or [`Error::Refused`].
+    Refused(Error),
+}
+
+impl Load {
+    /// Whether the device has the state.
+    pub const fn is_accepted(&self) -> bool {
+        matches!(self, Load::Accepted)
+    }
 }
 
 /// A source that was stopped and saved.
@@ -87,35 +100,25 @@ impl<'a> Bench<'a> {
             source,
             destination,
             earlier: OnceCell::new(),
-            story: Story(None),
+            story: Story::default(),
             tally: Arc::default(),
         }
     }
 
     /// The same, which tells what happens.
     pub fn telling(mut self) -> Bench<'a> {
-        self.story = Story(Some(Arc::default()));
+        self.story = Story::telling();
         self
     }
 
     /// What was told so far.
     pub fn told(&self) -> Vec<String> {
-        self.story().lines
-    }
-
-    /// Which instance was asked for something last, and in which state it was.
-    pub fn phase(&self) -> String {
-        self.story().phase
+        self.story.so_far().lines
     }
 
     /// What guests did and saw so far, and what happened.
     pub fn counted(&self) -> Counted {
         self.tally.counted()
-    }
-
-    fn story(&self) -> Told {
-        let told = self.story.0.as_ref();
-        told.map_or_else(Told::default, |told| told.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// Adds a line to the story.
@@ -131,7 +134,7 @@ impl<'a> Bench<'a> {
 
     /// A host side for one virtual machine.
     pub fn outside(&self) -> Result<Outside, Stop> {
-        Ok(self.source.program.outside()?)
+        Ok(self.named(Who::Program, self.source).outside()?)
     }
 
     /// Starts an instance.
@@ -140,7 +143,7 @@ impl<'a> Bench<'a> {
     /// The program's own.
     pub fn start(
         &self,
-        who: &'static str,
+        who: Who,
         subject: &Subject,
         setup: &Setup,
         outside: &Outside,
@@ -149,7 +152,7 @@ impl<'a> Bench<'a> {
     }
 
     /// The subject's program, whose instances tell what they do under a name.
-    pub fn named<'b>(&self, who: &'static str, subject: &'b Subject) -> Named<'b> {
+    pub fn named<'b>(&self, who: Who, subject: &'b Subject) -> Named<'b> {
         let of = if std::ptr::eq(subject, self.source) { Of::Source } else { Of::Destination };
         Named { who, subject, of, story: self.story.clone(), tally: Arc::clone(&self.tally) }
     }
@@ -160,7 +163,7 @@ impl<'a> Bench<'a> {
     /// [`Stop::NotApplicable`] if it can't be started: that is for rules about starting to judge.
     pub fn started(&self) -> Result<(Box<dyn Device>, Outside), Stop> {
         let outside = self.outside()?;
-        let device = self.instance("the source", self.source, &self.case.setup, &outside)?;
+        let device = self.instance(Who::Source, self.source, &self.case.setup, &outside)?;
         Ok((device, outside))
     }
 
@@ -170,7 +173,7 @@ impl<'a> Bench<'a> {
     /// [`Stop::NotApplicable`] if it can't be started.
     pub fn instance(
         &self,
-        who: &'static str,
+        who: Who,
         subject: &Subject,
         setup: &Setup,
         outside: &Outside,
@@ -198,7 +201,7 @@ impl<'a> Bench<'a> {
     /// What a device that never migrates shows for the whole script.
     pub fn twin(&self) -> Result<Vec<Seen>, Stop> {
         let outside = self.outside()?;
-        let mut twin = self.instance("the twin", self.source, &self.case.setup, &outside)?;
+        let mut twin = self.instance(Who::Twin, self.source, &self.case.setup, &outside)?;
         self.play(&mut *twin, 0..self.case.script.len())
     }
 
@@ -251,7 +254,7 @@ impl<'a> Bench<'a> {
     /// A destination for what was stopped, fresh and RUNNING.
     pub fn prepared(&self, stopped: &Stopped) -> Result<Box<dyn Device>, Stop> {
         let plan = self.plan()?;
-        self.instance("the destination", self.destination, plan.destination(), &stopped.outside)
+        self.instance(Who::Destination, self.destination, plan.destination(), &stopped.outside)
     }
 
     /// Moves a running source to a fresh instance of `to`, all phases of it.
@@ -265,7 +268,7 @@ impl<'a> Bench<'a> {
     ) -> Result<Box<dyn Device>, Stop> {
         let carrier = self.usual();
         let moved = plan
-            .prepare(source, &self.named("the destination", to), outside)
+            .prepare(source, &self.named(Who::Destination, to), outside)
             .and_then(|prepared| prepared.save(&carrier, guest))
             .and_then(|saved| saved.load(&carrier));
         Ok(moved.map_err(failed)?.running)
@@ -273,7 +276,7 @@ impl<'a> Bench<'a> {
 
     /// Prepares and saves, and leaves the rest to the rule.
     pub fn save_for(&self, source: Box<dyn Device>, plan: Plan, outside: &Outside) -> Result<Saved, Stop> {
-        let prepared = plan.prepare(source, &self.named("the destination", self.destination), outside);
+        let prepared = plan.prepare(source, &self.named(Who::Destination, self.destination), outside);
         prepared.and_then(|prepared| prepared.save(&self.usual(), None)).map_err(failed)
     }
 
@@ -287,27 +290,41 @@ impl<'a> Bench<'a> {
         Carrier::default()
     }
 
-    /// Loads bytes, in the pieces of the case, into a device that runs; afterwards it is in STOP,
-    /// or it refused.
+    /// Loads a state as it was saved, in the pieces of the case, into a device that runs;
+    /// afterwards it is in STOP, or it refused.
     ///
     /// # Errors
-    /// [`Stop::Broken`] if it neither accepted nor refused but broke.
+    /// [`Stop::Failed`] if it neither accepted nor refused but broke.
     pub fn load(&self, device: &mut dyn Device, state: &[u8]) -> Result<Load, Stop> {
         self.load_by(&self.carrier(), device, state)
     }
 
     /// The same, in the pieces of a carrier.
     pub fn load_by(&self, carrier: &Carrier, device: &mut dyn Device, state: &[u8]) -> Result<Load, Stop> {
-        match carrier.load(device, state) {
+        self.loaded(carrier.load(device, state), "a state")
+    }
+
+    /// The same with bytes that are not a state as it was saved; `what` they are is told: `a damaged state`.
+    pub fn load_other(
+        &self,
+        device: &mut dyn Device,
+        what: &'static str,
+        bytes: &[u8],
+    ) -> Result<Load, Stop> {
+        self.story.send(Some(what));
+        let loaded = self.carrier().load(device, bytes);
+        self.story.send(None);
+        self.loaded(loaded, what)
+    }
+
+    fn loaded(&self, loaded: Result<(), Error>, what: &str) -> Result<Load, Stop> {
+        match loaded {
             Ok(()) => Ok(Load::Accepted),
-            Err(Error::BadState(why)) => Ok(Load::Refused(why.to_string())),
-            Err(Error::Refused(why)) => Ok(Load::Refused(why.to_string())),
-            Err(Error::Unavailable(why)) => Err(Stop::Unsettled(why.to_string())),
-            Err(why) => Err(broken(
-                "the device broke while it loaded a state",
-                "the state is accepted, or refused with a clear error",
-                why,
-            )),
+            Err(why @ (Error::BadState(_) | Error::Refused(_))) => Ok(Load::Refused(why)),
+            Err(why) => {
+                let clause = format!("while {what} was loaded");
+                Err(refused(why, clause, format!("{what} is accepted, or refused with a clear error")))
+            }
         }
     }
 
@@ -328,7 +345,19 @@ impl<'a> Bench<'a> {
         };
         let step = from + i;
         let words = self.case.script.get(step).map_or_else(String::new, |step| self.words(step));
-        Err(broken(format!("{what}: step {}: {words}", step + 1), expected, observed))
+        let place = self.case.script.get(step).map_or_else(String::new, who::place);
+        let told = self.story.so_far();
+        Err(Stop::Broken(Box::new(Finding {
+            summary: format!("{what}: step {}: {words}", step + 1),
+            expected: expected.to_string(),
+            observed: observed.to_string(),
+            cause: Cause {
+                what: What::Difference { place, kind: kind_of(expected, observed) },
+                site: told.used,
+                steps: told.steps,
+            },
+            words: observed.words(),
+        })))
     }
 
     /// Whether the answers to a part of the script could be those of a legitimate history.
@@ -351,9 +380,65 @@ impl<'a> Bench<'a> {
         guests::of(&device.capabilities().interface).leaves_in_flight(script)
     }
 
+    /// What comes of a judgement: the instance at fault is looked up, and named.
+    pub fn conclude(&self, judgement: Judgement) -> Outcome {
+        match judgement {
+            Ok(()) => Outcome::Held,
+            Err(Stop::Broken(mut finding)) => {
+                let told = self.story.so_far();
+                finding.cause.site = finding.cause.site.or(told.asked);
+                finding.cause.steps = finding.cause.steps.max(told.steps);
+                Outcome::Broken(*finding)
+            }
+            Err(Stop::Failed(failing)) => Outcome::Broken(self.finding(*failing)),
+            Err(Stop::NotApplicable(why)) => Outcome::NotApplicable(why),
+            Err(Stop::Unsettled(why)) => Outcome::Unsettled(why),
+        }
+    }
+
+    fn finding(&self, Failing { why, clause, expected }: Failing) -> Finding {
+        let trouble = Trouble::of(&why);
+        let failed = self.story.failure(&trouble);
+        let operation = failed.as_ref().map(|failed| &failed.operation);
+        let at = failed.as_ref().map_or_else(String::new, |failed| format!("at {}, ", failed.site.who));
+        let clause = clause.map_or_else(String::new, |clause| format!(" ({clause})"));
+        let (what, how) = trouble.cause(operation);
+        Finding {
+            summary: format!("{at}{}{clause}", trouble.headline(operation)),
+            expected: expected.unwrap_or_else(|| trouble.expected(operation)),
+            observed: trouble.observed(),
+            cause: Cause {
+                what: What::Failure { operation: what, how },
+                site: failed.as_ref().map(|failed| failed.site),
+                steps: failed.as_ref().map_or(0, |failed| failed.steps),
+            },
+            words: trouble.words(),
+        }
+    }
+
     fn words(&self, step: &Step) -> String {
         let interface = self.source.interface(&self.case.model, &self.case.setup);
         interface.map_or_else(|| step.to_string(), |interface| guests::of(&interface).tell(step))
+    }
+}
+
+/// What kinds of things must be seen and were, without their values.
+fn kind_of(expected: &Seen, observed: &Seen) -> String {
+    let kinds = |seen: &Seen| {
+        let kinds: Vec<String> = seen.0.iter().map(kind).collect();
+        if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") }
+    };
+    format!("{} instead of {}", kinds(observed), kinds(expected))
+}
+
+fn kind(sight: &Sight) -> String {
+    match sight {
+        Sight::Value(_) => "a value".to_owned(),
+        Sight::Interrupt(vector) => format!("interrupt {vector}"),
+        Sight::Bytes(_) => "bytes".to_owned(),
+        Sight::Refused { errno, .. } => errno.to_string(),
+        Sight::Volatile => "what is volatile".to_owned(),
+        Sight::Words(words) => without_marks(words),
     }
 }
 
@@ -373,16 +458,30 @@ impl Subject {
 
 /// A failed migration, where it had to work.
 pub fn failed(why: Failed) -> Stop {
-    match &why {
-        Failed::Stayed(stayed) => match &*stayed.why {
-            Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
-            _ => broken("a migration that the check allows failed", "it completes", why),
-        },
-        Failed::Stranded(Stranded { why: Some(first), .. }) if matches!(**first, Error::Unavailable(_)) => {
-            Stop::Unsettled(why.to_string())
+    let completes = "the migration completes, since the check allows it";
+    match why {
+        Failed::Stayed(Stayed { why, .. }) => {
+            refused(*why, "though the check allows the migration", completes)
         }
-        Failed::Stranded(_) => broken("a failed migration left neither side running", "one runs", why),
+        Failed::Stranded(stranded) => failed_for_good(stranded),
     }
+}
+
+/// A migration after which nobody runs. What failed first is the finding, unless the source was to
+/// blame for nothing until then.
+fn failed_for_good(Stranded { why, then, .. }: Stranded) -> Stop {
+    let runs = "after a migration that failed or was given up, the source runs";
+    match why.map(|why| *why) {
+        Some(why @ (Error::Misbehaved(_) | Error::Unavailable(_))) => {
+            refused(why, format!("and the source can't go on: {}", without_words(&then)), runs)
+        }
+        Some(why) => refused(*then, format!("after a migration that failed: {}", without_words(&why)), runs),
+        None => refused(*then, "after a migration that was given up", runs),
+    }
+}
+
+fn without_words(why: &Error) -> String {
+    Trouble::of(why).headline(None)
 }
 
 /// Stops where a device doesn't have what a rule is about.

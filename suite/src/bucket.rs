@@ -1,9 +1,10 @@
 //! Buckets: findings that are probably one bug.
 
 use crate::bench::Bench;
-use crate::rules::{Finding, Judge, Outcome, Rule};
+use crate::rules::{Cause, Finding, Judge, Outcome, Rule, What};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::fmt;
 
 /// What findings of one bug share: the rule that is broken, the phase in which it shows, and the place.
@@ -14,20 +15,22 @@ use std::fmt;
 pub struct Bucket {
     /// The rule's id.
     pub rule: String,
-    /// Which instance did something last, and in which state.
+    /// Which instance is at fault, and in which state it was.
     pub phase: String,
-    /// What was found, without its numbers.
+    /// What failed and how, or what else was found, without numbers, and without words of a program.
     pub place: String,
 }
 
 impl Bucket {
     /// Of a finding, from the bench that it was found on.
     fn of(bench: &Bench<'_>, finding: &Finding) -> Bucket {
-        Bucket {
-            rule: bench.case.rule.clone(),
-            phase: bench.phase(),
-            place: without_numbers(&finding.summary),
-        }
+        let Finding { summary, cause: Cause { what, site, .. }, .. } = finding;
+        let place = match what {
+            What::Failure { operation, how } => format!("{operation}: {how}"),
+            What::Difference { .. } | What::Other => without_numbers(summary),
+        };
+        let phase = site.map_or_else(String::new, |site| site.to_string());
+        Bucket { rule: bench.case.rule.clone(), phase, place }
     }
 
     /// The outcome of a case on a bench that tells, and the bucket if it is broken.
@@ -53,23 +56,74 @@ impl fmt::Display for Bucket {
     }
 }
 
+/// A text without what differs from run to run: numbers, decimal or hexadecimal, and paths.
+pub(crate) fn without_marks(text: &str) -> String {
+    let is_end = |c: char| c.is_whitespace() || "'\"`()[]{}<>,;".contains(c);
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let end = rest.find(|c| is_end(c) != is_end(first)).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(end);
+        match ["/", "./", "../", "~/"].iter().any(|start| part.starts_with(start)) {
+            true => out.push_str("PATH"),
+            false => out.push_str(&by_word(part, unmarked)),
+        }
+        rest = after;
+    }
+    out
+}
+
 /// Numbers, decimal or hexadecimal, become `#`; digits inside of names stay.
 fn without_numbers(text: &str) -> String {
+    by_word(
+        text,
+        |word| if word.starts_with(|c: char| c.is_ascii_digit()) { "#".into() } else { word.into() },
+    )
+}
+
+fn by_word<'t>(text: &'t str, change: impl Fn(&'t str) -> Cow<'t, str>) -> String {
     let is_word = |c: char| c.is_ascii_alphanumeric();
     let mut out = String::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let end = rest.find(|c| is_word(c) != is_word(first)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
-        out.push_str(if first.is_ascii_digit() { "#" } else { word });
+        out.push_str(&change(word));
         rest = after;
     }
     out
 }
 
+/// A word without its number: `17`, `0x1f`, `ffff8e12`, and that of `msg0x1f`.
+fn unmarked(word: &str) -> Cow<'_, str> {
+    match word.find("0x") {
+        _ if word.starts_with(|c: char| c.is_ascii_digit()) || is_hex(word) => "#".into(),
+        Some(at) => format!("{}#", &word[..at]).into(),
+        None => word.into(),
+    }
+}
+
+/// Whether a word is a hexadecimal number that begins with a letter: an address, a hash.
+fn is_hex(word: &str) -> bool {
+    const SHORT: usize = 6;
+    SHORT <= word.len()
+        && word.chars().all(|c| c.is_ascii_hexdigit())
+        && word.chars().any(|c| c.is_ascii_digit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_marks_a_run_does_not_part_findings() {
+        let says = |pid: u32, path: &str, address: &str| {
+            format!("rtc[{pid}] 12:0{pid}:01: {path}: msg0x{pid:x} at {address}: no RX2")
+        };
+        let (one, other) = (says(17, "/tmp/x1/socket", "ffff8e12"), says(4, "/dev/shm/y", "0x77a1"));
+        assert_eq!(without_marks(&one), without_marks(&other));
+        assert_eq!(without_marks(&one), "rtc[#] #:#:#: PATH msg# at #: no RX2");
+    }
 
     #[test]
     fn numbers_don_t_part_findings() {

@@ -5,6 +5,7 @@ use crate::generate::damage::Damage;
 use crate::rules::Finding;
 use crate::text;
 use migcert_core::device::{State, Step};
+use migcert_core::error::Aside;
 use migcert_core::model::ModelId;
 use migcert_core::param::{Configuration, Value};
 use migcert_core::version::Setup;
@@ -122,6 +123,10 @@ struct FindingFile {
     summary: String,
     expected: String,
     observed: String,
+    /// What the program at fault printed last; `> ` stands before what it printed during the
+    /// failing step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    words: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bucket: Option<String>,
 }
@@ -142,11 +147,14 @@ impl Case {
             walk: self.walk.iter().map(ToString::to_string).collect(),
             setup: SetupFile::from(&self.setup),
             other: self.other.as_ref().map(SetupFile::from),
-            found: found.finding.clone().map(|Finding { summary, expected, observed }| FindingFile {
-                summary,
-                expected,
-                observed,
-                bucket: found.bucket.clone(),
+            found: found.finding.clone().map(|Finding { summary, expected, observed, words, .. }| {
+                FindingFile {
+                    summary,
+                    expected,
+                    observed,
+                    words: words.marked(),
+                    bucket: found.bucket.clone(),
+                }
             }),
             sha256: found.sha256.clone(),
         };
@@ -186,8 +194,9 @@ impl Case {
             walk: each("walk", &file.walk)?,
         };
         let mut found = Found { sha256: file.sha256, ..Found::default() };
-        if let Some(FindingFile { summary, expected, observed, bucket }) = file.found {
-            found.finding = Some(Finding { summary, expected, observed });
+        if let Some(FindingFile { summary, expected, observed, words, bucket }) = file.found {
+            let words = Aside::from_marked(words);
+            found.finding = Some(Finding { summary, expected, observed, words, ..Finding::default() });
             found.bucket = bucket;
         }
         Ok((case, found))

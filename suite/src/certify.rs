@@ -22,9 +22,11 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+mod causes;
 mod task;
 mod unit;
 
+pub use causes::{Group, causes};
 pub use task::{Task, tasks, work};
 pub use unit::{Unit, Verdict, verdict, with_idle};
 

@@ -270,7 +270,7 @@ pub fn held(outcome: &Outcome) {
 fn check(drawn: &Drawn) -> Outcome {
     match search::agrees(drawn) {
         Ok(()) => drawn.judge(),
-        Err(finding) => Outcome::Broken(finding),
+        Err(finding) => Outcome::Broken(*finding),
     }
 }
 

@@ -198,7 +198,9 @@ impl Certificate<'_> {
     fn rule(&self, units: &[(usize, &Unit)]) -> Json {
         let rule = units[0].1.rule;
         let findings = units.iter().filter_map(|(i, unit)| {
-            let Outcome::Broken(Finding { summary, expected, observed }) = &unit.outcome else { return None };
+            let Outcome::Broken(Finding { summary, expected, observed, .. }) = &unit.outcome else {
+                return None;
+            };
             let mut json = json!({ "summary": summary, "expected": expected, "observed": observed });
             json["source"] = json!(self.subjects[unit.pair.0].name);
             json["destination"] = json!(self.subjects[unit.pair.1].name);
@@ -382,7 +384,7 @@ impl Certificate<'_> {
     }
 
     fn finding(&self, out: &mut Lines, i: usize, unit: &Unit, several: bool) {
-        let Outcome::Broken(Finding { summary, expected, observed }) = &unit.outcome else { return };
+        let Outcome::Broken(Finding { summary, expected, observed, .. }) = &unit.outcome else { return };
         let rule = unit.rule;
         row!(out);
         row!(out, "broken  {} ({}, {})", rule.id, rule.cites, rule.level.name());

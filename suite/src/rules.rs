@@ -5,12 +5,9 @@
 
 use crate::bench::Bench;
 use crate::case::Case;
-use crate::generate::damage::Grown;
-use migcert_core::error::Error;
-use std::borrow::Cow;
-use std::fmt;
 
 mod class;
+mod outcome;
 mod s3_params;
 mod s4_versions;
 mod s5_check;
@@ -23,6 +20,7 @@ mod s7_states;
 mod s8_programs;
 
 pub use class::{Class, Classes};
+pub use outcome::{Cause, Failing, Finding, Judgement, Outcome, Stop, What, broken, refused};
 
 /// A promise and how it is tested. The row is the documentation, the report and the selector.
 #[derive(Debug)]
@@ -64,7 +62,7 @@ impl Rule {
             for at in [[first; 2], [second; 2]] {
                 let case = Case { at, ..bench.case.clone() };
                 let plain = Bench::new(&case, bench.source, bench.destination);
-                if matches!((base.check)(&plain), Err(Stop::Broken(_))) {
+                if matches!(base.alone(&plain), Outcome::Broken(_)) {
                     return Outcome::NotApplicable(BLAMED.into());
                 }
             }
@@ -74,7 +72,7 @@ impl Rule {
 
     /// Judges a case on a bench, whatever else it breaks.
     pub fn alone(&self, bench: &Bench<'_>) -> Outcome {
-        Outcome::from((self.check)(bench))
+        bench.conclude((self.check)(bench))
     }
 
     /// Whether it builds on another rule, or that on another.
@@ -129,99 +127,6 @@ pub enum On {
     Any,
     /// Different implementations only.
     Two,
-}
-
-/// What became of one case: nothing to say, or why it stopped.
-pub type Judgement = Result<(), Stop>;
-
-/// Why a case stopped before its end.
-#[derive(Clone, Debug)]
-pub enum Stop {
-    /// The promise is broken.
-    Broken(Finding),
-    /// The promise says nothing of this case: the device lacks what it is about.
-    NotApplicable(Cow<'static, str>),
-    /// Can't be judged: timed out, or the machine failed.
-    Unsettled(String),
-}
-
-/// What was found: the difference between what must be and what is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// In one line.
-    pub summary: String,
-    /// What must be.
-    pub expected: String,
-    /// What is.
-    pub observed: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n  expected  {}\n  observed  {}", self.summary, self.expected, self.observed)
-    }
-}
-
-/// What became of a rule, or of one case of it. Only [`Outcome::Held`] counts as passed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It held.
-    Held,
-    /// It is broken.
-    Broken(Finding),
-    /// It says nothing of this.
-    NotApplicable(Cow<'static, str>),
-    /// It could not be judged.
-    Unsettled(String),
-}
-
-impl Outcome {
-    /// As reports write it.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Outcome::Held => "held",
-            Outcome::Broken(_) => "broken",
-            Outcome::NotApplicable(_) => "not-applicable",
-            Outcome::Unsettled(_) => "unsettled",
-        }
-    }
-}
-
-impl From<Judgement> for Outcome {
-    fn from(judgement: Judgement) -> Outcome {
-        match judgement {
-            Ok(()) => Outcome::Held,
-            Err(Stop::Broken(finding)) => Outcome::Broken(finding),
-            Err(Stop::NotApplicable(why)) => Outcome::NotApplicable(why),
-            Err(Stop::Unsettled(why)) => Outcome::Unsettled(why),
-        }
-    }
-}
-
-impl From<Error> for Stop {
-    /// For what a rule takes for granted: a device that can't be reached settles nothing, and
-    /// any other failure of a thing that must work breaks the promise.
-    fn from(error: Error) -> Stop {
-        match error {
-            Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
-            other => broken("an operation that must succeed failed", "success", other),
-        }
-    }
-}
-
-impl From<Grown> for Stop {
-    fn from(why: Grown) -> Stop {
-        Stop::Unsettled(why.to_string())
-    }
-}
-
-/// A finding, for `return Err(broken(..))`.
-pub fn broken(summary: impl ToString, expected: impl ToString, observed: impl ToString) -> Stop {
-    Stop::Broken(Finding {
-        summary: summary.to_string(),
-        expected: expected.to_string(),
-        observed: observed.to_string(),
-    })
 }
 
 /// Every rule, chapter by chapter.
@@ -283,6 +188,21 @@ pub static ALL: &[&Rule] = &[
     &s8_programs::ALLOWED_STARTS,
     &s8_programs::INIT_IS_THE_DEFAULT,
 ];
+
+/// The rules that are about an operation, nearest first. Other rules only use it.
+pub fn about(operation: &str) -> &'static [&'static Rule] {
+    match operation.split([':', '(', ' ']).next() {
+        Some("describe") => &[&s8_programs::DESCRIPTION_IS_STABLE],
+        Some("dirty_memory") => &[&s6_host::DIRTY_LOG_IS_COMPLETE],
+        Some("estimate") => &[&s7_states::ESTIMATE_IS_SANE],
+        Some("read_state" | "write_state") => &[&s5_check::CHECK_IS_SOUND],
+        Some("reset") => &[&s7_states::RESET_IS_FRESH, &s7_states::FRESH_RUNS],
+        Some("set_state") => &[&s7_states::WALKS_ARRIVE, &s5_check::CHECK_IS_SOUND],
+        Some("start") => &[&s8_programs::ALLOWED_STARTS, &s4_versions::LATEST_STARTS],
+        Some("state") => &[&s7_states::FRESH_RUNS],
+        _ => &[],
+    }
+}
 
 /// The rule of this id.
 pub fn named(id: &str) -> Option<&'static Rule> {

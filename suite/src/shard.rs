@@ -5,7 +5,8 @@ use crate::bucket::Bucket;
 use crate::case::{Case, Found};
 use crate::certify::{Job, PIECE, Runner, Task, Unit, blame, tasks, with_idle};
 use crate::report::Tested;
-use crate::rules::{Finding, Outcome, selected};
+use crate::rules::{Cause, Finding, Outcome, selected};
+use migcert_core::error::Aside;
 use migcert_core::program::Manifest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -117,7 +118,15 @@ struct UnitFile {
 #[serde(rename_all = "kebab-case")]
 enum OutcomeFile {
     Held,
-    Broken { summary: String, expected: String, observed: String },
+    Broken {
+        summary: String,
+        expected: String,
+        observed: String,
+        #[serde(default)]
+        cause: Cause,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        words: Vec<String>,
+    },
     NotApplicable(String),
     Unsettled(String),
 }
@@ -297,8 +306,8 @@ impl From<&Unit> for UnitFile {
         UnitFile {
             outcome: match unit.outcome.clone() {
                 Outcome::Held => OutcomeFile::Held,
-                Outcome::Broken(Finding { summary, expected, observed }) => {
-                    OutcomeFile::Broken { summary, expected, observed }
+                Outcome::Broken(Finding { summary, expected, observed, cause, words }) => {
+                    OutcomeFile::Broken { summary, expected, observed, cause, words: words.marked() }
                 }
                 Outcome::NotApplicable(why) => OutcomeFile::NotApplicable(why.into_owned()),
                 Outcome::Unsettled(why) => OutcomeFile::Unsettled(why),
@@ -323,8 +332,9 @@ impl UnitFile {
         let case = case.map_err(|why| format!("a case of {}: {why}", rule.id))?.map(|(case, _)| case);
         let outcome = match self.outcome {
             OutcomeFile::Held => Outcome::Held,
-            OutcomeFile::Broken { summary, expected, observed } => {
-                Outcome::Broken(Finding { summary, expected, observed })
+            OutcomeFile::Broken { summary, expected, observed, cause, words } => {
+                let words = Aside::from_marked(words);
+                Outcome::Broken(Finding { summary, expected, observed, cause, words })
             }
             OutcomeFile::NotApplicable(why) => Outcome::NotApplicable(why.into()),
             OutcomeFile::Unsettled(why) => Outcome::Unsettled(why),

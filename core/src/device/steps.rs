@@ -161,6 +161,17 @@ pub struct BadStep(String);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen(pub Vec<Sight>);
 
+impl Seen {
+    /// What the device program printed when it answered with an error.
+    pub fn words(&self) -> Aside {
+        let lines = self.0.iter().filter_map(|sight| match sight {
+            Sight::Refused { words, .. } => Some(words.lines()),
+            _ => None,
+        });
+        Aside::of(lines.flatten().cloned())
+    }
+}
+
 /// One thing seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sight {

@@ -49,6 +49,28 @@ impl Aside {
         &self.0
     }
 
+    /// The lines as files and reports write them: `> ` stands before those that were printed
+    /// during the failing step, and two spaces before the others.
+    pub fn marked(&self) -> Vec<String> {
+        let mark = |line: &Line| if line.is_during { DURING } else { BEFORE };
+        self.0.iter().map(|line| format!("{}{}", mark(line), line.text)).collect()
+    }
+
+    /// Reads what [`Aside::marked`] wrote. A line without a mark was printed before.
+    pub fn from_marked<S: AsRef<str>>(lines: impl IntoIterator<Item = S>) -> Aside {
+        let read = |line: S| {
+            let line = line.as_ref();
+            match line.strip_prefix(DURING) {
+                Some(text) => Line { text: text.to_owned(), is_during: true },
+                None => {
+                    let text = line.strip_prefix(BEFORE).unwrap_or(line).to_owned();
+                    Line { text, is_during: false }
+                }
+            }
+        };
+        Aside::of(lines.into_iter().map(read))
+    }
+
     /// Whether nothing was printed.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -64,6 +86,9 @@ impl Aside {
         self.0.iter().rfind(|line| line.is_during).map(Line::message)
     }
 }
+
+const DURING: &str = "> ";
+const BEFORE: &str = "  ";
 
 impl Line {
     fn message(&self) -> &str {
@@ -133,6 +158,15 @@ mod tests {
         assert_eq!((before.last(), before.last_during()), (Some("before"), None));
         let long = Aside::of([line(&"ä".repeat(1000), true)]);
         assert!(long.lines()[0].text.len() <= Aside::WIDTH + '…'.len_utf8());
+    }
+
+    #[test]
+    fn lines_are_marked_and_read_again() {
+        let lines = [line("  starting", false), line("> no", true)];
+        let marked = Aside::of(lines.clone()).marked();
+        assert_eq!(marked, ["    starting", "> > no"]);
+        assert_eq!(Aside::from_marked(marked).lines(), lines);
+        assert_eq!(Aside::from_marked(["plain"]).lines(), [line("plain", false)]);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Instances that have a name, tell what they do, and may panic.
 
 use super::Subject;
+use super::story::Story;
 use super::tally::{Of, Tally};
+use super::who::{Event, Operation, Past, Site, Who};
 use crate::coverage::{Dimension, is_asked, outcome, saw};
 use crate::deadline;
 use crate::guests::{self, Guest};
@@ -14,41 +16,11 @@ use migcert_core::version::Setup;
 use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// What happened, in words, if somebody wants to hear it.
-#[derive(Clone)]
-pub(super) struct Story(pub(super) Option<Arc<Mutex<Told>>>);
-
-/// The lines of a story, and how far it is.
-#[derive(Clone, Default)]
-pub(super) struct Told {
-    pub(super) lines: Vec<String>,
-    pub(super) phase: String,
-}
-
-impl Story {
-    pub(super) fn tell(&self, line: impl FnOnce() -> String) {
-        self.change(|told| told.lines.push(line()));
-    }
-
-    /// An instance was asked for something in this state; without one, to start.
-    fn reach(&self, who: &str, state: Option<State>) {
-        self.change(|told| {
-            told.phase = state.map_or_else(|| format!("{who} starts"), |at| format!("{who} in {at}"));
-        });
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Told)) {
-        if let Some(told) = &self.0 {
-            change(&mut told.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-    }
-}
+use std::sync::Arc;
 
 /// A program whose instances have a name and tell what they do.
 pub struct Named<'a> {
-    pub(super) who: &'static str,
+    pub(super) who: Who,
     pub(super) subject: &'a Subject,
     pub(super) of: Of,
     pub(super) story: Story,
@@ -57,16 +29,18 @@ pub struct Named<'a> {
 
 impl Program for Named<'_> {
     fn describe(&self) -> Result<Manifest, Error> {
-        guarded(|| self.subject.program.describe())
+        let described = guarded(|| self.subject.program.describe());
+        self.noted(Operation::Describe, described)
     }
 
     fn outside(&self) -> Result<Outside, Error> {
-        self.subject.program.outside()
+        let outside = guarded(|| self.subject.program.outside());
+        self.noted(Operation::Outside, outside)
     }
 
     fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
-        self.story.reach(self.who, None);
         let started = guarded(|| self.subject.program.start(model, setup, outside));
+        let started = self.noted(Operation::Start, started);
         self.story.tell(|| {
             let how = started.as_ref().map_or_else(|why| format!("refused: {why}"), |_| "RUNNING".into());
             format!("{} is started as {} with `{setup}`: {how}", self.who, self.subject.name)
@@ -77,9 +51,18 @@ impl Program for Named<'_> {
         let device = started?;
         let interface = device.capabilities().interface;
         self.tally.started(self.of, &interface);
-        let guest = self.story.0.as_ref().map(|_| guests::of(&interface));
-        let (who, of, story, tally) = (self.who, self.of, self.story.clone(), Arc::clone(&self.tally));
-        Ok(Box::new(Teller { who, of, device, guest, at: State::Running, is_loaded: false, story, tally }))
+        let guest = self.story.is_told().then(|| guests::of(&interface));
+        let site = Site { who: self.who, at: Some(State::Running), past: Past::default() };
+        let (of, story, tally) = (self.of, self.story.clone(), Arc::clone(&self.tally));
+        Ok(Box::new(Teller { site, of, device, guest, is_loaded: false, story, tally }))
+    }
+}
+
+impl Named<'_> {
+    fn noted<T>(&self, operation: Operation, how: Result<T, Error>) -> Result<T, Error> {
+        let site = Site { who: self.who, at: None, past: Past::default() };
+        self.story.reach(site);
+        how.inspect_err(|why| self.story.failed(site, operation, why))
     }
 }
 
@@ -122,11 +105,11 @@ pub(super) fn arrive(device: &mut dyn Device, to: State) -> Result<(), Error> {
 
 /// A device that has a name and tells what it does.
 struct Teller {
-    who: &'static str,
+    /// Which it is, the state it was asked for last, and what it went through.
+    site: Site,
     of: Of,
     device: Box<dyn Device>,
     guest: Option<Box<dyn Guest>>,
-    at: State,
     /// Whether it accepted a state and the guest has not gone on yet.
     is_loaded: bool,
     story: Story,
@@ -134,29 +117,46 @@ struct Teller {
 }
 
 impl Teller {
-    fn done<T>(&self, what: impl FnOnce() -> String, how: &Result<T, Error>) {
-        self.story.reach(self.who, Some(self.at));
-        self.story.tell(|| match how {
-            Ok(_) => format!("{} {}", self.who, what()),
-            Err(why) => format!("{} {}: {why}", self.who, what()),
-        });
+    /// Notes what came of an operation.
+    fn noted<T>(&self, operation: Operation, how: Result<T, Error>) -> Result<T, Error> {
+        self.story.reach(self.site);
+        how.inspect_err(|why| self.story.failed(self.site, operation, why))
     }
-}
 
-impl Teller {
-    /// Keeps what a change of state touched.
+    /// The same, and tells it.
+    fn done<T>(
+        &self,
+        operation: Operation,
+        what: impl FnOnce(&Result<T, Error>) -> String,
+        how: Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.story.tell(|| match &how {
+            Ok(_) => format!("{} {}", self.site.who, what(&how)),
+            Err(why) => format!("{} {}: {why}", self.site.who, what(&how)),
+        });
+        self.noted(operation, how)
+    }
+
+    fn happened(&mut self, event: Event) {
+        self.site.past = self.site.past.with(event);
+    }
+
+    /// Keeps what a change of state touched, and what the instance went through.
     fn went(&mut self, to: State, how: &Result<(), Error>) {
         use outcome::{MIGRATED, REFUSED_AT_LOAD, SAVE_FAILED, SOURCE_GOES_ON};
-        let from = self.at;
+        let from = self.site.at.unwrap_or(to);
         let has_migrated = how.is_ok() && self.is_loaded && to == State::Running;
         if has_migrated {
             self.tally.saw(Class::Migration);
         }
-        if how.is_ok() {
-            self.is_loaded = from == State::Resuming || self.is_loaded && to != State::Running;
-        }
         if from == State::Resuming {
             self.judged(how);
+        }
+        if how.is_ok() {
+            self.is_loaded = from == State::Resuming || self.is_loaded && to != State::Running;
+            self.passed(from, to);
+            self.site.at = Some(to);
+            self.story.stands(self.site);
         }
         if !is_asked() {
             return;
@@ -181,10 +181,31 @@ impl Teller {
         }
     }
 
+    /// Keeps what a change of state means for what comes after.
+    fn passed(&mut self, from: State, to: State) {
+        if from == State::Resuming && to != State::Resuming {
+            self.happened(if self.story.parcel().is_none() { Event::Loaded } else { Event::LoadedOther });
+            let saved = self.story.saved();
+            if saved.has(Event::Loaded) || saved.has(Event::LoadedOther) {
+                self.happened(Event::LoadedAgain);
+            }
+        }
+        match to {
+            State::StopCopy => {
+                self.story.saves(self.site.past);
+                self.happened(Event::Saved);
+            }
+            State::PreCopy | State::PreCopyP2p => self.happened(Event::PreCopied),
+            State::Stop if from.runs() => self.happened(Event::Stopped),
+            _ => {}
+        }
+    }
+
     /// Keeps whether a state was refused.
-    fn judged(&self, how: &Result<(), Error>) {
+    fn judged<T>(&mut self, how: &Result<T, Error>) {
         if matches!(how, Err(Error::BadState(_) | Error::Refused(_))) {
             self.tally.saw(Class::Refusal);
+            self.happened(Event::Refused);
         }
     }
 }
@@ -195,14 +216,14 @@ impl Device for Teller {
     }
 
     fn state(&mut self) -> Result<State, Error> {
-        guarded(|| self.device.state())
+        let result = guarded(|| self.device.state());
+        self.noted(Operation::State, result)
     }
 
     fn set_state(&mut self, to: State) -> Result<(), Error> {
         let result = guarded(|| arrive(&mut *self.device, to));
+        let result = self.done(Operation::SetState(to), |_| format!("is asked to go to {to}"), result);
         self.went(to, &result);
-        self.at = to;
-        self.done(|| format!("is asked to go to {to}"), &result);
         result
     }
 
@@ -210,11 +231,14 @@ impl Device for Teller {
         let result = guarded(|| self.device.read_state(into));
         match result {
             Err(_) => saw(Dimension::Outcome, || outcome::SAVE_FAILED),
-            Ok(1..) if self.at.runs() => self.tally.saw(Class::PreCopy),
+            Ok(1..) if self.site.at.is_some_and(State::runs) => self.tally.saw(Class::PreCopy),
             Ok(_) => {}
         }
-        self.done(|| format!("gives {} bytes of state", result.as_ref().unwrap_or(&0)), &result);
-        result
+        let what = |how: &Result<usize, Error>| match how {
+            Ok(count) => format!("gives {count} bytes of state"),
+            Err(_) => "is asked for its state".to_owned(),
+        };
+        self.done(Operation::ReadState, what, result)
     }
 
     fn write_state(&mut self, bytes: &[u8]) -> Result<(), Error> {
@@ -222,28 +246,33 @@ impl Device for Teller {
         if result.is_err() {
             saw(Dimension::Outcome, || outcome::REFUSED_AT_LOAD);
         }
+        let parcel = self.story.parcel().unwrap_or("state");
+        let what = |_: &Result<(), Error>| format!("gets {} bytes of {parcel}", bytes.len());
+        let result = self.done(Operation::WriteState, what, result);
         self.judged(&result);
-        self.done(|| format!("gets {} bytes of state", bytes.len()), &result);
         result
     }
 
     fn estimate(&mut self) -> Result<Option<u64>, Error> {
         let result = guarded(|| self.device.estimate());
-        self.done(
-            || format!("estimates its state at {:?} bytes", result.as_ref().ok().copied().flatten()),
-            &result,
-        );
-        result
+        let what = |how: &Result<Option<u64>, Error>| match how {
+            Ok(Some(bytes)) => format!("estimates its state at {bytes} bytes"),
+            Ok(None) => "gives no estimate of its state".to_owned(),
+            Err(_) => "is asked for an estimate of its state".to_owned(),
+        };
+        self.done(Operation::Estimate, what, result)
     }
 
     fn reset(&mut self) -> Result<(), Error> {
         let result = guarded(|| self.device.reset());
+        let result = self.done(Operation::Reset, |_| "is reset".to_owned(), result);
         if result.is_ok() {
             self.tally.saw(Class::Reset);
             saw(Dimension::Outcome, || outcome::RESET);
+            (self.site.at, self.is_loaded) = (Some(State::Running), false);
+            self.happened(Event::Reset);
+            self.story.stands(self.site);
         }
-        self.done(|| "is reset".to_owned(), &result);
-        (self.at, self.is_loaded) = (State::Running, false);
         result
     }
 
@@ -254,30 +283,36 @@ impl Device for Teller {
             Err(Error::Refused(_)) => self.tally.failed(self.of),
             Err(_) => {}
         }
-        self.story.reach(self.who, Some(self.at));
+        self.story.used(self.site);
         self.story.tell(|| {
             let words = self.guest.as_ref().map_or_else(|| step.to_string(), |guest| guest.tell(step));
+            let who = self.site.who;
             match &result {
-                Ok(seen) => format!("at {}, {words}: {seen}", self.who),
-                Err(why) => format!("at {}, {words}: {why}", self.who),
+                Ok(seen) => format!("at {who}, {words}: {seen}"),
+                Err(why) => format!("at {who}, {words}: {why}"),
             }
         });
-        result
+        self.story.reach(self.site);
+        result.inspect_err(|why| self.story.failed(self.site, Operation::Guest(step.clone()), why))
     }
 
     fn guest_memory(&mut self) -> Result<Vec<u8>, Error> {
-        guarded(|| self.device.guest_memory())
+        let result = guarded(|| self.device.guest_memory());
+        self.noted(Operation::GuestMemory, result)
     }
 
     fn set_guest_memory(&mut self, memory: &[u8]) -> Result<(), Error> {
-        guarded(|| self.device.set_guest_memory(memory))
+        let result = guarded(|| self.device.set_guest_memory(memory));
+        self.noted(Operation::SetGuestMemory, result)
     }
 
     fn dirty_memory(&mut self) -> Result<Option<Vec<Range<usize>>>, Error> {
-        guarded(|| self.device.dirty_memory())
+        let result = guarded(|| self.device.dirty_memory());
+        self.noted(Operation::DirtyMemory, result)
     }
 
     fn footprint(&mut self) -> Result<Option<u64>, Error> {
-        guarded(|| self.device.footprint())
+        let result = guarded(|| self.device.footprint());
+        self.noted(Operation::Footprint, result)
     }
 }

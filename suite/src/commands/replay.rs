@@ -118,6 +118,7 @@ impl Played {
                         summary: "it panicked".to_owned(),
                         expected: target.what.to_owned(),
                         observed: words.unwrap_or("no message").to_owned(),
+                        ..Finding::default()
                     })
                 });
                 let bucket = finding(&outcome).map(|finding| Bucket {
@@ -212,7 +213,7 @@ fn finding(outcome: &Outcome) -> Option<&Finding> {
 
 pub(super) fn ending(out: &mut Lines, outcome: &Outcome) {
     match outcome {
-        Outcome::Broken(Finding { summary, expected, observed }) => {
+        Outcome::Broken(Finding { summary, expected, observed, .. }) => {
             row!(out, "still broken: {summary}");
             row!(out, "  expected  {expected}");
             row!(out, "  observed  {observed}");

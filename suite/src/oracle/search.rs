@@ -8,15 +8,16 @@ use migcert_core::version::Setup;
 use std::collections::BTreeMap;
 
 /// The check against a search, and descriptions against what is read of what is written of them.
-pub(super) fn agrees(drawn: &Drawn) -> Result<(), Finding> {
+pub(super) fn agrees(drawn: &Drawn) -> Result<(), Box<Finding>> {
     for manifest in [&drawn.source.manifest, &drawn.destination.manifest] {
         let again = Manifest::from_json(manifest.to_json().as_bytes());
         if again.as_ref() != Ok(manifest) {
-            return Err(Finding {
+            return Err(Box::new(Finding {
                 summary: "a description changed when it was written and read again (R-8.1)".to_owned(),
                 expected: format!("{manifest:?}"),
                 observed: format!("{again:?}"),
-            });
+                ..Finding::default()
+            }));
         }
     }
     let there = drawn.destination.manifest.models.get(&drawn.case.model);
@@ -26,11 +27,12 @@ pub(super) fn agrees(drawn: &Drawn) -> Result<(), Finding> {
         return Ok(());
     }
     let words = |yes| if yes { "compatible" } else { "incompatible" };
-    Err(Finding {
+    Err(Box::new(Finding {
         summary: format!("the check is wrong about `{}` (R-5.2)", drawn.case.setup),
         expected: format!("{}: that is what a search among all configurations finds", words(found)),
         observed: verdict.to_string(),
-    })
+        ..Finding::default()
+    }))
 }
 
 /// Looks among all that a destination accepts for what means the same as the source's setup: the

@@ -1,7 +1,7 @@
 //! Chapter R-3: what a parameter changes, and what it leaves as it was.
 
 use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, Load, needs};
+use crate::bench::{Bench, Load, Who, needs};
 use migcert_core::program::Model;
 use migcert_core::version::Setup;
 
@@ -23,7 +23,7 @@ fn configuration_kept(bench: &Bench<'_>) -> Judgement {
     let other = other.filter(|other| **other != bench.case.setup);
     let Some(other) = other else { return Err(Stop::NotApplicable("no other configuration".into())) };
     let stopped = bench.stopped(bench.at()[0])?;
-    let mut device = bench.instance("the other device", bench.destination, other, &stopped.outside)?;
+    let mut device = bench.instance(Who::Other, bench.destination, other, &stopped.outside)?;
     match bench.load(&mut *device, &stopped.state)? {
         Load::Refused(_) => Ok(()),
         Load::Accepted => Err(broken(
@@ -61,7 +61,7 @@ fn off_is_absence(bench: &Bench<'_>) -> Judgement {
 
     let before = bench.stopped(bench.case.script.len())?;
     let outside = bench.outside()?;
-    let mut after = bench.instance("the newer device", bench.destination, plan.destination(), &outside)?;
+    let mut after = bench.instance(Who::Newer, bench.destination, plan.destination(), &outside)?;
     let seen = bench.play(&mut *after, 0..bench.case.script.len())?;
     bench.same(&format!("with `{added}` off"), 0, &bench.twin()?, &seen)?;
     let state = bench.usual().save(&mut *after, None)?;

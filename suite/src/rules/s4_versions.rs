@@ -1,13 +1,15 @@
 //! Chapter R-4: versions, and refusing what is not supported.
 
 use super::s6_move::MOVES;
-use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, Subject, needs};
+use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken, refused};
+use crate::bench::{Bench, Subject, Who, needs};
 use crate::generate::setup;
 use arbitrary::Unstructured;
+use migcert_core::device::Outside;
 use migcert_core::error::{Error, Refusal};
 use migcert_core::migrate::Plan;
-use migcert_core::program::Model;
+use migcert_core::model::ModelId;
+use migcert_core::program::{Model, Program};
 use migcert_core::version::Setup;
 
 pub(super) const LATEST_STARTS: Rule = Rule {
@@ -26,18 +28,15 @@ pub(super) const LATEST_STARTS: Rule = Rule {
 fn latest_starts(bench: &Bench<'_>) -> Judgement {
     for (id, model) in &bench.source.manifest.models {
         let outside = bench.outside()?;
-        starts(bench, bench.source.program.start(id, &model.latest(), &outside), &model.latest())?;
+        starts(bench, id, &model.latest(), &outside)?;
     }
     Ok(())
 }
 
-fn starts<T>(bench: &Bench<'_>, started: Result<T, Error>, setup: &Setup) -> Judgement {
-    bench.tell(|| format!("{} is started with `{setup}`", bench.source.name));
-    match started {
-        Ok(_) => Ok(()),
-        Err(Error::Unavailable(why)) => Err(Stop::Unsettled(why.to_string())),
-        Err(why) => Err(broken(format!("`{setup}` can't be started"), "an instance that is RUNNING", why)),
-    }
+fn starts(bench: &Bench<'_>, id: &ModelId, setup: &Setup, outside: &Outside) -> Judgement {
+    let started = bench.named(Who::Device, bench.source).start(id, setup, outside);
+    let named = || format!("with `{setup}`, which is described");
+    started.map(drop).map_err(|why| refused(why, named(), "an instance that is RUNNING"))
 }
 
 pub(super) const VERSIONS_START: Rule = Rule {
@@ -63,7 +62,7 @@ fn versions_start(bench: &Bench<'_>) -> Judgement {
         for setup in setups {
             any = true;
             let outside = bench.outside()?;
-            starts(bench, bench.source.program.start(id, &setup, &outside), &setup)?;
+            starts(bench, id, &setup, &outside)?;
         }
     }
     needs(any, "no versions are described")
@@ -124,7 +123,7 @@ fn refusal(bench: &Bench<'_>) -> Result<(String, String), Stop> {
         return Err(Stop::NotApplicable("nothing is unsupported".into()));
     };
     let outside = bench.outside()?;
-    match bench.start("the device", bench.source, &setup, &outside) {
+    match bench.start(Who::Device, bench.source, &setup, &outside) {
         Err(Error::Refused(why)) => Ok((in_words(&why), culprit)),
         Err(why) => Err(why.into()),
         Ok(_) => Err(broken(
@@ -160,7 +159,9 @@ pub(super) const CULPRIT_IS_NAMED: Rule = Rule {
 
 fn culprit_is_named(bench: &Bench<'_>) -> Judgement {
     let (words, culprit) = match refusal(bench) {
-        Err(Stop::Broken(_)) => return Err(Stop::NotApplicable("it was not refused".into())),
+        Err(Stop::Broken(_) | Stop::Failed(_)) => {
+            return Err(Stop::NotApplicable("it was not refused".into()));
+        }
         other => other?,
     };
     if words.contains(&culprit) {

@@ -1,10 +1,10 @@
 //! Chapter R-5: the check is right, in both directions, and disturbs nothing.
 
-use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, Load, needs};
+use super::{Draws, Judgement, Level, On, Rule, Stop, broken, refused};
+use crate::bench::{Bench, Load, Who, needs};
 use migcert_core::compat;
 use migcert_core::error::Error;
-use migcert_core::program::Model;
+use migcert_core::program::{Model, Program};
 use migcert_core::version::Setup;
 
 pub(super) const CHECK_IS_SOUND: Rule = Rule {
@@ -28,16 +28,12 @@ fn loads_at(bench: &Bench<'_>, at: usize) -> Judgement {
     let plan = bench.plan()?;
     let stopped = bench.stopped(at)?;
     let setup = plan.destination();
-    let started = bench.start("the destination", bench.destination, setup, &stopped.outside);
-    let mut device = started.map_err(|why| match why {
-        Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
-        why => broken("the check said yes and the start failed", format!("`{setup}` starts"), why),
-    })?;
+    let started = bench.start(Who::Destination, bench.destination, setup, &stopped.outside);
+    let mut device =
+        started.map_err(|why| refused(why, "though the check said yes", format!("`{setup}` starts")))?;
     match bench.load_by(&bench.usual(), &mut *device, &stopped.state)? {
         Load::Accepted => Ok(()),
-        Load::Refused(why) => {
-            Err(broken("the check said yes and the load failed", "the state is loaded", why))
-        }
+        Load::Refused(why) => Err(refused(why, "though the check said yes", "the state is loaded")),
     }
 }
 
@@ -60,7 +56,7 @@ fn check_is_complete(bench: &Bench<'_>) -> Judgement {
     };
     let stopped = bench.stopped(bench.at()[0])?;
     let setup = nearest(bench)?;
-    let mut device = match bench.start("the destination", bench.destination, &setup, &stopped.outside) {
+    let mut device = match bench.start(Who::Destination, bench.destination, &setup, &stopped.outside) {
         Ok(device) => device,
         Err(Error::Refused(_)) => return Ok(()),
         Err(why) => return Err(why.into()),
@@ -105,7 +101,7 @@ fn check_disturbs_nothing(bench: &Bench<'_>) -> Judgement {
     let (mut device, _outside) = bench.started()?;
     bench.play(&mut *device, 0..at)?;
     bench.tell(|| "the description is asked for".to_owned());
-    bench.source.program.describe()?;
+    bench.named(Who::Program, bench.source).describe()?;
     let seen = bench.play(&mut *device, at..twin.len())?;
     bench.same("after the description was asked for", at, &twin[at..], &seen)?;
     needs(!twin.is_empty(), "the guest does nothing")

@@ -1,8 +1,8 @@
 //! What becomes of states that are damaged on their way.
 
 use super::s6_load::{LOADS, continues};
-use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, Load, Stopped, needs};
+use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken, refused};
+use crate::bench::{Bench, Load, Stopped, Who, needs};
 use crate::generate::damage::{Damage, ROOM};
 use crate::generate::reseal::reseal;
 use migcert_core::device::{Device, Seen};
@@ -29,7 +29,7 @@ fn damage_is_consistent(bench: &Bench<'_>) -> Judgement {
 
 /// Judges what of the damage is accepted.
 fn each_accepted(bench: &Bench<'_>, judge: impl Fn(&[Damage]) -> Judgement) -> Judgement {
-    each_damaged(bench, |device, state, damage| match bench.load(device, state)? {
+    each_damaged(bench, |device, state, damage| match bench.load_other(device, DAMAGED, state)? {
         Load::Accepted => judge(damage),
         Load::Refused(_) => Ok(()),
     })
@@ -57,14 +57,23 @@ fn each_damaged(
     needs(tried, WHOLE)
 }
 
+/// What is loaded, as it is told.
+pub(super) const DAMAGED: &str = "a damaged state";
+
 const WHOLE: &str = "the damage left a whole state";
 
 /// A damaged state was accepted: then it means one thing.
 fn is_whole(bench: &Bench<'_>, damage: &[Damage]) -> Judgement {
     let at = bench.at()[0];
     let accepted = || {
-        accepted_damage(bench, damage)?
-            .ok_or_else(|| broken("one damaged state, loaded twice", "one verdict", "accepted, then refused"))
+        let twice = || {
+            broken(
+                "one damaged state, loaded twice, was accepted and then refused",
+                "accepted or refused, each time",
+                "accepted the first time and refused the second time",
+            )
+        };
+        accepted_damage(bench, damage)?.ok_or_else(twice)
     };
     let (mut device, stopped) = accepted()?;
     bench.go_on(&mut *device, &stopped.memory)?;
@@ -75,12 +84,12 @@ fn is_whole(bench: &Bench<'_>, damage: &[Damage]) -> Judgement {
     let (mut device, stopped) = accepted()?;
     let again = bench.usual().save(&mut *device, None)?;
     let setup = bench.plan()?.destination().clone();
-    let mut second = bench.instance("a second destination", bench.destination, &setup, &stopped.outside)?;
+    let mut second = bench.instance(Who::Second, bench.destination, &setup, &stopped.outside)?;
     if let Load::Refused(why) = bench.load(&mut *second, &again)? {
-        return Err(broken(
-            "a damaged state was accepted, and what it saves is refused",
-            "refused at once",
+        return Err(refused(
             why,
+            "by what was saved by a device that had accepted a damaged state",
+            "the damaged state is refused at once, or what is saved after it is loaded",
         ));
     }
     bench.go_on(&mut *second, &stopped.memory)?;
@@ -113,7 +122,7 @@ fn accepted_damage(bench: &Bench<'_>, damage: &[Damage]) -> Result<Option<Accept
     let stopped = bench.stopped(bench.at()[0])?;
     let Some(state) = damaged(bench, &stopped.state, damage)? else { return Ok(None) };
     let mut device = bench.prepared(&stopped)?;
-    let accepted = bench.load(&mut *device, &state)? == Load::Accepted;
+    let accepted = bench.load_other(&mut *device, DAMAGED, &state)?.is_accepted();
     Ok(accepted.then_some((device, stopped)))
 }
 
@@ -177,7 +186,7 @@ fn claim_too_much(bench: &Bench<'_>, state: &mut [u8]) {
 fn is_bounded(bench: &Bench<'_>, device: &mut dyn Device, state: &[u8]) -> Judgement {
     let limit = MEMORY.0 + MEMORY.1 * state.len() as u64;
     let mut loaded = Ok(Load::Accepted);
-    let used = allocation_counter::measure(|| loaded = bench.load(device, state));
+    let used = allocation_counter::measure(|| loaded = bench.load_other(device, DAMAGED, state));
     loaded?;
     let used = used.bytes_max.max(device.footprint()?.unwrap_or(0));
     if used <= limit {
@@ -185,7 +194,7 @@ fn is_bounded(bench: &Bench<'_>, device: &mut dyn Device, state: &[u8]) -> Judge
     }
     Err(broken(
         format!("a load of {} bytes used {used} bytes of memory", state.len()),
-        format!("at most {limit} bytes"),
-        used,
+        format!("at most {limit} bytes of memory"),
+        format!("{used} bytes of memory"),
     ))
 }

@@ -1,8 +1,8 @@
 //! Chapter R-6: moving while the host fails, and the memory that the device writes meanwhile.
 
 use super::s6_move::{MOVES, PRECOPY_IS_STOP_COPY, SOURCE_GOES_ON};
-use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, Load, failed, needs};
+use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken, refused};
+use crate::bench::{Bench, Load, Who, failed, needs};
 use crate::coverage::{Dimension, HOST, saw};
 use migcert_core::device::{Device, GUEST_MEMORY, Outside, State, Step, Trouble};
 use migcert_core::error::Error;
@@ -62,10 +62,10 @@ fn trouble_is_survived(bench: &Bench<'_>) -> Judgement {
             bench.same(what, at, &twin[at..], &seen)?;
             let again = bench.migrate(source, bench.plan()?, bench.destination, outside, None);
             again.map(drop).map_err(|stop| match stop {
-                Stop::Broken(finding) => broken(
-                    "the next migration, with a host that works, failed",
-                    finding.expected,
-                    finding.observed,
+                Stop::Failed(failing) => refused(
+                    failing.why,
+                    "in the migration after one that failed because of the host",
+                    "with a host that works, the next migration completes",
                 ),
                 other => other,
             })
@@ -97,7 +97,7 @@ fn each_trouble(
         let pre_copy = source.capabilities().options.pre_copy;
         let moved = bench
             .plan()?
-            .prepare(source, &bench.named("the destination", bench.destination), &outside)
+            .prepare(source, &bench.named(Who::Destination, bench.destination), &outside)
             .and_then(|prepared| prepared.save(&carrier, pre_copy.then_some(&mut guest)))
             .and_then(|saved| saved.load(&carrier));
         let struck = struck(trouble);
@@ -158,10 +158,10 @@ fn trouble_can_be_retried(bench: &Bench<'_>) -> Judgement {
     }
     device.reset()?;
     if let Load::Refused(why) = bench.load_by(&bench.usual(), &mut *device, &stopped.state)? {
-        return Err(broken(
-            "a state is refused after a load that failed because of the host",
-            "accepted",
+        return Err(refused(
             why,
+            "after a load that failed because of the host, and a reset",
+            "with a host that works, the state is loaded",
         ));
     }
     bench.go_on(&mut *device, &stopped.memory)?;

@@ -2,12 +2,17 @@
 
 use super::s5_check::CHECK_IS_SOUND;
 use super::s6_move::{CHUNKING, TWIN_AFTER_LOAD};
-use super::{Class, Draws, Judgement, Level, On, Rule, broken};
+use super::{Class, Draws, Judgement, Level, On, Rule, broken, refused};
 use crate::bench::{Bench, Load, Stopped, needs};
 use migcert_core::device::Device;
 
 /// What a rule about loading builds on: a plain migration works, and so it does in pieces.
 pub(super) const LOADS: &[&Rule] = &[&CHECK_IS_SOUND, &TWIN_AFTER_LOAD, &CHUNKING];
+
+/// What is loaded, as it is told.
+const CUT: &str = "a state that was cut short";
+const EXTENDED: &str = "a state with bytes after its end";
+const FOREIGN: &str = "what is not a state";
 
 /// States up to this many bytes are cut at every byte.
 const SMALL: usize = 48;
@@ -37,9 +42,9 @@ fn cut_is_refused(bench: &Bench<'_>) -> Judgement {
     let mut device = bench.prepared(&stopped)?;
     for keep in cuts {
         bench.tell(|| format!("only {keep} of {len} bytes arrive"));
-        if bench.load(&mut *device, &stopped.state[..keep])? == Load::Accepted {
+        if bench.load_other(&mut *device, CUT, &stopped.state[..keep])?.is_accepted() {
             let what = format!("a state cut to {keep} of {len} bytes was accepted");
-            harmless(bench, &what, |state| state.truncate(keep))?;
+            harmless(bench, CUT, &what, |state| state.truncate(keep))?;
         }
         device = bench.renewed(device, &stopped)?;
     }
@@ -48,14 +53,21 @@ fn cut_is_refused(bench: &Bench<'_>) -> Judgement {
 
 /// A changed state was accepted: then it must have changed nothing that a guest can see, on a
 /// machine of its own.
-fn harmless(bench: &Bench<'_>, what: &str, change: impl FnOnce(&mut Vec<u8>)) -> Judgement {
+fn harmless(
+    bench: &Bench<'_>,
+    parcel: &'static str,
+    what: &str,
+    change: impl FnOnce(&mut Vec<u8>),
+) -> Judgement {
     let at = bench.at()[0];
     let mut stopped = bench.stopped(at)?;
     let mut device = bench.prepared(&stopped)?;
     change(&mut stopped.state);
-    match bench.load(&mut *device, &stopped.state)? {
+    match bench.load_other(&mut *device, parcel, &stopped.state)? {
         Load::Accepted => continues(bench, &mut *device, &stopped, &format!("{what}, and the guest notices")),
-        Load::Refused(why) => Err(broken(format!("{what}, and refused the second time"), "one verdict", why)),
+        Load::Refused(why) => {
+            Err(refused(why, format!("where before {what}"), "accepted or refused, each time"))
+        }
     }
 }
 
@@ -97,9 +109,10 @@ fn extension_is_harmless(bench: &Bench<'_>) -> Judgement {
     let mut device = bench.prepared(&stopped)?;
     for more in extensions(bench, &stopped.state) {
         bench.tell(|| format!("{} bytes follow the end", more.len()));
-        if bench.load(&mut *device, &[&stopped.state[..], &more].concat())? == Load::Accepted {
+        let long = [&stopped.state[..], &more].concat();
+        if bench.load_other(&mut *device, EXTENDED, &long)?.is_accepted() {
             let what = format!("a state with {} bytes after its end was accepted", more.len());
-            harmless(bench, &what, |state| state.extend(&more))?;
+            harmless(bench, EXTENDED, &what, |state| state.extend(&more))?;
         }
         device = bench.renewed(device, &stopped)?;
     }
@@ -124,9 +137,10 @@ fn extension_is_refused(bench: &Bench<'_>) -> Judgement {
     let mut device = bench.prepared(&stopped)?;
     for more in extensions(bench, &stopped.state) {
         bench.tell(|| format!("{} bytes follow the end", more.len()));
-        if bench.load(&mut *device, &[&stopped.state[..], &more].concat())? == Load::Accepted {
-            let what = format!("{} bytes after the end of a state", more.len());
-            return Err(broken(what, "refused", "accepted"));
+        let long = [&stopped.state[..], &more].concat();
+        if bench.load_other(&mut *device, EXTENDED, &long)?.is_accepted() {
+            let what = format!("a state with {} bytes after its end was accepted", more.len());
+            return Err(broken(what, "the load is refused", "the load was accepted"));
         }
         device = bench.renewed(device, &stopped)?;
     }
@@ -154,9 +168,9 @@ fn foreign_is_refused(bench: &Bench<'_>) -> Judgement {
     let noise = (0..len).map(|i| (i as u32).wrapping_mul(0x9e37_79b9).to_be_bytes()[0]).collect();
     for (what, foreign) in [("zeros", vec![0; len]), ("ones", vec![0xff; len]), ("noise", noise)] {
         bench.tell(|| format!("{len} bytes of {what} come instead"));
-        if bench.load(&mut *device, &foreign)? == Load::Accepted {
-            let what = format!("{len} bytes of {what} were loaded as a state");
-            harmless(bench, &what, |state| *state = foreign)?;
+        if bench.load_other(&mut *device, FOREIGN, &foreign)?.is_accepted() {
+            let what = format!("{len} bytes of {what} were accepted as a state");
+            harmless(bench, FOREIGN, &what, |state| *state = foreign)?;
         }
         device = bench.renewed(device, &stopped)?;
     }

@@ -1,11 +1,11 @@
 //! Chapter R-6: moving, judged by the twin that never moved.
 
 use super::s5_check::CHECK_IS_SOUND;
-use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, Load, needs};
+use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken, refused};
+use crate::bench::{Bench, Load, Who, failed, needs};
 use migcert_core::device::{Device, Seen, State, Step};
 use migcert_core::error::Error;
-use migcert_core::migrate::{Plan, Round};
+use migcert_core::migrate::{Failed, Plan, Round};
 
 /// What a rule about moving builds on: the check is right, and a plain migration works.
 pub(super) const MOVES: &[&Rule] = &[&CHECK_IS_SOUND, &TWIN_AFTER_LOAD];
@@ -91,7 +91,7 @@ fn ping_pong(bench: &Bench<'_>) -> Judgement {
     let twin = bench.twin()?;
     let [first, second] = bench.at();
     let (mut here, outside) = bench.started()?;
-    let mut there = bench.instance("the other instance", bench.destination, plan.destination(), &outside)?;
+    let mut there = bench.instance(Who::OtherInstance, bench.destination, plan.destination(), &outside)?;
     bench.play(&mut *here, 0..first)?;
     // Four times: each of them loads twice.
     for (from, to) in [(first, first), (first, second), (second, second), (second, twin.len())] {
@@ -110,9 +110,7 @@ fn hand_over(bench: &Bench<'_>, from: &mut dyn Device, to: &mut dyn Device) -> J
     }
     match bench.load_by(&bench.usual(), to, &state)? {
         Load::Accepted => bench.go_on(to, &from.guest_memory()?),
-        Load::Refused(why) => {
-            Err(broken("a state was refused by an instance that was used before", "accepted", why))
-        }
+        Load::Refused(why) => Err(refused(why, "by an instance that was used before", "the state is loaded")),
     }
 }
 
@@ -135,10 +133,7 @@ fn source_goes_on(bench: &Bench<'_>) -> Judgement {
     let (mut source, outside) = bench.started()?;
     bench.play(&mut *source, 0..at)?;
     let saved = bench.save_for(source, bench.plan()?, &outside)?;
-    let went_on = saved.abandon().map_err(|stranded| {
-        broken("the source can't go on after a migration that was given up", "it runs", stranded.then)
-    });
-    let mut source = went_on?;
+    let mut source = saved.abandon().map_err(|stranded| failed(Failed::Stranded(stranded)))?;
     let seen = bench.play(&mut *source, at..twin.len())?;
     bench.same("after a migration that was given up", at, &twin[at..], &seen)
 }
@@ -162,7 +157,7 @@ fn source_lets_go(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(first)?;
     let mut device = bench.prepared(&stopped)?;
     if let Load::Refused(why) = bench.load_by(&bench.usual(), &mut *device, &stopped.state)? {
-        return Err(broken("a state was refused", "accepted", why));
+        return Err(refused(why, "though the check allows it", "the state is loaded"));
     }
     bench.go_on(&mut *device, &stopped.memory)?;
     let seen = bench.play(&mut *device, first..second)?;
@@ -294,10 +289,11 @@ fn chunking(bench: &Bench<'_>) -> Judgement {
         bench.play(&mut *source, 0..at)?;
         let state = reader.save(&mut *source, None)?;
         let setup = bench.plan()?.destination().clone();
-        let mut device = bench.instance("the destination", bench.destination, &setup, &outside)?;
-        writer.load(&mut *device, &state).map_err(|why| match why {
-            Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
-            why => broken("a state was refused because of the pieces it came in", "accepted", why),
+        let mut device = bench.instance(Who::Destination, bench.destination, &setup, &outside)?;
+        let loaded = writer.load(&mut *device, &state);
+        loaded.map_err(|why| {
+            let expected = "the state is loaded, as it is in pieces of other sizes";
+            refused(why, "for a state that came in other pieces", expected)
         })?;
         bench.go_on(&mut *device, &source.guest_memory()?)?;
         let seen = bench.play(&mut *device, at..twin.len())?;
@@ -329,7 +325,8 @@ fn stop_is_still(bench: &Bench<'_>) -> Judgement {
         device.set_state(state)?;
         let seen = device.guest(&Step::Pass(8))?;
         if seen != Seen::default() {
-            return Err(broken(format!("the device does something in {state}"), "nothing", seen));
+            let what = format!("the device does something in {state}");
+            return Err(broken(what, "nothing is seen while time passes", format!("seen: {seen}")));
         }
     }
     device.set_state(State::Running)?;

@@ -1,9 +1,9 @@
 //! What a load leaves behind, refused or not.
 
-use super::s6_damage::damaged_by_all;
+use super::s6_damage::{DAMAGED, damaged_by_all};
 use super::s6_load::{LOADS, continues};
-use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, Load, Stopped, Subject, needs, needs_reset};
+use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken, refused};
+use crate::bench::{Bench, Load, Stopped, Subject, Who, needs, needs_reset};
 use migcert_core::device::{Device, Outside, State};
 use migcert_core::version::Setup;
 
@@ -21,7 +21,7 @@ pub(super) const REFUSAL_DOES_NOT_RUN: Rule = Rule {
 };
 
 fn refusal_does_not_run(bench: &Bench<'_>) -> Judgement {
-    let (device, _, _) = &mut refused(bench)?;
+    let (device, _) = &mut after_refusal(bench)?;
     let state = device.state()?;
     if state.runs() {
         return Err(broken("a destination runs after it refused a state", "RESUMING, STOP or ERROR", state));
@@ -29,13 +29,13 @@ fn refusal_does_not_run(bench: &Bench<'_>) -> Judgement {
     Ok(())
 }
 
-/// A destination that refused a damaged state, the words, and what was saved.
-fn refused(bench: &Bench<'_>) -> Result<(Box<dyn Device>, String, Stopped), Stop> {
+/// A destination that refused a damaged state, and what was saved.
+fn after_refusal(bench: &Bench<'_>) -> Result<(Box<dyn Device>, Stopped), Stop> {
     let stopped = bench.stopped(bench.at()[0])?;
     let state = damaged_by_all(bench, &stopped)?;
     let mut device = bench.prepared(&stopped)?;
-    match bench.load(&mut *device, &state)? {
-        Load::Refused(why) => Ok((device, why, stopped)),
+    match bench.load_other(&mut *device, DAMAGED, &state)? {
+        Load::Refused(_) => Ok((device, stopped)),
         Load::Accepted => Err(Stop::NotApplicable("the damaged state was accepted".into())),
     }
 }
@@ -54,7 +54,7 @@ pub(super) const REFUSAL_LEAVES_NOTHING: Rule = Rule {
 };
 
 fn refusal_leaves_nothing(bench: &Bench<'_>) -> Judgement {
-    let (mut device, _, _stopped) = refused(bench)?;
+    let (mut device, _stopped) = after_refusal(bench)?;
     needs_reset(&*device)?;
     device.reset()?;
     as_fresh(bench, &mut *device, bench.at()[0], "after a refused state and a reset")
@@ -67,7 +67,7 @@ pub(super) fn as_fresh(bench: &Bench<'_>, device: &mut dyn Device, past: usize, 
     needs(!bench.leaves_in_flight(device, past), "requests are in flight at the reset")?;
     let outside = bench.outside()?;
     let _before = stopped_after(bench, bench.source, &bench.case.setup, &outside, past)?;
-    let mut fresh = bench.instance("a fresh device", bench.source, &bench.case.setup, &outside)?;
+    let mut fresh = bench.instance(Who::Fresh, bench.source, &bench.case.setup, &outside)?;
     let expected = bench.play(&mut *fresh, 0..bench.case.script.len())?;
     let seen = bench.play(device, 0..bench.case.script.len())?;
     bench.same(what, 0, &expected, &seen)
@@ -82,7 +82,7 @@ fn stopped_after(
     outside: &Outside,
     past: usize,
 ) -> Result<Box<dyn Device>, Stop> {
-    let mut device = bench.instance("an earlier device", subject, setup, outside)?;
+    let mut device = bench.instance(Who::Earlier, subject, setup, outside)?;
     bench.play(&mut *device, 0..past)?;
     device.set_state(State::Stop)?;
     Ok(device)
@@ -102,7 +102,7 @@ pub(super) const REFUSAL_CAN_BE_RETRIED: Rule = Rule {
 };
 
 fn refusal_can_be_retried(bench: &Bench<'_>) -> Judgement {
-    let (mut device, _, stopped) = refused(bench)?;
+    let (mut device, stopped) = after_refusal(bench)?;
     needs_reset(&*device)?;
     device.reset()?;
     match bench.load(&mut *device, &stopped.state)? {
@@ -110,7 +110,7 @@ fn refusal_can_be_retried(bench: &Bench<'_>) -> Judgement {
             continues(bench, &mut *device, &stopped, "loaded after a refused state and a reset")
         }
         Load::Refused(why) => {
-            Err(broken("a correct state was refused after a damaged one and a reset", "accepted", why))
+            Err(refused(why, "for a correct state after a damaged one and a reset", "the state is loaded"))
         }
     }
 }
@@ -137,18 +137,17 @@ fn load_replaces_all(bench: &Bench<'_>) -> Judgement {
     let outside = bench.outside()?;
     let mut device = used(&outside)?;
     needs(device.capabilities().interface.has_registers(), "an earlier use would change the host's side")?;
-    let mut source = bench.instance("the source", bench.source, &bench.case.setup, &outside)?;
+    let mut source = bench.instance(Who::Source, bench.source, &bench.case.setup, &outside)?;
     bench.play(&mut *source, 0..at)?;
     let state = bench.usual().save(&mut *source, None)?;
     if let Load::Refused(why) = bench.load(&mut *device, &state)? {
-        let what = "a correct state was refused by an instance that was used before";
-        return Err(broken(what, "accepted", why));
+        return Err(refused(why, "by an instance that was used before", "the state is loaded"));
     }
     bench.go_on(&mut *device, &source.guest_memory()?)?;
     let seen = bench.play(&mut *device, at..len)?;
     let outside = bench.outside()?;
     let _before = used(&outside)?;
-    let mut twin = bench.instance("the twin", bench.source, &bench.case.setup, &outside)?;
+    let mut twin = bench.instance(Who::Twin, bench.source, &bench.case.setup, &outside)?;
     let expected = bench.play(&mut *twin, 0..len)?;
     bench.same("loaded into an instance that was used before", at, &expected[at..], &seen)
 }

@@ -1,9 +1,10 @@
 //! Chapter R-7: the state machine of `linux/vfio.h`.
 
+use super::s6_damage::DAMAGED;
 use super::s6_move::{MOVES, SOURCE_GOES_ON};
 use super::s6_traces::as_fresh;
-use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, Load, needs, needs_own_machine, needs_reset};
+use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken, refused};
+use crate::bench::{Bench, Load, Who, needs, needs_own_machine, needs_reset};
 use crate::generate::damage::ROOM;
 use migcert_core::device::{Device, State, walk};
 use migcert_core::error::Error;
@@ -38,7 +39,11 @@ fn fresh_runs(bench: &Bench<'_>) -> Judgement {
 fn is_in(device: &mut dyn Device, should: State, what: &str) -> Judgement {
     match device.state()? {
         is if is == should => Ok(()),
-        is => Err(broken(format!("{what} is in the wrong state"), should, is)),
+        is => Err(broken(
+            format!("{what} is in the wrong state"),
+            format!("it is in {should}"),
+            format!("it is in {is}"),
+        )),
     }
 }
 
@@ -68,11 +73,7 @@ fn walks_arrive(bench: &Bench<'_>) -> Judgement {
             continue;
         }
         if let Err(why) = device.set_state(to) {
-            return Err(broken(
-                format!("the device can't go from {at} to {to}"),
-                format!("it is in {to}"),
-                why,
-            ));
+            return Err(refused(why, format!("from {at}"), format!("the device is in {to}")));
         }
         is_in(&mut *device, to, &format!("the device that went from {at} to {to}"))?;
         at = to;
@@ -114,8 +115,8 @@ fn illegal_arcs_are_harmless(bench: &Bench<'_>) -> Judgement {
             Ok(()) => {
                 return Err(broken(
                     format!("the device went from {here} to {to}"),
-                    "refused",
-                    device.state()?,
+                    "the change of state is refused",
+                    format!("the device is in {}", device.state()?),
                 ));
             }
             Err(Error::Refused(_)) => is_in(&mut *device, here, &format!("asked to go to {to}, the device"))?,
@@ -155,7 +156,7 @@ fn same_state_is_no_change(bench: &Bench<'_>) -> Judgement {
     bench.usual().read_on(&mut *source, &mut state)?;
 
     let setup = bench.plan()?.destination().clone();
-    let mut device = bench.instance("the destination", bench.destination, &setup, &outside)?;
+    let mut device = bench.instance(Who::Destination, bench.destination, &setup, &outside)?;
     device.set_state(State::Resuming)?;
     let (first, second) = state.split_at(state.len() / 2);
     bench.usual().write(&mut *device, first)?;
@@ -196,18 +197,19 @@ fn error_is_not_requested(bench: &Bench<'_>) -> Judgement {
     let (mut device, _outside) = bench.started()?;
     needs_own_machine(&*device)?;
     if device.set_state(State::Error).is_ok() {
-        return Err(broken("ERROR was asked for and entered", "refused", device.state()?));
+        let observed = format!("the device is in {}", device.state()?);
+        return Err(broken("ERROR was asked for and entered", "the change of state is refused", observed));
     }
     is_in(&mut *device, State::Running, "asked to go to ERROR, the device")?;
     // A refused load may lead to ERROR; from there only a reset leads out.
-    let _ = bench.load(&mut *device, &[0xff; PEEK])?;
+    let _ = bench.load_other(&mut *device, "what is not a state", &[0xff; PEEK])?;
     if device.state()? == State::Error {
         for to in State::ALL {
             if device.set_state(to).is_ok() {
                 return Err(broken(
                     format!("the device went from ERROR to {to}"),
-                    "refused",
-                    device.state()?,
+                    "only a reset leads out of ERROR",
+                    format!("the device is in {}", device.state()?),
                 ));
             }
         }
@@ -235,18 +237,25 @@ pub(super) const LOAD_IS_JUDGED_AT_STOP: Rule = Rule {
 fn load_is_judged_at_stop(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
     let mut device = bench.prepared(&stopped)?;
-    if !stopped.state.is_empty() && bench.load(&mut *device, &[])? == Load::Accepted {
-        return Err(broken("a load of no bytes at all was accepted", "refused at STOP", "STOP"));
+    let nothing = "a state of which nothing came";
+    if !stopped.state.is_empty() && bench.load_other(&mut *device, nothing, &[])?.is_accepted() {
+        let expected = "the change from RESUMING to STOP is refused";
+        return Err(broken("a load of no bytes at all was accepted", expected, "the device is in STOP"));
     }
     device = bench.renewed(device, &stopped)?;
     let (mut state, mut room) = (stopped.state.clone(), ROOM);
     for damage in &bench.case.damage {
         damage.apply(&mut state, &stopped.state, &mut room)?;
     }
-    if bench.load(&mut *device, &state)? == Load::Accepted {
+    let loaded = match state == stopped.state {
+        true => bench.load(&mut *device, &state)?,
+        false => bench.load_other(&mut *device, DAMAGED, &state)?,
+    };
+    if loaded.is_accepted() {
         device.set_guest_memory(&stopped.memory)?;
         if let Err(why) = device.set_state(State::Running) {
-            return Err(broken("a load was accepted at STOP and failed later", "refused at STOP", why));
+            let expected = "a load is refused at the change from RESUMING to STOP, or not at all";
+            return Err(refused(why, "after the load was accepted at STOP", expected));
         }
     }
     Ok(())
@@ -277,13 +286,13 @@ fn sessions_end(bench: &Bench<'_>) -> Judgement {
     // The next session begins at the beginning, though the one before was not read to its end.
     let whole = bench.carrier().save(&mut *device, None)?;
     device.set_state(State::Stop)?;
-    let mut other = bench.instance("another device", bench.source, &bench.case.setup, &bench.outside()?)?;
+    let mut other = bench.instance(Who::Another, bench.source, &bench.case.setup, &bench.outside()?)?;
     match bench.load(&mut *other, &whole)? {
         Load::Accepted => Ok(()),
-        Load::Refused(why) => Err(broken(
-            format!("a state that was saved after a session given up at {part} bytes is refused"),
-            "accepted",
+        Load::Refused(why) => Err(refused(
             why,
+            format!("for a state that was saved after a session given up at {part} bytes"),
+            "the state is loaded",
         )),
     }
 }
@@ -292,7 +301,10 @@ fn gives_nothing(device: &mut dyn Device) -> Judgement {
     let state = device.state()?;
     match device.read_state(&mut [0; PEEK]) {
         Ok(0) | Err(Error::Refused(_)) => Ok(()),
-        Ok(read) => Err(broken(format!("state can be read in {state}"), "refused", format!("{read} bytes"))),
+        Ok(read) => {
+            let observed = format!("{read} bytes were read");
+            Err(broken(format!("state can be read in {state}"), "no bytes, or a refusal", observed))
+        }
         Err(why) => Err(why.into()),
     }
 }
@@ -317,8 +329,8 @@ fn end_of_stream_stays(bench: &Bench<'_>) -> Judgement {
         if read != 0 {
             return Err(broken(
                 "bytes came after the end of the stream",
-                "end of stream",
-                format!("{read} bytes"),
+                "after the end of the stream, a read gives no bytes",
+                format!("a read gave {read} bytes"),
             ));
         }
     }
@@ -382,7 +394,8 @@ fn estimate_is_sane(bench: &Bench<'_>) -> Judgement {
     for (estimate, at) in [(first, State::Running), (stopped, State::Stop)] {
         if (estimate == 0 && len != 0) || most < estimate {
             let what = format!("the estimate in {at} is of no use");
-            return Err(broken(what, format!("about {len} bytes"), format!("{estimate} bytes")));
+            let expected = format!("an estimate of about {len} bytes");
+            return Err(broken(what, expected, format!("an estimate of {estimate} bytes")));
         }
     }
     Ok(())
@@ -390,9 +403,10 @@ fn estimate_is_sane(bench: &Bench<'_>) -> Judgement {
 
 fn estimated(device: &mut dyn Device) -> Result<u64, Stop> {
     let at = device.state()?;
-    device
-        .estimate()?
-        .ok_or_else(|| broken(format!("there is no estimate in {at}"), "one, as in RUNNING", "none"))
+    device.estimate()?.ok_or_else(|| {
+        let expected = "an estimate of the state, as in RUNNING";
+        broken(format!("there is no estimate in {at}"), expected, "the device gives none")
+    })
 }
 
 pub(super) const RESET_FORGETS_A_LOAD: Rule = Rule {
@@ -413,7 +427,7 @@ fn reset_forgets_a_load(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(at)?;
     let mut device = bench.prepared(&stopped)?;
     needs_reset(&*device)?;
-    needs(bench.load(&mut *device, &stopped.state)? == Load::Accepted, "a correct state was refused")?;
+    needs(bench.load(&mut *device, &stopped.state)?.is_accepted(), "a correct state was refused")?;
     device.reset()?;
     as_fresh(bench, &mut *device, at, "after a load and a reset")
 }

@@ -1,9 +1,8 @@
 //! Chapter R-8: device programs and their descriptions.
 
-use super::{Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, needs};
-use migcert_core::error::Error;
-use migcert_core::program::Model;
+use super::{Draws, Judgement, Level, On, Rule, Stop, broken, refused};
+use crate::bench::{Bench, Who, needs};
+use migcert_core::program::{Model, Program};
 use migcert_core::version::Setup;
 
 pub(super) const DESCRIPTION_IS_STABLE: Rule = Rule {
@@ -21,7 +20,7 @@ pub(super) const DESCRIPTION_IS_STABLE: Rule = Rule {
 
 fn description_is_stable(bench: &Bench<'_>) -> Judgement {
     for _ in 0..3 {
-        let again = bench.source.program.describe()?;
+        let again = bench.named(Who::Program, bench.source).describe()?;
         if again != bench.source.manifest {
             return Err(broken(
                 "the description changed",
@@ -48,11 +47,11 @@ pub(super) const ALLOWED_STARTS: Rule = Rule {
 
 fn allowed_starts(bench: &Bench<'_>) -> Judgement {
     let outside = bench.outside()?;
-    match bench.start("the device", bench.source, &bench.case.setup, &outside) {
+    match bench.start(Who::Device, bench.source, &bench.case.setup, &outside) {
         Ok(_) => Ok(()),
-        Err(Error::Unavailable(why)) => Err(Stop::Unsettled(why.to_string())),
         Err(why) => {
-            Err(broken("an allowed configuration was refused at start", "an instance that is RUNNING", why))
+            let clause = format!("with `{}`, which the description allows", bench.case.setup);
+            Err(refused(why, clause, "an instance that is RUNNING"))
         }
     }
 }
@@ -77,7 +76,7 @@ fn init_is_the_default(bench: &Bench<'_>) -> Judgement {
     needs(!description.params.is_empty(), "the model has no parameters")?;
     let start = |setup: Setup| -> Result<_, Stop> {
         let outside = bench.outside()?;
-        let mut device = bench.instance("the device", bench.source, &setup, &outside)?;
+        let mut device = bench.instance(Who::Device, bench.source, &setup, &outside)?;
         let seen = bench.play(&mut *device, 0..bench.case.script.len())?;
         Ok((seen, bench.usual().save(&mut *device, None)?))
     };
@@ -88,5 +87,9 @@ fn init_is_the_default(bench: &Bench<'_>) -> Judgement {
     if named.1 == unnamed.1 || named.1 != start(Setup::Params(description.init()))?.1 {
         return Ok(());
     }
-    Err(broken("without options the state is another than with the init values", "the same bytes", "others"))
+    Err(broken(
+        "without options the state is another than with the init values",
+        "the bytes that an instance with every init value saves",
+        "other bytes",
+    ))
 }

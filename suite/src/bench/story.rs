@@ -1,0 +1,127 @@
+//! The story of a case: what failed, and in words what happened.
+
+use super::trouble::Trouble;
+use super::who::{Operation, Past, Site};
+use migcert_core::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What happened: failures always, and all of it in words if somebody wants to hear it.
+#[derive(Clone, Default)]
+pub(super) struct Story {
+    told: Option<Arc<Mutex<Told>>>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+/// The lines of a story, and how far it is.
+#[derive(Clone, Default)]
+pub(super) struct Told {
+    pub(super) lines: Vec<String>,
+    /// How many operations there were.
+    pub(super) steps: u32,
+    /// The instance that was asked for something last. References count where there is no other.
+    pub(super) asked: Option<Site>,
+    /// The instance that is judged and that a guest used last.
+    pub(super) used: Option<Site>,
+}
+
+/// What is kept of every case.
+#[derive(Default)]
+struct Kept {
+    /// The last failures, the latest at the end.
+    failures: Vec<Failed>,
+    /// What is on its way, where that is not a state as it was saved.
+    parcel: Option<&'static str>,
+    /// What the instance went through that was saved last.
+    saved: Past,
+}
+
+/// An operation that failed.
+#[derive(Clone)]
+pub(super) struct Failed {
+    pub(super) site: Site,
+    pub(super) operation: Operation,
+    pub(super) trouble: Trouble,
+    pub(super) steps: u32,
+}
+
+impl Story {
+    pub(super) fn telling() -> Story {
+        Story { told: Some(Arc::default()), kept: Arc::default() }
+    }
+
+    pub(super) fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+
+    /// What was told so far.
+    pub(super) fn so_far(&self) -> Told {
+        self.told.as_ref().map_or_else(Told::default, |told| locked(told).clone())
+    }
+
+    pub(super) fn tell(&self, line: impl FnOnce() -> String) {
+        self.change(|told| told.lines.push(line()));
+    }
+
+    /// The latest failure that is this one.
+    pub(super) fn failure(&self, trouble: &Trouble) -> Option<Failed> {
+        locked(&self.kept).failures.iter().rfind(|failed| failed.trouble == *trouble).cloned()
+    }
+
+    /// From here on, this is on its way; `None` for a state as it was saved.
+    pub(super) fn send(&self, parcel: Option<&'static str>) {
+        locked(&self.kept).parcel = parcel;
+    }
+
+    /// An instance with this past is saved.
+    pub(super) fn saves(&self, past: Past) {
+        locked(&self.kept).saved = past;
+    }
+
+    /// What the instance went through that was saved last.
+    pub(super) fn saved(&self) -> Past {
+        locked(&self.kept).saved
+    }
+
+    pub(super) fn parcel(&self) -> Option<&'static str> {
+        locked(&self.kept).parcel
+    }
+
+    /// An instance is asked for something.
+    pub(super) fn reach(&self, site: Site) {
+        self.change(|told| told.steps += 1);
+        self.stands(site);
+    }
+
+    /// An instance that was asked for something is there now.
+    pub(super) fn stands(&self, site: Site) {
+        self.change(|told| {
+            if !site.who.is_reference() || told.asked.is_none_or(|asked| asked.who.is_reference()) {
+                told.asked = Some(site);
+            }
+        });
+    }
+
+    pub(super) fn used(&self, site: Site) {
+        if !site.who.is_reference() {
+            self.change(|told| told.used = Some(site));
+        }
+    }
+
+    pub(super) fn failed(&self, site: Site, operation: Operation, why: &Error) {
+        const MOST: usize = 8;
+        let steps = self.told.as_ref().map_or(0, |told| locked(told).steps);
+        let failures = &mut locked(&self.kept).failures;
+        failures.drain(..(failures.len() + 1).saturating_sub(MOST));
+        failures.push(Failed { site, operation, trouble: Trouble::of(why), steps });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Told)) {
+        if let Some(told) = &self.told {
+            change(&mut locked(told));
+        }
+    }
+}
+
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}

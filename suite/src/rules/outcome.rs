@@ -1,0 +1,164 @@
+//! What comes of a case: held, broken, or nothing to say.
+
+use crate::bench::Site;
+use crate::generate::damage::Grown;
+use migcert_core::error::{Aside, Error};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+
+/// What became of one case: nothing to say, or why it stopped.
+pub type Judgement = Result<(), Stop>;
+
+/// Why a case stopped before its end.
+#[derive(Debug)]
+pub enum Stop {
+    /// The promise is broken.
+    Broken(Box<Finding>),
+    /// What the promise takes for granted failed, and that is not the machine's fault.
+    Failed(Box<Failing>),
+    /// The promise says nothing of this case: the device lacks what it is about.
+    NotApplicable(Cow<'static, str>),
+    /// Can't be judged: timed out, or the machine failed.
+    Unsettled(String),
+}
+
+/// Something that must succeed, and failed.
+#[derive(Debug)]
+pub struct Failing {
+    /// What the device, or its program, said.
+    pub why: Error,
+    /// In which circumstances it must succeed: `though the check allows it`.
+    pub clause: Option<String>,
+    /// What must be, where that is more than success.
+    pub expected: Option<String>,
+}
+
+/// What was found: the difference between what must be and what is. Two are equal that say the same.
+#[derive(Clone, Debug, Default)]
+pub struct Finding {
+    /// In one line.
+    pub summary: String,
+    /// What must be.
+    pub expected: String,
+    /// What is.
+    pub observed: String,
+    /// What it shares with findings of the same bug.
+    pub cause: Cause,
+    /// The last lines that the program at fault printed, for people.
+    pub words: Aside,
+}
+
+impl PartialEq for Finding {
+    fn eq(&self, other: &Finding) -> bool {
+        let Finding { summary, expected, observed, .. } = self;
+        (summary, expected, observed) == (&other.summary, &other.expected, &other.observed)
+    }
+}
+
+impl Eq for Finding {}
+
+/// What findings of one bug share, whatever rule they break. It holds no words of a program, but for the
+/// last ones of one that died, without what marks them: numbers, paths, times.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cause {
+    /// What went wrong.
+    pub what: What,
+    /// The instance at fault, when it was asked for what went wrong.
+    pub site: Option<Site>,
+    /// How many operations came before.
+    pub steps: u32,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum What {
+    /// A guest saw something else than it must.
+    Difference {
+        /// Where it looked.
+        place: String,
+        /// What must be seen and what was, without values.
+        kind: String,
+    },
+    /// An operation failed.
+    Failure {
+        /// Which.
+        operation: String,
+        /// How.
+        how: String,
+    },
+    /// What only its rule knows of.
+    #[default]
+    Other,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  expected  {}\n  observed  {}", self.summary, self.expected, self.observed)
+    }
+}
+
+/// What became of a rule, or of one case of it. Only [`Outcome::Held`] counts as passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It held.
+    Held,
+    /// It is broken.
+    Broken(Finding),
+    /// It says nothing of this.
+    NotApplicable(Cow<'static, str>),
+    /// It could not be judged.
+    Unsettled(String),
+}
+
+impl Outcome {
+    /// As reports write it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Outcome::Held => "held",
+            Outcome::Broken(_) => "broken",
+            Outcome::NotApplicable(_) => "not-applicable",
+            Outcome::Unsettled(_) => "unsettled",
+        }
+    }
+}
+
+impl From<Error> for Stop {
+    /// For what a rule takes for granted: a device that can't be reached settles nothing, and
+    /// any other failure of a thing that must work breaks the promise.
+    fn from(error: Error) -> Stop {
+        match error {
+            Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
+            why => Stop::Failed(Box::new(Failing { why, clause: None, expected: None })),
+        }
+    }
+}
+
+impl From<Grown> for Stop {
+    fn from(why: Grown) -> Stop {
+        Stop::Unsettled(why.to_string())
+    }
+}
+
+/// A finding, for `return Err(broken(..))`.
+pub fn broken(summary: impl ToString, expected: impl ToString, observed: impl ToString) -> Stop {
+    Stop::Broken(Box::new(Finding {
+        summary: summary.to_string(),
+        expected: expected.to_string(),
+        observed: observed.to_string(),
+        ..Finding::default()
+    }))
+}
+
+/// The finding that something failed in circumstances in which it must not.
+pub fn refused(why: Error, clause: impl ToString, expected: impl ToString) -> Stop {
+    match Stop::from(why) {
+        Stop::Failed(failing) => {
+            let (clause, expected) = (Some(clause.to_string()), Some(expected.to_string()));
+            Stop::Failed(Box::new(Failing { clause, expected, ..*failing }))
+        }
+        other => other,
+    }
+}
