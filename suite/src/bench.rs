@@ -1,16 +1,22 @@
 //! The bench: what a rule works with. Starts devices, plays the guest's steps, moves devices,
 //! compares what was seen, and tells all of it as a story if somebody wants to hear it.
 
+mod control;
+mod noise;
 mod tally;
 mod told;
 
+pub use control::{Past, Recipe, Time, Unmoved};
+pub use noise::Noise;
 pub use tally::{Counted, Guests, Hidden};
 pub use told::{Named, keep_device_panics_quiet};
 
 use crate::case::Case;
 use crate::coverage::{Dimension, outcome, saw};
 use crate::guests;
+use crate::learned::Learned;
 use crate::rules::{Judgement, Stop, broken};
+use control::Kept;
 use migcert_core::compat::Verdict;
 use migcert_core::device::{Device, Interface, Machine, Outside, Seen, State, Step};
 use migcert_core::error::Error;
@@ -19,10 +25,12 @@ use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Model, Program};
 use migcert_core::version::Setup;
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 use tally::{Of, Tally};
 use told::{Story, Told};
 
@@ -43,6 +51,10 @@ pub struct Subject {
     pub waive: BTreeMap<String, String>,
     /// How many cases a rule is given if nobody says otherwise: what takes a few seconds.
     pub cases: u32,
+    /// What of it is volatile. Whoever opens it again, to confirm a finding, shares this.
+    pub learned: Arc<Learned>,
+    /// Whether it has time of its own.
+    pub time: Time,
 }
 
 /// What one case is tried on.
@@ -56,6 +68,15 @@ pub struct Bench<'a> {
     earlier: OnceCell<Vec<u8>>,
     story: Story,
     tally: Arc<Tally>,
+    began: Instant,
+    /// Whether a difference is not followed by control runs.
+    is_hasty: bool,
+    /// How long to wait for what comes late; `None` where nothing is waited for.
+    patience: Cell<Option<Duration>>,
+    /// Whether what is broken stays so however long is waited.
+    is_certain: Cell<bool>,
+    /// The runs without a migration.
+    unmoved: RefCell<Vec<Kept<'a>>>,
 }
 
 /// What became of a load.
@@ -89,6 +110,11 @@ impl<'a> Bench<'a> {
             earlier: OnceCell::new(),
             story: Story(None),
             tally: Arc::default(),
+            began: Instant::now(),
+            is_hasty: false,
+            patience: Cell::new(None),
+            is_certain: Cell::new(false),
+            unmoved: RefCell::default(),
         }
     }
 
@@ -111,6 +137,12 @@ impl<'a> Bench<'a> {
     /// What guests did and saw so far, and what happened.
     pub fn counted(&self) -> Counted {
         self.tally.counted()
+    }
+
+    fn forget_story(&self) {
+        if let Some(told) = &self.story.0 {
+            *told.lock().unwrap_or_else(PoisonError::into_inner) = Told::default();
+        }
     }
 
     fn story(&self) -> Told {
@@ -192,14 +224,16 @@ impl<'a> Bench<'a> {
     /// [`Stop`] if the device fails at a step.
     pub fn play(&self, device: &mut dyn Device, steps: Range<usize>) -> Result<Vec<Seen>, Stop> {
         let steps = self.case.script.get(steps).unwrap_or_default();
-        Ok(steps.iter().map(|step| device.guest(step)).collect::<Result<_, Error>>()?)
+        let mut seen = steps.iter().map(|step| device.guest(step)).collect::<Result<Vec<_>, Error>>()?;
+        if let Some(last) = seen.last_mut() {
+            last.0.extend(self.arrivals(device)?.0);
+        }
+        Ok(seen)
     }
 
     /// What a device that never migrates shows for the whole script.
-    pub fn twin(&self) -> Result<Vec<Seen>, Stop> {
-        let outside = self.outside()?;
-        let mut twin = self.instance("the twin", self.source, &self.case.setup, &outside)?;
-        self.play(&mut *twin, 0..self.case.script.len())
+    pub fn twin(&self) -> Result<Rc<Vec<Seen>>, Stop> {
+        Ok(self.unmoved(self.plain())?.seen)
     }
 
     /// A source that played the script up to a point, then was stopped and saved.
@@ -317,20 +351,6 @@ impl<'a> Bench<'a> {
         Ok(device.set_state(State::Running)?)
     }
 
-    /// Compares what two devices showed from a step on.
-    ///
-    /// # Errors
-    /// [`Stop::Broken`] with the first difference.
-    pub fn same(&self, what: &str, from: usize, expected: &[Seen], observed: &[Seen]) -> Judgement {
-        let pairs = expected.iter().zip(observed).enumerate();
-        let Some((i, (expected, observed))) = pairs.into_iter().find(|(_, (e, o))| e != o) else {
-            return Ok(());
-        };
-        let step = from + i;
-        let words = self.case.script.get(step).map_or_else(String::new, |step| self.words(step));
-        Err(broken(format!("{what}: step {}: {words}", step + 1), expected, observed))
-    }
-
     /// Whether the answers to a part of the script could be those of a legitimate history.
     ///
     /// # Errors
@@ -360,7 +380,28 @@ impl<'a> Bench<'a> {
 impl Subject {
     /// A subject that describes itself so.
     pub fn new(name: String, program: Box<dyn Program>, manifest: Manifest) -> Subject {
-        Subject { name, program, manifest, sha256: None, waive: BTreeMap::new(), cases: CASES }
+        Subject {
+            name,
+            program,
+            manifest,
+            sha256: None,
+            waive: BTreeMap::new(),
+            cases: CASES,
+            learned: Arc::default(),
+            time: Time::Own,
+        }
+    }
+
+    /// The same, known to have no time but what steps give it.
+    #[must_use]
+    pub fn timeless(self) -> Subject {
+        Subject { time: Time::Given, ..self }
+    }
+
+    /// The same, which shares what is known to be volatile with another that is the same.
+    #[must_use]
+    pub fn sharing(self, other: &Subject) -> Subject {
+        Subject { learned: Arc::clone(&other.learned), ..self }
     }
 
     /// What a guest can do with an instance of this setup; `None` if it can't be started.

@@ -125,6 +125,9 @@ pub fn verdict(units: &[Unit], strict: bool, subjects: &[Tested], self_test: &Se
     match certify::verdict(units, strict) {
         _ if !self_test.holds() => Verdict::Incomplete,
         Verdict::Pass if subjects.iter().any(|subject| subject.is_inert) => Verdict::Incomplete,
+        Verdict::Pass if subjects.iter().any(|subject| subject.learned.too_much().is_some()) => {
+            Verdict::Incomplete
+        }
         verdict => verdict,
     }
 }

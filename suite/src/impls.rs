@@ -60,7 +60,9 @@ pub fn open(name: &str) -> Result<Opened, CannotOpen> {
 fn open_in(name: &str, processes: Processes) -> Result<Opened, CannotOpen> {
     if let Some(text) = name.strip_prefix("builtin:") {
         let program = devices::parse(text).map_err(CannotOpen::Name)?;
-        return described(name, program).map(Opened::Program);
+        let subject = described(name, program)?;
+        let is_timeless = !devices::has_own_time(text);
+        return Ok(Opened::Program(if is_timeless { subject.timeless() } else { subject }));
     }
     if let Some(Named { file, release, binary }) = profile(name) {
         let found = Profile::read(file).and_then(|profile| profile.find(release, binary, processes));

@@ -4,6 +4,7 @@ use crate::bench::Subject;
 use crate::certify::{Unit, Verdict};
 use crate::files::CannotWrite;
 use crate::honest::{self, SelfTest};
+use crate::learned;
 use crate::row;
 use crate::rules::{Finding, Level, Outcome};
 use crate::shard::Part;
@@ -64,6 +65,8 @@ pub struct Tested {
     pub waive: BTreeMap<String, String>,
     /// Whether nothing that a guest does shows.
     pub is_inert: bool,
+    /// What of it is volatile; all that is known after the rules were tried.
+    pub learned: learned::Report,
 }
 
 impl From<&Subject> for Tested {
@@ -74,6 +77,7 @@ impl From<&Subject> for Tested {
             manifest: subject.manifest.clone(),
             waive: subject.waive.clone(),
             is_inert: honest::is_inert(subject),
+            learned: subject.learned.report(),
         }
     }
 }
@@ -176,6 +180,7 @@ impl Certificate<'_> {
             "subjects": self.subjects.iter().map(subject).collect::<Vec<_>>(),
             "rules": self.rules().iter().map(|units| self.rule(units)).collect::<Vec<_>>(),
             "pairs": self.pairs(),
+            "learned": self.subjects.iter().flat_map(|s| s.learned.json(&s.name)).collect::<Vec<_>>(),
         });
         if let Some(part) = self.part {
             json["part"] = json!(part);
@@ -312,6 +317,7 @@ impl Certificate<'_> {
                 self.flaky(&mut out, i, unit);
             }
         }
+        self.subjects.iter().for_each(|subject| subject.learned.text(&subject.name, &mut out));
         let (executed, total) = self.counts();
         let count = |name| self.rules().iter().filter(|units| worst(units).name() == name).count();
         row!(out);

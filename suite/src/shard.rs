@@ -1,9 +1,11 @@
 //! One certification in parts, each on a machine of its own, and what the parts come to together:
 //! what one run of the same seed comes to.
 
+use crate::bench::Subject;
 use crate::bucket::Bucket;
 use crate::case::{Case, Found};
 use crate::certify::{Job, PIECE, Runner, Task, Unit, blame, tasks, with_idle};
+use crate::learned;
 use crate::report::Tested;
 use crate::rules::{Finding, Outcome, selected};
 use migcert_core::program::Manifest;
@@ -85,6 +87,8 @@ struct SubjectFile {
     manifest: Json,
     waive: BTreeMap<String, String>,
     is_inert: bool,
+    #[serde(default, skip_serializing_if = "learned::Report::is_empty")]
+    learned: learned::Report,
 }
 
 /// A piece of the work, and what comes of it whatever else its cases break, where that is not the
@@ -148,7 +152,7 @@ pub fn run(
         cases: job.cases,
         strict,
         known: job.known.buckets(),
-        subjects: subjects.iter().map(SubjectFile::from).collect(),
+        subjects: job.subjects.iter().zip(subjects).map(|(s, t)| SubjectFile::after(s, t)).collect(),
         pieces: tasks.iter().zip(&units).map(piece).collect(),
     };
     (part, joined(units))
@@ -195,6 +199,7 @@ pub struct Whole {
 /// The file that doesn't belong to the others, and why.
 pub fn merge(reports: Vec<(String, Report)>, self_test: &Json) -> Result<Whole, String> {
     let mut parts = BTreeMap::new();
+    let mut learned: Vec<learned::Report> = Vec::new();
     let mut first: Option<(String, Report)> = None;
     for (file, report) in reports {
         let bad = |why: &str| Err(format!("{file}: {why}"));
@@ -213,6 +218,10 @@ pub fn merge(reports: Vec<(String, Report)>, self_test: &Json) -> Result<Whole, 
             return bad("it is no part of a certification: `migcert certify --shard` makes parts");
         };
         let pieces = std::mem::take(&mut part.pieces);
+        learned.resize(part.subjects.len().max(learned.len()), learned::Report::default());
+        for (all, subject) in learned.iter_mut().zip(&mut part.subjects) {
+            all.add(&std::mem::take(&mut subject.learned));
+        }
         let Shard { index, of } = part.shard;
         if let Some((other, shared)) = &first
             && let Some(what) = difference(shared, &report)
@@ -255,7 +264,8 @@ pub fn merge(reports: Vec<(String, Report)>, self_test: &Json) -> Result<Whole, 
         same.unwrap_or(unit).clone()
     });
     let subjects = part.subjects.into_iter().map(|subject| subject.read().map_err(bad));
-    let subjects = subjects.collect::<Result<_, _>>()?;
+    let mut subjects = subjects.collect::<Result<Vec<Tested>, _>>()?;
+    subjects.iter_mut().zip(learned).for_each(|(subject, learned)| subject.learned = learned);
     Ok(Whole { seed, strict: part.strict, subjects, units: with_idle(&rules, units) })
 }
 
@@ -274,21 +284,22 @@ fn difference(one: &Report, other: &Report) -> Option<&'static str> {
     same.into_iter().find(|(same, _)| !same).map(|(_, what)| what)
 }
 
-impl From<&Tested> for SubjectFile {
-    fn from(tested: &Tested) -> SubjectFile {
-        let Tested { name, sha256, manifest, waive, is_inert } = tested.clone();
+impl SubjectFile {
+    /// What is said of a subject after rules were tried on it.
+    fn after(subject: &Subject, tested: &Tested) -> SubjectFile {
+        let Tested { name, sha256, manifest, waive, is_inert, .. } = tested.clone();
         // As it is read again; what `to_json` writes is JSON.
         let manifest = serde_json::from_str(&manifest.to_json()).unwrap_or_default();
-        SubjectFile { name, sha256, manifest, waive, is_inert }
+        SubjectFile { name, sha256, manifest, waive, is_inert, learned: subject.learned.report() }
     }
 }
 
 impl SubjectFile {
     fn read(self) -> Result<Tested, String> {
-        let SubjectFile { name, sha256, manifest, waive, is_inert } = self;
+        let SubjectFile { name, sha256, manifest, waive, is_inert, learned } = self;
         let manifest = Manifest::from_json(manifest.to_string().as_bytes());
         let manifest = manifest.map_err(|why| format!("the description of `{name}`: {why}"))?;
-        Ok(Tested { name, sha256, manifest, waive, is_inert })
+        Ok(Tested { name, sha256, manifest, waive, is_inert, learned })
     }
 }
 

@@ -75,7 +75,7 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
     };
     let names = std::iter::once(&first).chain(&args.to);
     let subjects: Vec<Subject> = names.map(|name| impls::subject(name)).collect::<Result<_, _>>()?;
-    let tested: Vec<Tested> = subjects.iter().map(Tested::from).collect();
+    let mut tested: Vec<Tested> = subjects.iter().map(Tested::from).collect();
     let self_test = SelfTest::of(rules::ALL).map_err(|why| anyhow!(why))?;
     let known = args.known.as_deref().map_or_else(|| Ok(Known::default()), Known::read);
     let known = known.map_err(|why| anyhow!(why))?;
@@ -117,6 +117,9 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
         None => (None, certify::certify(&job, &done)),
     };
     bar.finish_and_clear();
+    for (tested, subject) in tested.iter_mut().zip(&subjects) {
+        tested.learned = subject.learned.report();
+    }
     let certificate = Certificate {
         verdict: honest::verdict(&units, args.strict, &tested, &self_test),
         seed,

@@ -1,6 +1,7 @@
 //! Chapter R-6: loads of a state that was cut, made longer or comes from elsewhere.
 
 use super::s5_check::CHECK_IS_SOUND;
+use super::s6_damage::Changed;
 use super::s6_move::{CHUNKING, TWIN_AFTER_LOAD};
 use super::{Class, Draws, Judgement, Level, On, Rule, broken};
 use crate::bench::{Bench, Load, Stopped, needs};
@@ -39,7 +40,7 @@ fn cut_is_refused(bench: &Bench<'_>) -> Judgement {
         bench.tell(|| format!("only {keep} of {len} bytes arrive"));
         if bench.load(&mut *device, &stopped.state[..keep])? == Load::Accepted {
             let what = format!("a state cut to {keep} of {len} bytes was accepted");
-            harmless(bench, &what, |state| state.truncate(keep))?;
+            harmless(bench, &what, &stopped.state, stopped.state[..keep].to_vec())?;
         }
         device = bench.renewed(device, &stopped)?;
     }
@@ -48,14 +49,12 @@ fn cut_is_refused(bench: &Bench<'_>) -> Judgement {
 
 /// A changed state was accepted: then it must have changed nothing that a guest can see, on a
 /// machine of its own.
-fn harmless(bench: &Bench<'_>, what: &str, change: impl FnOnce(&mut Vec<u8>)) -> Judgement {
-    let at = bench.at()[0];
-    let mut stopped = bench.stopped(at)?;
-    let mut device = bench.prepared(&stopped)?;
-    change(&mut stopped.state);
-    match bench.load(&mut *device, &stopped.state)? {
-        Load::Accepted => continues(bench, &mut *device, &stopped, &format!("{what}, and the guest notices")),
-        Load::Refused(why) => Err(broken(format!("{what}, and refused the second time"), "one verdict", why)),
+fn harmless(bench: &Bench<'_>, what: &str, before: &[u8], state: Vec<u8>) -> Judgement {
+    match (Changed { before: before.to_vec(), state }).load(bench)? {
+        (Some(mut device), stopped) => {
+            continues(bench, &mut *device, &stopped, &format!("{what}, and the guest notices"))
+        }
+        (None, _) => Err(broken(format!("{what}, and refused the second time"), "one verdict", "refused")),
     }
 }
 
@@ -99,7 +98,7 @@ fn extension_is_harmless(bench: &Bench<'_>) -> Judgement {
         bench.tell(|| format!("{} bytes follow the end", more.len()));
         if bench.load(&mut *device, &[&stopped.state[..], &more].concat())? == Load::Accepted {
             let what = format!("a state with {} bytes after its end was accepted", more.len());
-            harmless(bench, &what, |state| state.extend(&more))?;
+            harmless(bench, &what, &stopped.state, [&stopped.state[..], &more].concat())?;
         }
         device = bench.renewed(device, &stopped)?;
     }
@@ -156,7 +155,7 @@ fn foreign_is_refused(bench: &Bench<'_>) -> Judgement {
         bench.tell(|| format!("{len} bytes of {what} come instead"));
         if bench.load(&mut *device, &foreign)? == Load::Accepted {
             let what = format!("{len} bytes of {what} were loaded as a state");
-            harmless(bench, &what, |state| *state = foreign)?;
+            harmless(bench, &what, &stopped.state, foreign)?;
         }
         device = bench.renewed(device, &stopped)?;
     }
