@@ -80,6 +80,7 @@ fn open_in(name: &str, processes: Processes) -> Result<Opened, CannotOpen> {
         }
         _ if name.is_empty() => Err(CannotOpen::Name("an implementation's name is empty".to_owned())),
         _ if path.is_file() => {
+            files::open(path, MAX_PROGRAM)?;
             let absolute =
                 std::path::absolute(path).map_err(|why| CannotOpen::Name(format!("{name}: {why}")))?;
             let program = VfioUser::new(Config::standard(absolute));
