@@ -107,7 +107,8 @@ impl Device {
             _ => return None,
         };
         bytes.resize(size, 0);
-        if kind::is("zeros") {
+        let is_dark = ["zeros", "only-interrupts", "only-dma"].into_iter().any(kind::is);
+        if is_dark {
             bytes.fill(0);
         }
         if kind::is("constant-ff") {
@@ -145,6 +146,8 @@ impl Device {
             self.now.words[0] << 16 | since().as_micros() as u32 & 0xffff
         } else if kind::is("random-serial") {
             self.serial
+        } else if kind::is("flickers") {
+            u32::from(chance::below(50) == 0)
         } else if kind::is("random-register") {
             chance::word()
         } else {
