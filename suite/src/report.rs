@@ -1,5 +1,7 @@
 //! What commands print: one tree of results, as text and as JSON (`migcert/NAME/1`).
 
+mod causes;
+
 use crate::bench::Subject;
 use crate::certify::{Unit, Verdict};
 use crate::files::CannotWrite;
@@ -8,6 +10,7 @@ use crate::row;
 use crate::rules::{Finding, Level, Outcome};
 use crate::shard::Part;
 use crate::text::{Lines, Word};
+use causes::Causes;
 use migcert_core::compat::{self, Reason};
 use migcert_core::param::{Configuration, Value};
 use migcert_core::program::Manifest;
@@ -176,11 +179,16 @@ impl Certificate<'_> {
             "subjects": self.subjects.iter().map(subject).collect::<Vec<_>>(),
             "rules": self.rules().iter().map(|units| self.rule(units)).collect::<Vec<_>>(),
             "pairs": self.pairs(),
+            "causes": self.causes().json(),
         });
         if let Some(part) = self.part {
             json["part"] = json!(part);
         }
         json
+    }
+
+    fn causes(&self) -> Causes<'_> {
+        Causes::of(self.units)
     }
 
     /// The units of each rule, in the order of the rules.
@@ -197,8 +205,9 @@ impl Certificate<'_> {
 
     fn rule(&self, units: &[(usize, &Unit)]) -> Json {
         let rule = units[0].1.rule;
+        let causes = self.causes();
         let findings = units.iter().filter_map(|(i, unit)| {
-            let Outcome::Broken(Finding { summary, expected, observed, .. }) = &unit.outcome else {
+            let Outcome::Broken(Finding { summary, expected, observed, words, .. }) = &unit.outcome else {
                 return None;
             };
             let mut json = json!({ "summary": summary, "expected": expected, "observed": observed });
@@ -209,6 +218,10 @@ impl Certificate<'_> {
             }
             if let Some(bucket) = &unit.bucket {
                 json["bucket"] = json!(bucket.id());
+            }
+            causes.put(*i, &mut json);
+            if !words.is_empty() {
+                json["words"] = json!(words.marked());
             }
             if unit.known.is_some() {
                 json["known"] = json!(true);
@@ -279,6 +292,7 @@ impl Certificate<'_> {
     /// As text, for people.
     pub fn text(&self, strict: bool) -> Lines {
         let mut out = Lines::default();
+        let causes = self.causes();
         let several = 1 < self.subjects.len();
         for subject in self.subjects {
             let hash = subject.sha256.as_ref().map_or_else(String::new, |hash| format!("  sha256 {hash}"));
@@ -294,7 +308,8 @@ impl Certificate<'_> {
             let why = match outcome {
                 Outcome::NotApplicable(why) => format!("  ({why})"),
                 Outcome::Unsettled(why) => format!("  ({why})"),
-                _ => String::new(),
+                Outcome::Broken(_) => causes.why(&units),
+                Outcome::Held => String::new(),
             };
             let level = rule.level.name();
             let name = outcome.name();
@@ -309,21 +324,22 @@ impl Certificate<'_> {
             self.pair_table(&mut out);
         }
         for (i, unit) in self.units.iter().enumerate() {
-            self.finding(&mut out, i, unit, several);
+            self.finding(&mut out, i, unit, &causes);
             if unit.is_flaky() {
                 self.flaky(&mut out, i, unit);
             }
         }
         let (executed, total) = self.counts();
         let count = |name| self.rules().iter().filter(|units| worst(units).name() == name).count();
+        causes.text(&mut out);
         row!(out);
         row!(out, "self-test  {}", self.self_test.text());
         out.after(
             self.verdict.name(),
             format_args!(
-                ": executed {executed} of {total} cases; rules: {} held, {} broken, {} not applicable, {} unsettled; seed {:#x}",
+                ": executed {executed} of {total} cases; rules: {} held, {}, {} not applicable, {} unsettled; seed {:#x}",
                 count("held"),
-                count("broken"),
+                causes.count(count("broken")),
                 count("not-applicable"),
                 count("unsettled"),
                 self.seed,
@@ -383,8 +399,11 @@ impl Certificate<'_> {
         }
     }
 
-    fn finding(&self, out: &mut Lines, i: usize, unit: &Unit, several: bool) {
-        let Outcome::Broken(Finding { summary, expected, observed, .. }) = &unit.outcome else { return };
+    fn finding(&self, out: &mut Lines, i: usize, unit: &Unit, causes: &Causes<'_>) {
+        let Outcome::Broken(Finding { summary, expected, observed, words, .. }) = &unit.outcome else {
+            return;
+        };
+        let several = 1 < self.subjects.len();
         let rule = unit.rule;
         row!(out);
         row!(out, "broken  {} ({}, {})", rule.id, rule.cites, rule.level.name());
@@ -398,10 +417,19 @@ impl Certificate<'_> {
         if unit.known.is_some() {
             row!(out, "  known      it fails nothing");
         }
+        if let Some(rule) = causes.consequence_of(i) {
+            row!(out, "  cause      consequence of {rule}");
+        }
         row!(out, "  promise    {}", rule.promise);
         row!(out, "  found      {summary}");
         row!(out, "  expected   {}", clipped(expected));
         row!(out, "  observed   {}", clipped(observed));
+        for line in words.lines() {
+            match line.is_during {
+                true => row!(out, "  meanwhile  {}", line.text),
+                false => row!(out, "  printed    {}", line.text),
+            }
+        }
         row!(out, "  advice     {}", rule.advice);
         if let Some(bucket) = &unit.bucket {
             row!(out, "  bucket     {}", bucket.id());
