@@ -10,6 +10,7 @@ pub use told::{Named, keep_device_panics_quiet};
 use crate::case::Case;
 use crate::coverage::{Dimension, outcome, saw};
 use crate::guests;
+use crate::hosts::isolation::Known;
 use crate::rules::{Judgement, Stop, broken};
 use migcert_core::compat::Verdict;
 use migcert_core::device::{Device, Interface, Machine, Outside, Seen, State, Step};
@@ -43,6 +44,8 @@ pub struct Subject {
     pub waive: BTreeMap<String, String>,
     /// How many cases a rule is given if nobody says otherwise: what takes a few seconds.
     pub cases: u32,
+    /// What is known of how instances are kept apart; `None` where they run in this process.
+    pub isolation: Option<Known>,
 }
 
 /// What one case is tried on.
@@ -360,7 +363,8 @@ impl<'a> Bench<'a> {
 impl Subject {
     /// A subject that describes itself so.
     pub fn new(name: String, program: Box<dyn Program>, manifest: Manifest) -> Subject {
-        Subject { name, program, manifest, sha256: None, waive: BTreeMap::new(), cases: CASES }
+        let (sha256, waive, isolation) = (None, BTreeMap::new(), None);
+        Subject { name, program, manifest, sha256, waive, cases: CASES, isolation }
     }
 
     /// What a guest can do with an instance of this setup; `None` if it can't be started.

@@ -65,10 +65,11 @@ fn open_in(name: &str, processes: Processes) -> Result<Opened, CannotOpen> {
     if let Some(Named { file, release, binary }) = profile(name) {
         let found = Profile::read(file).and_then(|profile| profile.find(release, binary, processes));
         let found = found.map_err(|why| CannotOpen::Profile(Box::new(why)))?;
-        let Found { program, binary, waive, is_slow } = found;
+        let Found { program, binary, waive, is_slow, isolation } = found;
         let subject = described(name, program)?;
         let cases = if is_slow { PROGRAM_CASES } else { subject.cases };
-        return Ok(Opened::Program(Subject { sha256: Some(sha256(&binary)?), waive, cases, ..subject }));
+        let (sha256, isolation) = (Some(sha256(&binary)?), Some(isolation));
+        return Ok(Opened::Program(Subject { sha256, waive, cases, isolation, ..subject }));
     }
     let path = Path::new(name);
     match path.extension().and_then(|extension| extension.to_str()) {
@@ -83,8 +84,10 @@ fn open_in(name: &str, processes: Processes) -> Result<Opened, CannotOpen> {
             let absolute =
                 std::path::absolute(path).map_err(|why| CannotOpen::Name(format!("{name}: {why}")))?;
             let program = VfioUser::new(Config::standard(absolute));
+            let isolation = Some(program.isolation());
             let subject = described(name, Box::new(program))?;
-            Ok(Opened::Program(Subject { sha256: Some(sha256(path)?), cases: PROGRAM_CASES, ..subject }))
+            let sha256 = Some(sha256(path)?);
+            Ok(Opened::Program(Subject { sha256, cases: PROGRAM_CASES, isolation, ..subject }))
         }
         _ if path.exists() => {
             Err(files::open(path, MAX_PROGRAM).map_or_else(CannotOpen::File, |_| unknown(name)))

@@ -40,9 +40,10 @@
 use crate::document::{self, BadDocument};
 use crate::files::{self, CannotRead};
 use crate::guests::virtio_fs::Opens;
+use crate::hosts::cell::Cell;
+use crate::hosts::isolation::Known;
 use crate::hosts::limits::Limits;
 use crate::hosts::process::Process;
-use crate::hosts::scratch::Scratch;
 use crate::hosts::vfio_user::{self, Guide, Place, Socket, Told, VfioUser};
 use crate::hosts::vhost_user::{Config, Processes, VhostUser};
 use migcert_core::device::{BadStep, Step};
@@ -166,6 +167,8 @@ pub struct Found {
     pub waive: BTreeMap<String, String>,
     /// Whether each instance has a process of its own, which takes its time to start.
     pub is_slow: bool,
+    /// What is known of how its instances are kept apart.
+    pub isolation: Known,
 }
 
 impl Profile {
@@ -230,13 +233,15 @@ impl Profile {
             return Err(Why::NoReason(rule.clone()));
         }
         let program = binary.clone();
-        let program: Box<dyn Program> = match text.wire {
+        let (program, isolation): (Box<dyn Program>, Known) = match text.wire {
             Wire::VhostUser => {
                 text.knows_no_registers()?;
                 let manifest = manifest.ok_or(Why::NoInfo)?;
                 let guest = guest.ok_or(Why::NoGuest)?;
                 let guest = Opens::of(guest).ok_or_else(|| Why::Guest(guest.clone()))?;
-                Box::new(VhostUser::new(Config { program, args, manifest, guest, limits, processes }))
+                let host = VhostUser::new(Config { program, args, manifest, guest, limits, processes });
+                let isolation = host.isolation();
+                (Box::new(host), isolation)
             }
             Wire::VfioUser => {
                 if let Some(guest) = guest.filter(|guest| *guest != "registers") {
@@ -248,10 +253,12 @@ impl Profile {
                 }
                 let guide = self.guide()?;
                 let config = vfio_user::Config { program, args, told, socket, manifest, limits, guide };
-                Box::new(VfioUser::new(config))
+                let host = VfioUser::new(config);
+                let isolation = host.isolation();
+                (Box::new(host), isolation)
             }
         };
-        Ok(Found { program, binary, waive, is_slow: text.wire == Wire::VfioUser })
+        Ok(Found { program, binary, waive, is_slow: text.wire == Wire::VfioUser, isolation })
     }
 
     fn guide(&self) -> Result<Guide, Why> {
@@ -381,7 +388,7 @@ fn asked_by(args: &[String]) -> (Told, Socket) {
 /// What a program prints when it is asked for its version.
 fn version(program: &Path, limit: Duration) -> Result<String, Why> {
     let asked = || -> io::Result<String> {
-        let mut process = Process::start(program, &["--version"], Scratch::directory()?)?;
+        let mut process = Process::start(program, &["--version"], Cell::alone()?)?;
         let ended = process.ended(limit)?;
         let silent = || io::Error::other(format!("`{} --version` does not end", program.display()));
         ended.ok_or_else(silent)?;
@@ -476,7 +483,7 @@ mod tests {
     /// What is said of a profile whose program is a shell that knows no version.
     #[track_caller]
     fn says(text: &str, expected: &str) {
-        let folder = Scratch::directory().expect("scratch");
+        let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("p.toml");
         fs::write(&path, text).expect("written");
         let found = Profile::read(&path).and_then(|profile| profile.find(None, None, Processes::Fresh));

@@ -4,6 +4,7 @@ use crate::bench::Subject;
 use crate::certify::{Unit, Verdict};
 use crate::files::CannotWrite;
 use crate::honest::{self, SelfTest};
+use crate::hosts::isolation::Known;
 use crate::row;
 use crate::rules::{Finding, Level, Outcome};
 use crate::shard::Part;
@@ -64,6 +65,8 @@ pub struct Tested {
     pub waive: BTreeMap<String, String>,
     /// Whether nothing that a guest does shows.
     pub is_inert: bool,
+    /// What is known of how instances are kept apart; `None` where they run in this process.
+    pub isolation: Option<Known>,
 }
 
 impl From<&Subject> for Tested {
@@ -74,6 +77,7 @@ impl From<&Subject> for Tested {
             manifest: subject.manifest.clone(),
             waive: subject.waive.clone(),
             is_inert: honest::is_inert(subject),
+            isolation: subject.isolation.clone(),
         }
     }
 }
@@ -162,6 +166,9 @@ impl Certificate<'_> {
             }
             if subject.is_inert {
                 json["inert"] = json!(true);
+            }
+            if let Some(isolation) = subject.isolation.as_ref().and_then(Known::so_far) {
+                json["isolation"] = isolation.json();
             }
             json
         };
@@ -282,6 +289,9 @@ impl Certificate<'_> {
             let hash = subject.sha256.as_ref().map_or_else(String::new, |hash| format!("  sha256 {hash}"));
             let inert = if subject.is_inert { "  (nothing that a guest does shows)" } else { "" };
             row!(out, "subject  {}{hash}{inert}", subject.name);
+            if let Some(isolation) = subject.isolation.as_ref().and_then(Known::so_far) {
+                row!(out, "         {}", isolation.to_string());
+            }
         }
         row!(out);
         row!(out, "cites   rule                        level  outcome           cases");

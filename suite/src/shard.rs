@@ -4,6 +4,7 @@
 use crate::bucket::Bucket;
 use crate::case::{Case, Found};
 use crate::certify::{Job, PIECE, Runner, Task, Unit, blame, tasks, with_idle};
+use crate::hosts::isolation::Known;
 use crate::report::Tested;
 use crate::rules::{Finding, Outcome, selected};
 use migcert_core::program::Manifest;
@@ -85,6 +86,8 @@ struct SubjectFile {
     manifest: Json,
     waive: BTreeMap<String, String>,
     is_inert: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    isolation: Option<Known>,
 }
 
 /// A piece of the work, and what comes of it whatever else its cases break, where that is not the
@@ -219,6 +222,10 @@ pub fn merge(reports: Vec<(String, Report)>, self_test: &Json) -> Result<Whole, 
         {
             return bad(&format!("it has {what} than {other}"));
         }
+        if let Some((_, Report { part: Some(first), .. })) = &first {
+            let pairs = first.subjects.iter().zip(&part.subjects);
+            pairs.for_each(|(first, other)| first.shares_what(other));
+        }
         if parts.insert(index, pieces).is_some() {
             return bad(&format!("part {index}/{of} is there twice"));
         }
@@ -276,19 +283,26 @@ fn difference(one: &Report, other: &Report) -> Option<&'static str> {
 
 impl From<&Tested> for SubjectFile {
     fn from(tested: &Tested) -> SubjectFile {
-        let Tested { name, sha256, manifest, waive, is_inert } = tested.clone();
+        let Tested { name, sha256, manifest, waive, is_inert, isolation } = tested.clone();
         // As it is read again; what `to_json` writes is JSON.
         let manifest = serde_json::from_str(&manifest.to_json()).unwrap_or_default();
-        SubjectFile { name, sha256, manifest, waive, is_inert }
+        SubjectFile { name, sha256, manifest, waive, is_inert, isolation }
     }
 }
 
 impl SubjectFile {
+    /// What another machine could not keep apart was not kept apart.
+    fn shares_what(&self, other: &SubjectFile) {
+        if let (Some(here), Some(there)) = (&self.isolation, other.isolation.as_ref().and_then(Known::so_far)) {
+            here.note(&there);
+        }
+    }
+
     fn read(self) -> Result<Tested, String> {
-        let SubjectFile { name, sha256, manifest, waive, is_inert } = self;
+        let SubjectFile { name, sha256, manifest, waive, is_inert, isolation } = self;
         let manifest = Manifest::from_json(manifest.to_string().as_bytes());
         let manifest = manifest.map_err(|why| format!("the description of `{name}`: {why}"))?;
-        Ok(Tested { name, sha256, manifest, waive, is_inert })
+        Ok(Tested { name, sha256, manifest, waive, is_inert, isolation })
     }
 }
 

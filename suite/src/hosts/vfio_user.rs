@@ -29,10 +29,12 @@ mod tests;
 pub mod wire;
 
 use super::ask::{Mute, ask};
+use super::cell::Cell;
+use super::isolation::Known;
 use super::limits::Limits;
 use super::process::Process;
 use super::reach::{Reached, reach};
-use super::scratch::Scratch;
+use super::rooms::Rooms;
 use client::Client;
 use device::Instance;
 pub use interface::{Guide, Place};
@@ -44,10 +46,9 @@ use migcert_core::program::{Manifest, Program};
 use migcert_core::version::Setup;
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -111,13 +112,20 @@ pub struct VfioUser {
     models: AtomicUsize,
     /// What was learned of PCI configuration space, by command line.
     learned: Mutex<BTreeMap<Vec<String>, Arc<[Register]>>>,
+    rooms: Rooms,
 }
 
 impl VfioUser {
     /// A program; nothing is started.
     pub fn new(config: Config) -> VfioUser {
         let models = config.manifest.as_ref().map_or(0, |known| known.models.len());
-        VfioUser { config, models: models.into(), learned: Mutex::default() }
+        let rooms = Rooms::of(&config.args);
+        VfioUser { config, models: models.into(), learned: Mutex::default(), rooms }
+    }
+
+    /// What is known of how its instances are kept apart.
+    pub fn isolation(&self) -> Known {
+        self.rooms.known()
     }
 
     /// What the program prints of itself.
@@ -181,23 +189,27 @@ impl VfioUser {
     }
 
     fn launch(&self, args: &[String]) -> Result<Client, Error> {
-        let scratch = Scratch::directory()?;
-        let socket = scratch.path().join("socket");
+        self.rooms.start(&[], |cell| self.launch_in(cell, args))
+    }
+
+    fn launch_in(&self, cell: Cell, args: &[String]) -> Result<Client, Error> {
+        let scratch = cell.scratch().to_path_buf();
+        let socket = scratch.join("socket");
         let place = |arg: &String| {
             let arg = arg.replace("{socket}", &socket.to_string_lossy()).replace("{fd}", "0");
-            arg.replace("{scratch}", &scratch.path().to_string_lossy())
+            arg.replace("{scratch}", &scratch.to_string_lossy())
         };
         let args: Vec<String> = args.iter().map(place).collect();
         let program = &self.config.program;
         match self.config.socket {
             Socket::Descriptor => {
                 let (ours, theirs) = UnixStream::pair()?;
-                let process =
-                    Process::start_with(program, &args, scratch, Stdio::from(OwnedFd::from(theirs)))?;
+                let process = Process::start_with(program, &args, cell, Some(theirs.as_fd()))?;
+                drop(theirs);
                 Client::new(process, ours, self.config.limits)
             }
             Socket::Path => {
-                let mut process = Process::start(program, &args, scratch)?;
+                let mut process = Process::start(program, &args, cell)?;
                 match reach(&mut process, &socket, self.config.limits.answer)? {
                     Reached::Connected(stream) => Client::new(process, stream, self.config.limits),
                     Reached::Ended(how) => Err(self.ended(&process, &how)),

@@ -20,9 +20,11 @@ mod site;
 mod tests;
 
 use crate::guests::virtio_fs::Opens;
+use crate::hosts::cell::Cell;
+use crate::hosts::isolation::Known;
 use crate::hosts::limits::{Limits, Transfer};
 use crate::hosts::process::Process;
-use crate::hosts::scratch::Scratch;
+use crate::hosts::rooms::Rooms;
 use backend::Backend;
 use device::Instance;
 use migcert_core::device::{Device, Outside};
@@ -32,7 +34,7 @@ use migcert_core::program::{Manifest, Program};
 use migcert_core::version::Setup;
 use site::{Lease, Pool};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use vhost::vhost_user::message::VhostTransferStateDirection as Direction;
@@ -70,12 +72,14 @@ pub struct VhostUser {
     pool: Arc<Pool>,
     /// The state of an instance that no driver has seen yet.
     pristine: Arc<OnceLock<Vec<u8>>>,
+    rooms: Rooms,
 }
 
 impl VhostUser {
     /// A program; nothing is started.
     pub fn new(config: Config) -> VhostUser {
-        VhostUser { config: Arc::new(config), pool: Arc::default(), pristine: Arc::default() }
+        let rooms = Rooms::of(&config.args);
+        VhostUser { config: Arc::new(config), pool: Arc::default(), pristine: Arc::default(), rooms }
     }
 
     /// The same program in other processes: a finding counts once it was seen in fresh ones.
@@ -83,15 +87,23 @@ impl VhostUser {
         VhostUser::new(Config { processes, ..Config::clone(&self.config) })
     }
 
-    fn launch(&self, command: &[String]) -> Result<Backend, Error> {
-        let scratch = Scratch::directory()?;
-        let socket = scratch.path().join("socket");
+    /// What is known of how its instances are kept apart.
+    pub fn isolation(&self) -> Known {
+        self.rooms.known()
+    }
+
+    fn launch(&self, command: &[String], shared: &Path) -> Result<Backend, Error> {
+        self.rooms.start(&[shared], |cell| self.launch_in(cell, command))
+    }
+
+    fn launch_in(&self, cell: Cell, command: &[String]) -> Result<Backend, Error> {
+        let socket = cell.scratch().join("socket");
         let place = |arg: &String| {
             arg.replace("{socket}", &socket.to_string_lossy())
-                .replace("{scratch}", &scratch.path().to_string_lossy())
+                .replace("{scratch}", &cell.scratch().to_string_lossy())
         };
         let args: Vec<String> = command.iter().map(place).collect();
-        let process = Process::start(&self.config.program, &args, scratch)?;
+        let process = Process::start(&self.config.program, &args, cell)?;
         let mut backend = Backend::connect(process, &socket, self.config.limits.answer)?;
         if self.pristine.get().is_none() {
             let _ = self.pristine.set(first_state(&mut backend, self.config.limits)?);
@@ -156,7 +168,7 @@ impl Program for VhostUser {
         };
         let (backend, uses) = match idle {
             Some((backend, uses)) => (backend, uses + 1),
-            None => (self.launch(&command)?, 0),
+            None => (self.launch(&command, &shared)?, 0),
         };
         let pristine = Arc::clone(&self.pristine);
         let owner = device::Owner { site: Arc::clone(&lease.site), _outside: outside.clone(), key, uses };

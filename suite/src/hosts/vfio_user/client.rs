@@ -7,7 +7,7 @@ use super::channel::{Broken, Channel, Until};
 use super::memory::{self, Memory};
 use super::wire::reply::{DeviceInfo, IrqInfo, RegionInfo, Reply};
 use super::wire::request::{Act, Request, SetIrqs};
-use super::wire::version::{Capabilities, Extension, Version};
+use super::wire::version::{Capabilities, Version};
 use super::wire::{self, Access, Feature, Kind, MAX_DATA, Malformed, Migration};
 use crate::hosts::limits::{Limits, Transfer};
 use crate::hosts::process::Process;
@@ -70,8 +70,7 @@ impl Client {
     }
 
     fn negotiate(&mut self) -> Result<(), Error> {
-        let capabilities =
-            Capabilities { max_msg_fds: 8, migcert: Some(Extension::default()), ..Capabilities::default() };
+        let capabilities = Capabilities { max_msg_fds: 8, ..Capabilities::default() };
         let (major, minor) = PROTOCOL;
         let request = Request::Version(Version { major, minor, capabilities });
         let Reply::Version(agreed) = self.want(&request, &[])? else { return Err(other_reply(&request)) };

@@ -178,7 +178,7 @@ impl Server {
         let outside = Some(self.outside());
         let capabilities = Capabilities {
             max_msg_fds: VECTORS as u32,
-            migcert: proposed.capabilities.migcert.as_ref().map(|_| Extension { outside }),
+            migcert: Some(Extension { outside }),
             ..Capabilities::default()
         };
         Ok(Version { major: 0, minor: proposed.minor.min(MINOR), capabilities })

@@ -9,9 +9,9 @@ use super::wire::request::{Act, Request};
 use super::wire::version::{Capabilities, Version};
 use super::wire::{self, Access, Feature, HEADER, Kind, Migration, Transfer};
 use super::{config_space, memory};
+use crate::hosts::cell::Cell;
 use crate::hosts::limits::Limits;
 use crate::hosts::process::Process;
-use crate::hosts::scratch::Scratch;
 use migcert_core::device::{Device, GUEST_MEMORY, Interface, Register, Seen, State, Step};
 use migcert_core::error::Error;
 use std::os::fd::OwnedFd;
@@ -170,8 +170,7 @@ fn client(logs: Logs) -> Client {
     };
     thread::spawn(|| pci.run());
     let program = Path::new("/bin/sleep");
-    let process =
-        Process::start(program, &["1000"], Scratch::directory().expect("scratch")).expect("it starts");
+    let process = Process::start(program, &["1000"], Cell::alone().expect("a cell")).expect("it starts");
     Client::new(process, ours, Limits::default()).expect("they agree")
 }
 

@@ -59,7 +59,7 @@ impl Backend {
     /// Connects to a program that was just started, as soon as its socket is there.
     pub(super) fn connect(process: Process, socket: &Path, limit: Duration) -> Result<Backend, Error> {
         let (process, stream) = connected(process, socket, limit)?;
-        let memory = memfd("guest memory", MEMORY)?;
+        let memory = memfd("memory-backend-memfd", MEMORY)?;
         let ranges = [(GuestAddress(0), MEMORY, Some(FileOffset::new(memory, 0)))];
         let memory = GuestMemoryMmap::from_ranges_with_files(ranges).map_err(io::Error::other)?;
         let event = || EventFd::new(EFD_NONBLOCK);
@@ -67,7 +67,7 @@ impl Backend {
             frontend: Frontend::from_stream(stream, 2),
             process,
             memory,
-            log: memfd("dirty log", 4096)?,
+            log: memfd("vhost-log", 4096)?,
             kick: [event()?, event()?],
             call: [event()?, event()?],
             features: 0,

@@ -4,6 +4,7 @@
 //! processes that are still well stay with it for the next machine.
 
 use super::backend::Backend;
+use crate::hosts::cell;
 use crate::hosts::scratch::Scratch;
 use rustix::io::Errno;
 use std::fs::{self, Permissions};
@@ -44,7 +45,7 @@ impl Pool {
         let site = match idle {
             Some(site) => site,
             None => {
-                let shared = Scratch::directory()?;
+                let shared = cell::directory()?;
                 fs::set_permissions(shared.path(), Permissions::from_mode(0o755))?;
                 restore(shared.path())?;
                 Arc::new(Site { shared, idle: Mutex::default() })
@@ -60,6 +61,13 @@ impl Drop for Lease {
         if restore(self.site.shared.path()).is_ok() {
             pool.sites.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&self.site));
         }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.idle.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        cell::forget(self.shared.path());
     }
 }
 
