@@ -223,7 +223,8 @@ pub fn merge(reports: Vec<(String, Report)>, self_test: &Json) -> Result<Whole, 
             return bad(&format!("it has {what} than {other}"));
         }
         if let Some((_, Report { part: Some(first), .. })) = &first {
-            let pairs = first.subjects.iter().zip(&part.subjects);
+            let others = report.part.iter().flat_map(|part| &part.subjects);
+            let pairs = first.subjects.iter().zip(others);
             pairs.for_each(|(first, other)| first.shares_what(other));
         }
         if parts.insert(index, pieces).is_some() {
@@ -293,7 +294,8 @@ impl From<&Tested> for SubjectFile {
 impl SubjectFile {
     /// What another machine could not keep apart was not kept apart.
     fn shares_what(&self, other: &SubjectFile) {
-        if let (Some(here), Some(there)) = (&self.isolation, other.isolation.as_ref().and_then(Known::so_far)) {
+        if let (Some(here), Some(there)) = (&self.isolation, other.isolation.as_ref().and_then(Known::so_far))
+        {
             here.note(&there);
         }
     }

@@ -155,6 +155,7 @@ rows! {
         forks "forks" 0 "pass",
         forks_away "forks-away" 0 "pass",
         forks_and_hides "forks-and-hides" 0 "pass",
+        daemonises "daemonises" 0 "pass",
         fills_its_scratch_directory "fills-scratch" 0 "pass",
         ignores_sigterm "ignores-sigterm" 0 "pass",
     }
@@ -197,6 +198,7 @@ rows! {
         forks "forks" 0 "pass",
         forks_away "forks-away" 0 "pass",
         forks_and_hides "forks-and-hides" 0 "pass",
+        daemonises "daemonises" 0 "pass",
         fills_its_scratch_directory "fills-scratch" 0 "pass",
         ignores_sigterm "ignores-sigterm" 0 "pass",
     }
@@ -223,6 +225,7 @@ fn try_out(row: &Row) {
     fs::create_dir(&scratch).expect("made");
     let program = if trick.is_empty() { "hostile".to_owned() } else { format!("hostile+{trick}") };
     symlink(example("hostile"), place.path().join(&program)).expect("linked");
+    symlink("/bin/sleep", place.path().join("sleeper")).expect("linked");
     fs::write(place.path().join("p.toml"), profile(row, &program)).expect("written");
 
     let told = place.path().join("told");
@@ -242,7 +245,7 @@ fn try_out(row: &Row) {
     let memory = watch(&mut migcert, begun + LIMIT);
     let told = fs::read_to_string(&told).expect("text");
     let ended = migcert.wait().expect("it ended");
-    let processes = running(&scratch);
+    let processes = running(place.path());
     for (pid, _) in &processes {
         let _ = kill_process(*pid, Signal::KILL);
     }
@@ -306,19 +309,18 @@ fn watch(migcert: &mut Child, deadline: Instant) -> u64 {
     highest
 }
 
-/// What still runs with our scratch directory in its environment, or as its place.
-fn running(scratch: &Path) -> Vec<(Pid, String)> {
-    let ours = scratch.to_string_lossy();
+/// What still runs in the place of a row, or was started from there.
+fn running(place: &Path) -> Vec<(Pid, String)> {
+    let ours = place.to_string_lossy();
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let read = |pid: Pid, what| fs::read(format!("/proc/{}/{what}", pid.as_raw_pid())).unwrap_or_default();
     let is_ours = |pid: &Pid| {
-        let place = format!("/proc/{}", pid.as_raw_pid());
-        let environment = fs::read(format!("{place}/environ")).unwrap_or_default();
-        let at = fs::read_link(format!("{place}/cwd")).unwrap_or_default();
-        String::from_utf8_lossy(&environment).contains(&*ours) || at.starts_with(scratch)
+        let words = [read(*pid, "environ"), read(*pid, "cmdline")].concat();
+        let at = fs::read_link(format!("/proc/{}/cwd", pid.as_raw_pid())).unwrap_or_default();
+        String::from_utf8_lossy(&words).contains(&*ours) || at.starts_with(place)
     };
-    let line =
-        |pid: Pid| fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_pid())).unwrap_or_default();
+    let line = |pid: Pid| String::from_utf8_lossy(&read(pid, "cmdline")).into_owned();
     pids.filter_map(Pid::from_raw).filter(is_ours).map(|pid| (pid, line(pid))).collect()
 }
 

@@ -22,7 +22,7 @@ mod raw;
 mod tests;
 mod wire;
 
-use super::isolation::{Channel, Isolation};
+use super::isolation::Isolation;
 use super::scratch::Scratch;
 use super::{ending, environment};
 use nursery::Line;
@@ -36,6 +36,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wire::{Start, answer};
 
@@ -82,7 +83,10 @@ impl Cell {
     /// Those of starting processes and of making directories.
     pub(crate) fn open(visible: &[&Path], shares: &Shares) -> io::Result<Cell> {
         let visible = visible.iter().map(|path| path.to_path_buf()).collect();
-        let key = Key { visible, shares: shares.clone() };
+        let mut key = Key { visible, shares: shares.clone() };
+        if std::env::var_os(ISOLATE).is_some_and(|value| value == "no") {
+            key.shares.everything = Some(format!("{ISOLATE} says so"));
+        }
         // The one that was used longest ago: a source and its destination rarely follow each other
         // in it.
         let idle = {
@@ -151,6 +155,7 @@ impl Cell {
         }
         let mut message = Vec::new();
         let start = Start {
+            after: next_number(),
             directory: &text(self.scratch().as_os_str())?,
             program: &text(file.as_os_str())?,
             args: &words,
@@ -198,6 +203,8 @@ impl Drop for Cell {
     }
 }
 
+/// With the value `no`, nothing is kept apart.
+const ISOLATE: &str = "MIGCERT_ISOLATE";
 /// Cells that wait for a program at most.
 const IDLE: usize = 16;
 /// Programs that run in a cell at most.
@@ -263,6 +270,15 @@ impl Made {
             }
         }
     }
+}
+
+/// A number for a process, as they follow each other on a machine.
+fn next_number() -> u32 {
+    const FIRST: u32 = 300;
+    const NUMBERS: u32 = 32_000;
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Relaxed).wrapping_mul(7);
+    FIRST + std::process::id().wrapping_add(count) % NUMBERS
 }
 
 fn words(errno: Errno) -> String {

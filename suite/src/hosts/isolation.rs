@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,7 +84,8 @@ impl Isolation {
 
     /// As JSON: `{"apart": [..], "shared": [{"what", "why"}]}`.
     pub fn json(&self) -> Json {
-        let shared = self.shared.iter().map(|Shared { what, why }| json!({ "what": what.to_string(), "why": why }));
+        let shared =
+            self.shared.iter().map(|Shared { what, why }| json!({ "what": what.to_string(), "why": why }));
         json!({
             "apart": self.apart.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "shared": shared.collect::<Vec<_>>(),
@@ -170,7 +171,10 @@ mod tests {
     #[test]
     fn it_is_told_in_a_line() {
         let tmp = || Channel::Files("/tmp".into());
-        let all = isolation(&[tmp(), Channel::Files("/var".into()), Channel::Ipc], &[(Channel::Kernel, "it is one")]);
+        let all = isolation(
+            &[tmp(), Channel::Files("/var".into()), Channel::Ipc],
+            &[(Channel::Kernel, "it is one")],
+        );
         let line = "each instance has its own: files, System V IPC and POSIX message queues; \
                     shared: devices, kernel settings and user keyrings (it is one)";
         assert_eq!(all.to_string(), line);

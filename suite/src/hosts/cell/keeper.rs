@@ -45,6 +45,9 @@ struct Cell {
     stage: Option<OwnedFd>,
     /// Tells of mounts that were made.
     mounts: Option<OwnedFd>,
+    /// Where the number of the next process is set. Without, it would be the same in every cell, and
+    /// what depends on it by mistake would not show.
+    numbers: Option<OwnedFd>,
     /// Whether objects of System V IPC here are those of this cell alone.
     has_ipc: bool,
     program: Option<Pid>,
@@ -61,6 +64,7 @@ impl Cell {
             watching: 0,
             stage: None,
             mounts: None,
+            numbers: None,
             has_ipc: false,
             program: None,
             status: None,
@@ -91,11 +95,13 @@ impl Cell {
             number += 1;
         }
         self.slots.iter_mut().for_each(|slot| drop(slot.take()));
-        if !getpid().is_init() {
+        let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).ok();
+        if getpid().is_init() {
+            self.numbers = open(c"/proc/sys/kernel/ns_last_pid", OFlags::WRONLY);
+        } else {
             rustix::process::set_child_subreaper(Some(getpid())).map_err(|errno| (number, errno))?;
         }
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        self.mounts = rustix::fs::open(c"/proc/self/mounts", flags, Mode::empty()).ok();
+        self.mounts = open(c"/proc/self/mounts", OFlags::RDONLY);
         for (top, now) in self.watched.iter_mut().flatten() {
             *now = rustix::fs::fstat(top).map_err(|errno| (number, errno))?;
         }
@@ -248,6 +254,7 @@ impl Cell {
             _ => return Err(Errno::BADF),
         };
         let mut reader = Reader(message);
+        let after = reader.number()?;
         let (directory, program) = (reader.text()?, reader.text()?);
         let mut lists = [0; 2];
         let mut at = 0;
@@ -262,6 +269,11 @@ impl Cell {
             *len = count as usize + 1;
         }
         let (argv, envp) = pointers.get(..at).unwrap_or_default().split_at(lists[0]);
+        if let Some(numbers) = &self.numbers {
+            let mut line = Line::<16>::new();
+            let _ = write!(line, "{after}");
+            let _ = rustix::io::pwrite(numbers, line.written(), 0);
+        }
         rustix::process::chdir(directory)?;
         let spawned = raw::spawn(program, argv, envp, stdio);
         let _ = rustix::process::chdir(c"/");

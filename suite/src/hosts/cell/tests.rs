@@ -1,4 +1,5 @@
 use super::*;
+use crate::hosts::isolation::Channel;
 use crate::hosts::process::Process;
 use std::time::{Duration, Instant};
 
@@ -167,6 +168,13 @@ fn orphans_do_not_stay_as_zombies() {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(zombies(), 0);
+}
+
+#[test]
+fn numbers_of_processes_differ() {
+    let number = || says(Cell::alone().expect("a cell"), "echo $$");
+    let numbers: std::collections::BTreeSet<String> = (0..5).map(|_| number()).collect();
+    assert_eq!(numbers.len(), 5, "{numbers:?}");
 }
 
 #[test]

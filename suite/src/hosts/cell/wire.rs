@@ -191,6 +191,8 @@ impl<'a> Reader<'a> {
 /// A program to be started. Three descriptors come along, or two where nothing is to be read:
 /// standard input, output and error.
 pub(super) struct Start<'a> {
+    /// Its number comes after this one, where numbers are the cell's own.
+    pub(super) after: u32,
     /// Where it starts.
     pub(super) directory: &'a CStr,
     /// Its file.
@@ -205,6 +207,7 @@ impl Start<'_> {
     /// Appends it.
     pub(super) fn put(&self, into: &mut Vec<u8>) {
         into.push(keeper::START);
+        into.extend(self.after.to_le_bytes());
         into.extend(self.directory.to_bytes_with_nul());
         into.extend(self.program.to_bytes_with_nul());
         for list in [self.args, self.environment] {

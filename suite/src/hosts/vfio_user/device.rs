@@ -1,12 +1,13 @@
 //! One instance: what the traits ask for, in messages.
 
-use super::client::Client;
+use super::client::{self, Client};
 use super::dma_log::DmaLog;
 use super::interface::{self, CONFIG, Guide};
 use super::irqs::Irqs;
 use super::outside;
 use super::wire::reply::DeviceInfo;
-use super::wire::{self, Feature, Migration, value};
+use super::wire::request::Request;
+use super::wire::{self, Access, Feature, Migration, value};
 use crate::hosts::process::Memory;
 use migcert_core::device::{
     Capabilities, Device, GUEST_MEMORY, Interface, Machine, Options, Register, Seen, Sight, State, Step, walk,
@@ -45,9 +46,11 @@ impl Instance {
         guide: &Guide,
         learn: impl FnOnce(u64) -> Result<Arc<[Register]>, Error>,
     ) -> Result<Instance, Error> {
+        let outside = client.outside;
+        let regions = (0..outside.unwrap_or(0).min(client::MOST)).map(Request::RegionInfo);
+        client.plan(regions.chain([Client::MIGRATION]));
         let info = client.info()?;
         let mut regions = Vec::new();
-        let outside = client.outside;
         for index in (0..info.regions).filter(|index| Some(*index) != outside) {
             regions.push(client.region(index)?);
         }
@@ -57,6 +60,7 @@ impl Instance {
             let flags = format!("GET MIGRATION says {flags:#x}, without STOP_COPY");
             return Err(Refusal::NotMigratable(flags).into());
         }
+        client.plan((info.irqs != 0).then_some(Request::IrqInfo(0)));
         client.map()?;
         let irqs = Irqs::new(&mut client, &info)?;
         let interface = match outside {
@@ -98,6 +102,14 @@ impl Instance {
         }
     }
 
+    /// What [`Instance::settle`] asks first.
+    fn plan_to_settle(&mut self) {
+        if let Some(region) = self.client.outside {
+            let count = FIRST.min(self.client.most);
+            self.client.plan([Request::RegionRead(Access { offset: 0, region, count })]);
+        }
+    }
+
     /// Waits until the device is done with a step, and shows what else can be seen of it.
     fn settle(&mut self, seen: &mut Vec<Sight>) -> Result<(), Error> {
         match self.client.outside {
@@ -127,6 +139,7 @@ impl Instance {
                 return Ok(());
             }
             Step::Read { region, offset, size } => {
+                self.plan_to_settle();
                 let wide = u64::from(*size);
                 let is_volatile = self.guide.volatile.iter().any(|at| at.touches(*region, *offset, wide));
                 let read = self.client.read(*region, *offset, (*size).into()).map(value);
@@ -137,6 +150,7 @@ impl Instance {
                 });
             }
             Step::Write { region, offset, size, value } => {
+                self.plan_to_settle();
                 let bytes = value.to_le_bytes();
                 let bytes = bytes.get(..usize::from(*size)).unwrap_or(&bytes);
                 let written = self.client.write(*region, *offset, bytes);
@@ -144,6 +158,7 @@ impl Instance {
             }
             Step::Receive(_) | Step::Pass(_) => {
                 if let Some(region) = self.client.outside {
+                    self.plan_to_settle();
                     self.client.write(region, 0, step.to_string().as_bytes())?;
                 }
             }
@@ -177,9 +192,11 @@ fn not_migratable(why: Error) -> Error {
     }
 }
 
+/// Bytes of the outside region that are read first.
+const FIRST: u32 = 256;
+
 /// Reads something with its length in front from the outside region.
 fn content(client: &mut Client, region: u32, at: u64) -> Result<Vec<u8>, Error> {
-    const FIRST: u32 = 256;
     let most = client.most;
     let first = client.read(region, at, FIRST.min(most))?;
     let wrong = |what: String| Misbehaved::Protocol { during: "reading the outside region".to_owned(), what };
@@ -233,6 +250,7 @@ impl Device for Instance {
         if to.saves() && to.runs() && !from.saves() {
             self.log.start(&mut self.client)?;
         }
+        self.client.plan([Client::STATE]);
         let answer = self.client.set_state(to)?;
         self.state = if answer.is_ok() { to } else { self.client.state()? };
         if !(self.state.saves() && self.state.runs()) {
