@@ -139,7 +139,7 @@ impl Process {
         self.cell.isolation()
     }
 
-    /// The memory that it has now, and had at most since [`Process::forget_highest_memory`].
+    /// The memory that it has now, and had at most since [`Process::begin_growth`].
     ///
     /// # Errors
     /// Those of reading about a process that is gone.
@@ -154,13 +154,14 @@ impl Process {
         Ok(Memory { now: bytes("VmRSS:")?, highest: bytes("VmHWM:")?, reserved: bytes("VmPeak:")? })
     }
 
-    /// From now on, the highest memory is that of now.
+    /// The memory that it has now; from now on, the highest is what it has from now on.
     ///
     /// # Errors
-    /// Those of writing to a process that is gone.
-    pub fn forget_highest_memory(&self) -> io::Result<()> {
+    /// Those of looking at a process that is gone.
+    pub fn begin_growth(&self) -> io::Result<Memory> {
         const PEAK: &str = "5";
-        std::fs::write(self.place("clear_refs")?, PEAK)
+        std::fs::write(self.place("clear_refs")?, PEAK)?;
+        self.memory()
     }
 
     /// Where the kernel tells of it.

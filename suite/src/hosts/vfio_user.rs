@@ -33,7 +33,7 @@ use super::cell::Cell;
 use super::isolation::Known;
 use super::limits::Limits;
 use super::process::Process;
-use super::reach::{Reached, reach};
+use super::reach::{Pace, Reached, reach};
 use super::rooms::Rooms;
 use client::Client;
 use device::Instance;
@@ -113,6 +113,7 @@ pub struct VfioUser {
     /// What was learned of PCI configuration space, by command line.
     learned: Mutex<BTreeMap<Vec<String>, Arc<[Register]>>>,
     rooms: Rooms,
+    pace: Pace,
 }
 
 impl VfioUser {
@@ -120,7 +121,7 @@ impl VfioUser {
     pub fn new(config: Config) -> VfioUser {
         let models = config.manifest.as_ref().map_or(0, |known| known.models.len());
         let rooms = Rooms::of(&config.args);
-        VfioUser { config, models: models.into(), learned: Mutex::default(), rooms }
+        VfioUser { config, models: models.into(), learned: Mutex::default(), rooms, pace: Pace::default() }
     }
 
     /// What is known of how its instances are kept apart.
@@ -210,7 +211,7 @@ impl VfioUser {
             }
             Socket::Path => {
                 let mut process = Process::start(program, &args, cell)?;
-                match reach(&mut process, &socket, self.config.limits.answer)? {
+                match reach(&mut process, &socket, &self.pace, self.config.limits.answer)? {
                     Reached::Connected(stream) => Client::new(process, stream, self.config.limits),
                     Reached::Ended(how) => Err(self.ended(&process, &how)),
                 }

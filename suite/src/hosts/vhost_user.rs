@@ -24,6 +24,7 @@ use crate::hosts::cell::Cell;
 use crate::hosts::isolation::Known;
 use crate::hosts::limits::{Limits, Transfer};
 use crate::hosts::process::Process;
+use crate::hosts::reach::Pace;
 use crate::hosts::rooms::Rooms;
 use backend::Backend;
 use device::Instance;
@@ -73,13 +74,15 @@ pub struct VhostUser {
     /// The state of an instance that no driver has seen yet.
     pristine: Arc<OnceLock<Vec<u8>>>,
     rooms: Rooms,
+    pace: Pace,
 }
 
 impl VhostUser {
     /// A program; nothing is started.
     pub fn new(config: Config) -> VhostUser {
         let rooms = Rooms::of(&config.args);
-        VhostUser { config: Arc::new(config), pool: Arc::default(), pristine: Arc::default(), rooms }
+        let (pool, pristine, pace) = (Arc::default(), Arc::default(), Pace::default());
+        VhostUser { config: Arc::new(config), pool, pristine, rooms, pace }
     }
 
     /// The same program in other processes: a finding counts once it was seen in fresh ones.
@@ -104,7 +107,7 @@ impl VhostUser {
         };
         let args: Vec<String> = command.iter().map(place).collect();
         let process = Process::start(&self.config.program, &args, cell)?;
-        let mut backend = Backend::connect(process, &socket, self.config.limits.answer)?;
+        let mut backend = Backend::connect(process, &socket, &self.pace, self.config.limits.answer)?;
         if self.pristine.get().is_none() {
             let _ = self.pristine.set(first_state(&mut backend, self.config.limits)?);
         }

@@ -24,13 +24,19 @@ pub(super) struct Room {
     pub(super) message: Vec<u8>,
     /// Where arguments and environment of a program stand in the message.
     pub(super) pointers: Vec<*const c_char>,
+    /// For a child that is about to be a program.
+    pub(super) stack: Vec<u8>,
 }
 
 impl Room {
     /// Pages that are not used cost nothing.
     pub(super) fn new() -> Room {
         const POINTERS: usize = 1 << 17;
-        Room { message: vec![0; MOST], pointers: vec![std::ptr::null(); POINTERS] }
+        Room {
+            message: vec![0; MOST],
+            pointers: vec![std::ptr::null(); POINTERS],
+            stack: vec![0; raw::STACK],
+        }
     }
 }
 
@@ -58,6 +64,7 @@ fn serve(control: OwnedFd, room: &mut Room, directory: &CStr) -> Result<()> {
     raw::wipe_arguments();
     let _ = rustix::thread::set_name(c"init");
     let control = raw::keep_only(control)?;
+    raw::heed_no_signal();
     rustix::process::set_child_subreaper(Some(getpid()))?;
     let ended = raw::ended_children()?;
     loop {
@@ -66,7 +73,7 @@ fn serve(control: OwnedFd, room: &mut Room, directory: &CStr) -> Result<()> {
             continue;
         }
         let Ok(Some(Received { bytes, fds: [keeper, ..] })) = receive(&control, &mut room.message) else {
-            end(directory);
+            end(directory, room);
             return Ok(());
         };
         match (room.message.first(), keeper) {
@@ -81,7 +88,7 @@ fn serve(control: OwnedFd, room: &mut Room, directory: &CStr) -> Result<()> {
                 }
             }
             (Some(&nursery::END), _) => {
-                end(directory);
+                end(directory, room);
                 return reply(&control, answer::DONE, 0, None);
             }
             _ => return Err(Errno::BADMSG),
@@ -90,12 +97,12 @@ fn serve(control: OwnedFd, room: &mut Room, directory: &CStr) -> Result<()> {
 }
 
 /// Ends all that this process made, and removes their directory.
-fn end(directory: &CStr) {
+fn end(directory: &CStr, room: &mut Room) {
     kill_children();
     let argv = [c"rm".as_ptr(), c"-rf".as_ptr(), c"--".as_ptr(), directory.as_ptr(), std::ptr::null()];
     let environment = [std::ptr::null()];
     let stdio = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-    let removed = raw::spawn(c"/bin/rm", &argv, &environment, stdio);
+    let removed = raw::spawn(c"/", c"/bin/rm", [&argv, &environment], stdio, &mut room.stack);
     if removed.is_ok() {
         while rustix::process::wait(WaitOptions::empty()).is_ok() {}
     }

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::{Errno, Result};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid};
-use std::ffi::{CStr, c_char};
+use std::ffi::CStr;
 use std::fmt::Write;
 
 /// What is opened for later steps, and what is watched, at most.
@@ -218,20 +218,20 @@ impl Cell {
                 continue;
             }
             let Some(Received { bytes, fds }) = receive(control, &mut room.message)? else { return Ok(()) };
-            let Room { message, pointers } = &mut *room;
-            let message = message.get(..bytes).unwrap_or_default();
-            match message.split_first() {
-                Some((&keeper::START, program)) => match self.start(program, pointers, &fds) {
+            match room.message.get(..bytes).and_then(<[u8]>::first) {
+                Some(&keeper::START) => match self.start(bytes, room, &fds) {
                     Ok(pidfd) => reply(control, answer::DONE, 0, Some(pidfd.as_fd()))?,
                     Err(errno) => reply(control, answer::FAILED, errno.raw_os_error() as u32, None)?,
                 },
-                Some((&keeper::STATUS, _)) => match self.ended() {
+                Some(&keeper::STATUS) => match self.ended() {
                     Ok(status) => reply(control, answer::DONE, status.as_raw() as u32, None)?,
                     Err(errno) => reply(control, answer::FAILED, errno.raw_os_error() as u32, None)?,
                 },
-                Some((&keeper::KILL, _)) => self.kill(),
-                Some((&keeper::CLEAR, _)) => {
-                    self.kill();
+                Some(&keeper::KILL) => self.kill(),
+                Some(&keeper::CLEAR) => {
+                    if !getpid().is_init() {
+                        self.kill();
+                    }
                     kill_children();
                     (self.program, self.status) = (None, None);
                     let is_changed = self.has_changed();
@@ -242,18 +242,14 @@ impl Cell {
         }
     }
 
-    fn start(
-        &mut self,
-        message: &[u8],
-        pointers: &mut [*const c_char],
-        fds: &[Option<OwnedFd>; 3],
-    ) -> Result<OwnedFd> {
+    fn start(&mut self, bytes: usize, room: &mut Room, fds: &[Option<OwnedFd>; 3]) -> Result<OwnedFd> {
+        let Room { message, pointers, stack } = room;
         let stdio = match fds {
             [Some(input), Some(output), Some(error)] => [input.as_fd(), output.as_fd(), error.as_fd()],
             [Some(output), Some(error), None] => [rustix::stdio::stdin(), output.as_fd(), error.as_fd()],
             _ => return Err(Errno::BADF),
         };
-        let mut reader = Reader(message);
+        let mut reader = Reader(message.get(1..bytes).unwrap_or_default());
         let after = reader.number()?;
         let (directory, program) = (reader.text()?, reader.text()?);
         let mut lists = [0; 2];
@@ -274,10 +270,7 @@ impl Cell {
             let _ = write!(line, "{after}");
             let _ = rustix::io::pwrite(numbers, line.written(), 0);
         }
-        rustix::process::chdir(directory)?;
-        let spawned = raw::spawn(program, argv, envp, stdio);
-        let _ = rustix::process::chdir(c"/");
-        let pid = spawned?;
+        let pid = raw::spawn(directory, program, [argv, envp], stdio, stack)?;
         (self.program, self.status) = (Some(pid), None);
         rustix::process::pidfd_open(pid, PidfdFlags::empty())
     }

@@ -53,54 +53,83 @@ pub(super) fn exit(status: c_int) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Starts a program in a process group of its own, with no signal blocked or ignored, and with
-/// three descriptors. `argv` and `envp` end with a null.
+/// Room for the stack of a process between its fork and its program.
+pub(super) const STACK: usize = 64 << 10;
+
+/// What a child does before it is the program.
+struct Before<'a> {
+    directory: &'a CStr,
+    program: &'a CStr,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+    stdio: [c_int; 3],
+    /// Why there is no program, if there is none.
+    errno: c_int,
+}
+
+/// Starts a program in a directory and a process group of its own, with no signal blocked, and with
+/// three descriptors. `argv` and `envp` end with a null; `stack` is for the child.
+///
+/// It is a `vfork`: nothing is copied, and this process goes on when the program has begun.
 pub(super) fn spawn(
+    directory: &CStr,
     program: &CStr,
-    argv: &[*const c_char],
-    envp: &[*const c_char],
+    [argv, envp]: [&[*const c_char]; 2],
     stdio: [BorrowedFd<'_>; 3],
+    stack: &mut [u8],
 ) -> Result<Pid> {
-    if argv.last() != Some(&null()) || envp.last() != Some(&null()) {
+    if argv.last() != Some(&null()) || envp.last() != Some(&null()) || stack.len() < STACK {
         return Err(Errno::INVAL);
     }
-    let check = |status: c_int| if status == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(status)) };
-    let mut pid = 0;
-    // SAFETY: the objects are initialised before they are used, and destroyed once; the arrays end
-    // with a null, and their strings live as long as the slices that the caller borrows them from.
-    let spawned = unsafe {
-        let mut actions = zeroed::<libc::posix_spawn_file_actions_t>();
-        let mut attributes = zeroed::<libc::posix_spawnattr_t>();
-        check(libc::posix_spawn_file_actions_init(&mut actions))?;
-        check(libc::posix_spawnattr_init(&mut attributes))?;
-        let spawned = (|| {
-            for (number, fd) in (0..).zip(stdio) {
-                check(libc::posix_spawn_file_actions_adddup2(&mut actions, fd.as_raw_fd(), number))?;
-            }
-            let mut signals = zeroed::<libc::sigset_t>();
-            libc::sigemptyset(&mut signals);
-            check(libc::posix_spawnattr_setsigmask(&mut attributes, &signals))?;
-            libc::sigfillset(&mut signals);
-            check(libc::posix_spawnattr_setsigdefault(&mut attributes, &signals))?;
-            check(libc::posix_spawnattr_setpgroup(&mut attributes, 0))?;
-            let flags =
-                libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETPGROUP;
-            check(libc::posix_spawnattr_setflags(&mut attributes, flags as _))?;
-            check(libc::posix_spawn(
-                &mut pid,
-                program.as_ptr(),
-                &actions,
-                &attributes,
-                argv.as_ptr().cast(),
-                envp.as_ptr().cast(),
-            ))
-        })();
-        libc::posix_spawn_file_actions_destroy(&mut actions);
-        libc::posix_spawnattr_destroy(&mut attributes);
-        spawned
+    let (argv, envp) = (argv.as_ptr(), envp.as_ptr());
+    let stdio = stdio.map(|fd| fd.as_raw_fd());
+    let mut before = Before { directory, program, argv, envp, stdio, errno: 0 };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is large enough for what `begin` calls and nobody else's, and its end is
+    // aligned; `before` outlives the child's use of it, as this process waits meanwhile.
+    let pid = unsafe {
+        let end = stack.as_mut_ptr_range().end;
+        let end = end.wrapping_sub(end as usize % 64);
+        libc::clone(begin, end.cast(), flags, (&raw mut before).cast())
     };
-    spawned?;
-    Pid::from_raw(pid).ok_or(Errno::SRCH)
+    match Pid::from_raw(pid) {
+        Some(pid) if before.errno != 0 => {
+            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+            Err(Errno::from_raw_os_error(before.errno))
+        }
+        Some(pid) if 0 < pid.as_raw_pid() => Ok(pid),
+        _ => Err(last_error()),
+    }
+}
+
+/// Runs in the child, on a stack of its own, while the parent waits.
+extern "C" fn begin(before: *mut libc::c_void) -> c_int {
+    // SAFETY: it is what `spawn` made, and nobody else uses it now. The strings end with a null, and
+    // the arrays with a null pointer. There are only system calls.
+    unsafe {
+        let before = &mut *before.cast::<Before<'_>>();
+        let mut signals = zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&mut signals);
+        let is_ready = libc::chdir(before.directory.as_ptr()) == 0
+            && libc::setpgid(0, 0) == 0
+            && (0..).zip(before.stdio).all(|(number, fd)| libc::dup2(fd, number) == number)
+            && libc::sigprocmask(libc::SIG_SETMASK, &signals, null_mut()) == 0;
+        if is_ready {
+            libc::execve(before.program.as_ptr(), before.argv, before.envp);
+        }
+        before.errno = *libc::__errno_location();
+        libc::_exit(127)
+    }
+}
+
+/// Has no signal ignored or handled, which programs would inherit. Signals must be blocked.
+pub(super) fn heed_no_signal() {
+    // SAFETY: the default action needs nothing, and comes only once signals are not blocked.
+    unsafe {
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
 }
 
 /// Readable when a child has ended; signals must be blocked.

@@ -23,6 +23,7 @@ const NO_MESSAGE: Option<Errno> = Some(Errno(42));
 
 /// A device instance in a process of its own.
 pub(super) struct Instance {
+    /// Before the interrupts, so that it is gone first.
     client: Client,
     irqs: Irqs,
     log: DmaLog,
@@ -34,8 +35,8 @@ pub(super) struct Instance {
     state: State,
     /// Whether its guest has done what guests do first. Moves with guest memory.
     is_up: bool,
-    /// The memory of the process when the instance started.
-    before: Memory,
+    /// The memory of the process before it was given a state.
+    before: Option<Memory>,
 }
 
 impl Instance {
@@ -75,11 +76,9 @@ impl Instance {
             }
         };
         let state = client.state()?;
-        client.process.forget_highest_memory()?;
-        let before = client.process.memory()?;
         Ok(Instance {
             client,
-            irqs,
+            irqs: irqs.outlives_device(),
             log: DmaLog::default(),
             guide: guide.clone(),
             interface,
@@ -87,7 +86,7 @@ impl Instance {
             can_reset: info.flags & DeviceInfo::RESET != 0,
             state,
             is_up: false,
-            before,
+            before: None,
         })
     }
 
@@ -250,6 +249,10 @@ impl Device for Instance {
         if to.saves() && to.runs() && !from.saves() {
             self.log.start(&mut self.client)?;
         }
+        if to == State::Resuming {
+            // Of one that is gone, the answer tells.
+            self.before = self.client.process.begin_growth().ok();
+        }
         self.client.plan([Client::STATE]);
         let answer = self.client.set_state(to)?;
         self.state = if answer.is_ok() { to } else { self.client.state()? };
@@ -339,6 +342,7 @@ impl Device for Instance {
     }
 
     fn footprint(&mut self) -> Result<Option<u64>, Error> {
-        Ok(Some(self.client.process.memory()?.grown_since(self.before)))
+        let now = self.client.process.memory()?;
+        Ok(Some(now.grown_since(*self.before.get_or_insert(now))))
     }
 }

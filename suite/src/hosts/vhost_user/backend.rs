@@ -6,7 +6,7 @@
 
 use super::ring::{MEMORY, Ring};
 use crate::hosts::process::{Process, ready};
-use crate::hosts::reach::{Reached, reach};
+use crate::hosts::reach::{Pace, Reached, reach};
 use migcert_core::envelope::BadState;
 use migcert_core::error::{Error, Failure, Misbehaved, Refusal};
 use rustix::event::PollFlags;
@@ -57,8 +57,13 @@ pub(super) enum Logging {
 
 impl Backend {
     /// Connects to a program that was just started, as soon as its socket is there.
-    pub(super) fn connect(process: Process, socket: &Path, limit: Duration) -> Result<Backend, Error> {
-        let (process, stream) = connected(process, socket, limit)?;
+    pub(super) fn connect(
+        process: Process,
+        socket: &Path,
+        pace: &Pace,
+        limit: Duration,
+    ) -> Result<Backend, Error> {
+        let (process, stream) = connected(process, socket, pace, limit)?;
         let memory = memfd("memory-backend-memfd", MEMORY)?;
         let ranges = [(GuestAddress(0), MEMORY, Some(FileOffset::new(memory, 0)))];
         let memory = GuestMemoryMmap::from_ranges_with_files(ranges).map_err(io::Error::other)?;
@@ -374,8 +379,13 @@ impl Backend {
 }
 
 /// Connects to a program; one that ends first has refused, or broke.
-fn connected(mut process: Process, socket: &Path, limit: Duration) -> Result<(Process, UnixStream), Error> {
-    match reach(&mut process, socket, limit)? {
+fn connected(
+    mut process: Process,
+    socket: &Path,
+    pace: &Pace,
+    limit: Duration,
+) -> Result<(Process, UnixStream), Error> {
+    match reach(&mut process, socket, pace, limit)? {
         Reached::Connected(stream) => Ok((process, stream)),
         Reached::Ended(how) => {
             let words = process.all_words();

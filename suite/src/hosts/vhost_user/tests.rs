@@ -4,6 +4,7 @@ use super::backend::Backend;
 use super::ring::Ring;
 use crate::hosts::cell::Cell;
 use crate::hosts::process::Process;
+use crate::hosts::reach::Pace;
 use migcert_core::error::Error;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -56,7 +57,10 @@ fn connected(limit: Duration) -> (Backend, JoinHandle<Vec<Heard>>) {
     let listener = UnixListener::bind(&socket).expect("bound");
     let listens = thread::spawn(move || listen(listener.accept().expect("connected").0));
     let process = Process::start(Path::new("/bin/sleep"), &["60"], cell).expect("started");
-    (Backend::connect(process, &socket, limit).unwrap_or_else(|why| panic!("{why}")), listens)
+    (
+        Backend::connect(process, &socket, &Pace::default(), limit).unwrap_or_else(|why| panic!("{why}")),
+        listens,
+    )
 }
 
 #[test]
