@@ -290,7 +290,7 @@ impl Certificate<'_> {
             let inert = if subject.is_inert { "  (nothing that a guest does shows)" } else { "" };
             row!(out, "subject  {}{hash}{inert}", subject.name);
             if let Some(isolation) = subject.isolation.as_ref().and_then(Known::so_far) {
-                row!(out, "         {}", isolation.to_string());
+                row!(out, "isolation  {isolation}");
             }
         }
         row!(out);
