@@ -54,10 +54,19 @@ impl Opened {
 /// # Errors
 /// [`CannotOpen`], which says whether the user's input or the world is to blame.
 pub fn open(name: &str) -> Result<Opened, CannotOpen> {
-    open_in(name, Processes::Reused)
+    open_in(name, Processes::Reused, Purpose::Describe)
 }
 
-fn open_in(name: &str, processes: Processes) -> Result<Opened, CannotOpen> {
+/// What an implementation is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Describe,
+    Start,
+    /// It was opened before.
+    StartAgain,
+}
+
+fn open_in(name: &str, processes: Processes, purpose: Purpose) -> Result<Opened, CannotOpen> {
     if let Some(text) = name.strip_prefix("builtin:") {
         let program = devices::parse(text).map_err(CannotOpen::Name)?;
         return described(name, program).map(Opened::Program);
@@ -65,7 +74,10 @@ fn open_in(name: &str, processes: Processes) -> Result<Opened, CannotOpen> {
     if let Some(Named { file, release, binary }) = profile(name) {
         let found = Profile::read(file).and_then(|profile| profile.find(release, binary, processes));
         let found = found.map_err(|why| CannotOpen::Profile(Box::new(why)))?;
-        let Found { program, binary, waive, is_slow, isolation } = found;
+        if purpose == Purpose::Start {
+            found.fits().map_err(|why| CannotOpen::Profile(Box::new(why)))?;
+        }
+        let Found { program, binary, waive, is_slow, isolation, .. } = found;
         let subject = described(name, program)?;
         let cases = if is_slow { PROGRAM_CASES } else { subject.cases };
         let (sha256, isolation) = (Some(sha256(&binary)?), Some(isolation));
@@ -127,7 +139,7 @@ fn profile(name: &str) -> Option<Named<'_>> {
 /// # Errors
 /// Also for one that is only a description.
 pub fn subject(name: &str) -> Result<Subject, CannotOpen> {
-    startable(name, Processes::Reused)
+    startable(name, Processes::Reused, Purpose::Start)
 }
 
 /// The same, every instance in a process that never served another: what is found there is the
@@ -136,11 +148,11 @@ pub fn subject(name: &str) -> Result<Subject, CannotOpen> {
 /// # Errors
 /// As [`subject`].
 pub fn fresh(name: &str) -> Result<Subject, CannotOpen> {
-    startable(name, Processes::Fresh)
+    startable(name, Processes::Fresh, Purpose::StartAgain)
 }
 
-fn startable(name: &str, processes: Processes) -> Result<Subject, CannotOpen> {
-    match open_in(name, processes)? {
+fn startable(name: &str, processes: Processes, purpose: Purpose) -> Result<Subject, CannotOpen> {
+    match open_in(name, processes, purpose)? {
         Opened::Program(subject) => Ok(subject),
         Opened::Description(..) => Err(CannotOpen::Name(format!(
             "`{}` is migration info and can't be run; `migcert check` and `migcert describe` take it",

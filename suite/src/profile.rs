@@ -169,6 +169,35 @@ pub struct Found {
     pub is_slow: bool,
     /// What is known of how its instances are kept apart.
     pub isolation: Known,
+    /// What its guest expects, and the same program once more to be asked whether it is that.
+    guest: Option<Expected>,
+}
+
+/// What the guest of a profile expects of a program.
+struct Expected {
+    profile: PathBuf,
+    guest: String,
+    program: VhostUser,
+    /// What the program is always called with.
+    words: Vec<String>,
+}
+
+impl Found {
+    /// Asks the program whether it is the device that the guest of its profile expects; starts it, if
+    /// it does not say.
+    ///
+    /// # Errors
+    /// [`BadProfile`] for a program that is another device.
+    pub fn fits(&self) -> Result<(), BadProfile> {
+        let Some(Expected { profile, guest, program, words }) = &self.guest else { return Ok(()) };
+        match program.is_another_device(words) {
+            None => Ok(()),
+            Some(what) => {
+                let why = Why::Misfit { guest: guest.clone(), program: self.binary.clone(), what };
+                Err(BadProfile { path: profile.clone(), why: Box::new(why) })
+            }
+        }
+    }
 }
 
 impl Profile {
@@ -233,13 +262,17 @@ impl Profile {
             return Err(Why::NoReason(rule.clone()));
         }
         let program = binary.clone();
+        let mut expected = None;
         let (program, isolation): (Box<dyn Program>, Known) = match text.wire {
             Wire::VhostUser => {
                 text.knows_no_registers()?;
                 let manifest = manifest.ok_or(Why::NoInfo)?;
                 let guest = guest.ok_or(Why::NoGuest)?;
-                let guest = Opens::of(guest).ok_or_else(|| Why::Guest(guest.clone()))?;
-                let host = VhostUser::new(Config { program, args, manifest, guest, limits, processes });
+                let opens = Opens::of(guest).ok_or_else(|| Why::Guest(guest.clone()))?;
+                let config = Config { program, args, manifest, guest: opens, limits, processes };
+                let (profile, guest) = (self.path.clone(), guest.clone());
+                expected = Some(Expected { profile, guest, program: VhostUser::new(config.clone()), words });
+                let host = VhostUser::new(config);
                 let isolation = host.isolation();
                 (Box::new(host), isolation)
             }
@@ -258,7 +291,8 @@ impl Profile {
                 (Box::new(host), isolation)
             }
         };
-        Ok(Found { program, binary, waive, is_slow: text.wire == Wire::VfioUser, isolation })
+        let is_slow = text.wire == Wire::VfioUser;
+        Ok(Found { program, binary, waive, is_slow, isolation, guest: expected })
     }
 
     fn guide(&self) -> Result<Guide, Why> {
@@ -439,6 +473,11 @@ enum Why {
     Guest(String),
     #[error("{place}: {why}")]
     Info { place: String, why: BadManifest },
+    #[error(
+        "guest: `{guest}` is for another device than {}: {what}; name a guest that fits it, or a program that is such a device",
+        program.display()
+    )]
+    Misfit { guest: String, program: PathBuf, what: String },
     #[error("guest: it needs one; there are `virtio-fs` and `virtio-fs-named`")]
     NoGuest,
     #[error("there is no migration info: give `info`, or `info` in each of `releases`")]

@@ -14,6 +14,7 @@
 
 mod backend;
 mod device;
+mod fit;
 mod ring;
 mod site;
 #[cfg(test)]
@@ -95,23 +96,69 @@ impl VhostUser {
         self.rooms.known()
     }
 
+    /// What makes the program another device than the guest expects, as far as that can be told: what
+    /// it says of itself, called with these words, or what it offers when it is started.
+    pub fn is_another_device(&self, words: &[String]) -> Option<String> {
+        let Config { program, limits, manifest, .. } = &*self.config;
+        if let Some(says) = fit::says(program, words, limits.answer) {
+            return (says != fit::FS).then(|| format!("it says that it is of the type `{says}`"));
+        }
+        let (model, setup) = manifest.models.iter().next().map(|(id, model)| (id, model.latest()))?;
+        let lease = self.pool.lease().ok()?;
+        let (command, _) = self.command(model, &setup, &lease).ok()?;
+        let features = self.rooms.start(&[&lease.site.shared()], |cell| {
+            let (process, socket) = self.process(cell, &command)?;
+            backend::features(process, &socket, &self.pace, limits.answer)
+        });
+        // Whether it starts is for the rules to judge.
+        fit::is_another(features.ok()?)
+    }
+
+    /// The arguments for a setup, in which what belongs to an instance has its place, and what
+    /// processes that can stand for each other have in common.
+    fn command(
+        &self,
+        model: &ModelId,
+        setup: &Setup,
+        lease: &Lease,
+    ) -> Result<(Vec<String>, Vec<String>), Error> {
+        let configuration = self.config.manifest.complete(model, setup).map_err(Refusal::from)?;
+        let shared = lease.site.shared();
+        let place = |arg: &String| {
+            let arg = arg.replace("{shared}", &shared.to_string_lossy());
+            configuration
+                .iter()
+                .fold(arg, |arg, (name, value)| arg.replace(&format!("{{param:{name}}}"), &value.to_string()))
+        };
+        let command: Vec<String> = self.config.args.iter().map(place).collect();
+        // Another release on the same directory is another command.
+        let program = self.config.program.display().to_string();
+        let key = std::iter::once(program).chain(command.iter().cloned()).collect();
+        Ok((command, key))
+    }
+
     fn launch(&self, command: &[String], shared: &Path) -> Result<Backend, Error> {
         self.rooms.start(&[shared], |cell| self.launch_in(cell, command))
     }
 
     fn launch_in(&self, cell: Cell, command: &[String]) -> Result<Backend, Error> {
+        let (process, socket) = self.process(cell, command)?;
+        let mut backend = Backend::connect(process, &socket, &self.pace, self.config.limits.answer)?;
+        if self.pristine.get().is_none() {
+            let _ = self.pristine.set(first_state(&mut backend, self.config.limits)?);
+        }
+        Ok(backend)
+    }
+
+    /// A process in a cell, and where it will listen.
+    fn process(&self, cell: Cell, command: &[String]) -> Result<(Process, PathBuf), Error> {
         let socket = cell.scratch().join("socket");
         let place = |arg: &String| {
             arg.replace("{socket}", &socket.to_string_lossy())
                 .replace("{scratch}", &cell.scratch().to_string_lossy())
         };
         let args: Vec<String> = command.iter().map(place).collect();
-        let process = Process::start(&self.config.program, &args, cell)?;
-        let mut backend = Backend::connect(process, &socket, &self.pace, self.config.limits.answer)?;
-        if self.pristine.get().is_none() {
-            let _ = self.pristine.set(first_state(&mut backend, self.config.limits)?);
-        }
-        Ok(backend)
+        Ok((Process::start(&self.config.program, &args, cell)?, socket))
     }
 }
 
@@ -147,31 +194,14 @@ impl Program for VhostUser {
         let Some(lease) = outside.get::<Lease>() else {
             return Err(io::Error::other("the outside was made by a program of another kind").into());
         };
-        let configuration = self.config.manifest.complete(model, setup).map_err(Refusal::from)?;
-        let shared = lease.site.shared();
-        let command: Vec<String> = self
-            .config
-            .args
-            .iter()
-            .map(|arg| {
-                let arg = arg.replace("{shared}", &shared.to_string_lossy());
-                let named = configuration.iter();
-                named.fold(arg, |arg, (name, value)| {
-                    arg.replace(&format!("{{param:{name}}}"), &value.to_string())
-                })
-            })
-            .collect();
-        // Another release on the same directory is another command.
-        let key: Vec<String> = std::iter::once(self.config.program.display().to_string())
-            .chain(command.iter().cloned())
-            .collect();
+        let (command, key) = self.command(model, setup, lease)?;
         let idle = match self.config.processes {
             Processes::Fresh => None,
             Processes::Reused => lease.site.take(&key),
         };
         let (backend, uses) = match idle {
             Some((backend, uses)) => (backend, uses + 1),
-            None => (self.launch(&command, &shared)?, 0),
+            None => (self.launch(&command, &lease.site.shared())?, 0),
         };
         let pristine = Arc::clone(&self.pristine);
         let owner = device::Owner { site: Arc::clone(&lease.site), _outside: outside.clone(), key, uses };
