@@ -3,7 +3,7 @@
 
 use migcert::bench::Subject;
 use migcert::case::Case;
-use migcert::certify::{Job, Unit, certify};
+use migcert::certify::{Budget, Job, Unit, certify};
 use migcert::devices::fault::{Events, Family, Fault};
 use migcert::devices::{self, Faulty, engine};
 use migcert::impls;
@@ -164,7 +164,8 @@ fn run(subjects: &[Subject], rules: Vec<&'static Rule>, cases: u32) -> Vec<Unit>
         cases,
         shrinks: 0,
         jobs: 2,
-        until: None,
+        fit: None,
+        budget: Budget::unlimited(),
         known: &Known::default(),
         reopen: &open,
     };

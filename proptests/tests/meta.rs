@@ -9,7 +9,6 @@ const NOT_CITED: &[(&str, &str)] = &[
     ("R-1.2", "the sum of R-4.5 and R-5.4, which are tested on every ordered pair"),
     ("R-2.3", "nothing here follows an id anywhere"),
     ("R-2.5", "its author's to keep; two representations under one id show as states that don't load"),
-    ("R-3.1", "its author's to keep; what is no parameter and should be one shows where twins differ"),
     ("R-3.2", "what no guest can see is in no interface that is driven here"),
     ("R-3.8", "its author's to claim; what was not safe to ignore shows where twins differ"),
     ("R-8.5", "kernel drivers are not driven yet"),

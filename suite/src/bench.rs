@@ -14,6 +14,7 @@ pub use who::{Event, Operation, Past, Site, Who};
 use crate::bucket::without_marks;
 use crate::case::Case;
 use crate::coverage::{Dimension, outcome, saw};
+use crate::deadline;
 use crate::guests;
 use crate::rules::{Cause, Failing, Finding, Judgement, Outcome, Stop, What, broken, refused};
 use migcert_core::compat::Verdict;
@@ -23,10 +24,12 @@ use migcert_core::migrate::{self, Carrier, Failed, Plan, Saved, Stayed, Stranded
 use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Model, Program};
 use migcert_core::version::Setup;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use story::Story;
 use tally::{Of, Tally};
@@ -45,10 +48,26 @@ pub struct Subject {
     pub manifest: Manifest,
     /// SHA-256 of the file behind it, in hexadecimal digits, if there is one.
     pub sha256: Option<String>,
+    /// That file.
+    pub file: Option<PathBuf>,
+    /// Places that its guest leaves alone.
+    pub never: Vec<Untouched>,
     /// Rules and requirements that are not held against it, each with the reason.
     pub waive: BTreeMap<String, String>,
     /// How many cases a rule is given if nobody says otherwise: what takes a few seconds.
     pub cases: u32,
+}
+
+/// Bytes of a region that no guest touches, because a profile says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Untouched {
+    /// Region number.
+    pub region: u32,
+    /// Bytes from the start of the region.
+    pub offset: u64,
+    /// How many bytes.
+    pub size: u64,
 }
 
 /// What one case is tried on.
@@ -445,11 +464,21 @@ fn kind(sight: &Sight) -> String {
 impl Subject {
     /// A subject that describes itself so.
     pub fn new(name: String, program: Box<dyn Program>, manifest: Manifest) -> Subject {
-        Subject { name, program, manifest, sha256: None, waive: BTreeMap::new(), cases: CASES }
+        Subject {
+            name,
+            program,
+            manifest,
+            sha256: None,
+            file: None,
+            never: vec![],
+            waive: BTreeMap::new(),
+            cases: CASES,
+        }
     }
 
     /// What a guest can do with an instance of this setup; `None` if it can't be started.
     pub fn interface(&self, model: &ModelId, setup: &Setup) -> Option<Interface> {
+        deadline::check().ok()?;
         let outside = self.program.outside().ok()?;
         let device = self.program.start(model, setup, &outside).ok()?;
         Some(device.capabilities().interface)

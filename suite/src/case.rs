@@ -1,5 +1,6 @@
 //! A case: all that a finding needs to be seen again, as one readable file (`R-x.y` by its rule).
 
+use crate::bench::Subject;
 use crate::document::{self, BadDocument};
 use crate::generate::damage::Damage;
 use crate::rules::Finding;
@@ -132,6 +133,23 @@ struct FindingFile {
 }
 
 impl Case {
+    /// A case of no rule, in which nothing happens.
+    pub fn plain(subject: &Subject, model: &ModelId, setup: Setup) -> Case {
+        Case {
+            rule: String::new(),
+            source: subject.name.clone(),
+            destination: subject.name.clone(),
+            model: model.clone(),
+            setup,
+            other: None,
+            script: Vec::new(),
+            at: [0, 0],
+            pieces: Vec::new(),
+            damage: Vec::new(),
+            walk: Vec::new(),
+        }
+    }
+
     /// The case as a file, with what was found.
     pub fn to_toml(&self, found: &Found) -> String {
         let file = File {

@@ -3,12 +3,11 @@
 use crate::bench::{Bench, Subject};
 use crate::bucket::Bucket;
 use crate::case::Case;
+use crate::deadline::{self, Timed};
 use crate::generate::script::{self, Between};
 use crate::known::Known;
 use crate::minimize::{Bounds, Names, minimize};
-use crate::parallel;
-use crate::report::Tested;
-use crate::rules::{BLAMED, Draws, Finding, Judge, Outcome, Rule};
+use crate::rules::{Draws, Finding, Judge, Outcome, Rule};
 use arbitrary::Unstructured;
 use migcert_core::device::Interface;
 use migcert_core::model::ModelId;
@@ -16,28 +15,34 @@ use migcert_core::version::Setup;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+mod budget;
 mod causes;
+mod cost;
+mod enough;
+mod runner;
 mod task;
+#[cfg(test)]
+mod tests;
+mod turns;
 mod unit;
 
+pub use budget::{Budget, LONGEST};
 pub use causes::{Group, causes};
+pub use cost::Cost;
+pub use enough::{FLOOR, HANDFUL, SHARE, enough};
+pub use runner::Runner;
 pub use task::{Task, tasks, work};
-pub use unit::{Unit, Verdict, verdict, with_idle};
+pub use unit::{Short, Unit, Verdict, verdict, with_idle};
 
 /// Bytes that one case is drawn from.
 const DNA: usize = 1024;
 /// A finding is confirmed by so many further runs on fresh instances.
 const CONFIRM: usize = 5;
-
-/// After so many unsettled cases in a row no further one is begun: each takes its whole time limit,
-/// and a program that hangs must not hang us.
-const PATIENCE: u32 = 12;
 
 /// So many cases of a rule on a pair are tried in one go, wherever that is: what is learnt of one
 /// helps with these only.
@@ -53,12 +58,14 @@ pub struct Job<'a> {
     pub seed: u64,
     /// Cases drawn for each rule on each pair.
     pub cases: u32,
+    /// How long they may take; where it is more, fewer are drawn. `None`: as many as there are.
+    pub fit: Option<Duration>,
     /// Smaller cases tried for each finding.
     pub shrinks: u32,
     /// Threads.
     pub jobs: usize,
-    /// No case is begun after this.
-    pub until: Option<Instant>,
+    /// The time for all of it.
+    pub budget: Budget,
     /// Findings that don't count.
     pub known: &'a Known,
     /// Opens an implementation anew, to confirm a finding on instances that nothing was tried on.
@@ -77,12 +84,25 @@ impl Job<'_> {
     }
 }
 
-/// Runs all of it. `done` is called after each rule on each pair.
+/// The result of a job.
+pub struct Run {
+    /// The result of each rule on each pair, as it is: [`enough`] judges whether it is enough.
+    pub units: Vec<Unit>,
+    /// What a case costs, where it was measured.
+    pub cost: Option<Cost>,
+}
+
+/// Runs all of it; the units of [`run`].
 pub fn certify(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
+    run(job, done).units
+}
+
+/// Runs all of it. `done` is called after each rule on each pair.
+pub fn run(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Run {
     let runner = Runner::of(job);
-    let mut units = runner.run(&job.tasks(u32::MAX), done);
-    blame(&mut units, |unit| runner.alone(&Task::whole(unit.rule, unit.pair, job.cases)));
-    with_idle(&job.rules, units)
+    let Run { mut units, cost } = runner.run(&job.tasks(u32::MAX), done);
+    blame(&mut units, |unit| runner.alone(&Task::whole(unit.rule, unit.pair, unit.planned)));
+    Run { units: with_idle(&job.rules, units), cost }
 }
 
 /// Blame that no rule took, because the one to take it was not selected or drew other cases, stays
@@ -95,93 +115,6 @@ pub fn blame(units: &mut [Unit], mut alone: impl FnMut(&Unit) -> Unit) {
         if unit.blamed && !is_taken {
             *unit = alone(unit);
         }
-    }
-}
-
-/// Runs the tasks of a job.
-pub struct Runner<'a> {
-    job: &'a Job<'a>,
-    interfaces: Interfaces,
-    /// Unsettled cases in a row.
-    streak: AtomicU32,
-}
-
-impl<'a> Runner<'a> {
-    /// Of this job.
-    pub fn of(job: &'a Job<'a>) -> Runner<'a> {
-        Runner { job, interfaces: Interfaces::default(), streak: AtomicU32::new(0) }
-    }
-
-    /// What came of each task, in their order. `done` is called after each.
-    pub fn run(&self, tasks: &[Task], done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
-        parallel::each(tasks, self.job.jobs, |task| {
-            let unit = self.one(task, Rule::judge);
-            done(&unit);
-            unit
-        })
-    }
-
-    /// What comes of a task, whatever else its cases break.
-    pub fn alone(&self, task: &Task) -> Unit {
-        self.one(task, Rule::alone)
-    }
-
-    fn one(&self, task: &Task, judge: Judge) -> Unit {
-        let Task { rule, pair, cases } = task.clone();
-        let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
-        let waived = waiver(rule, &source.waive).or_else(|| waiver(rule, &destination.waive));
-        let mut unit = Unit { waived: waived.map(|(_, why)| why.to_owned()), ..Unit::new(rule, pair) };
-        let mut known = BTreeSet::new();
-        for index in cases {
-            if self.job.until.is_some_and(|until| until <= Instant::now()) {
-                if unit.judged == 0 {
-                    unit.outcome = Outcome::Unsettled("the time was up".to_owned());
-                }
-                break;
-            }
-            if PATIENCE <= self.streak.load(Relaxed) {
-                if unit.begun == 0 {
-                    let why = "not tried: too many cases in a row could not be judged";
-                    unit.outcome = Outcome::Unsettled(why.to_owned());
-                }
-                break;
-            }
-            if index.is_multiple_of(PIECE) {
-                known.clear();
-            }
-            let Some(case) = drawn(self.job, rule, pair, index, &self.interfaces) else { continue };
-            unit = unit.then(self.case(task, case, &mut known, judge));
-            if unit.is_over() {
-                break;
-            }
-        }
-        unit
-    }
-
-    /// What comes of a case. `known` are the buckets of large cases whose small ones are known.
-    fn case(&self, task: &Task, case: Case, known: &mut BTreeSet<Bucket>, judge: Judge) -> Unit {
-        let &Task { rule, pair, .. } = task;
-        let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
-        let outcome = judge(rule, &Bench::new(&case, source, destination));
-        match &outcome {
-            Outcome::Unsettled(_) => drop(self.streak.fetch_add(1, Relaxed)),
-            Outcome::Held | Outcome::Broken(_) => self.streak.store(0, Relaxed),
-            Outcome::NotApplicable(_) => {}
-        }
-        let judged = u32::from(matches!(outcome, Outcome::Held | Outcome::Broken(_)));
-        let blamed = outcome == Outcome::NotApplicable(BLAMED.into());
-        let unit = Unit { judged, begun: 1, blamed, ..Unit::new(rule, pair) };
-        let Outcome::Broken(finding) = outcome else { return Unit { outcome, ..unit } };
-        let telling = || Bench::new(&case, source, destination).telling();
-        let is_any_known = !self.job.known.is_empty();
-        let large = is_any_known.then(|| Bucket::judged(judge, rule, &telling()).1).flatten();
-        if large.as_ref().is_some_and(|large| known.contains(large)) {
-            return Unit { outcome: Outcome::Held, ..unit };
-        }
-        let unit = settle(self.job, unit, case, finding, (source, destination), judge);
-        let file = unit.bucket.as_ref().and_then(|bucket| self.job.known.file(bucket));
-        known.extend(large.filter(|_| file.is_some()));
-        Unit { known: file, ..unit }
     }
 }
 
@@ -247,32 +180,8 @@ pub fn judge(rule: &Rule, case: &Case, source: &Subject, destination: &Subject) 
     rule.judge(&Bench::new(case, source, destination))
 }
 
-/// What waives a rule for a subject: its id or its requirement, and the reason.
-fn waiver<'a>(rule: &Rule, waive: &'a BTreeMap<String, String>) -> Option<(&'a str, &'a str)> {
-    let of = |(name, _): &(&String, &String)| *name == rule.id || *name == rule.cites;
-    waive.iter().find(of).map(|(name, why)| (name.as_str(), why.as_str()))
-}
-
-/// Waivers of which every rule was judged and none was broken: they hide nothing, and would.
-pub fn unused_waivers(subjects: &[Tested], units: &[Unit]) -> Vec<String> {
-    let unused = |(index, subject): (usize, &Tested), name: &String| {
-        let of = |unit: &&Unit| {
-            let here = [unit.pair.0, unit.pair.1].contains(&index);
-            here && waiver(unit.rule, &subject.waive).is_some_and(|(waived, _)| waived == name)
-        };
-        let outcomes: Vec<_> = units.iter().filter(of).map(|unit| &unit.outcome).collect();
-        !outcomes.is_empty() && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Held))
-    };
-    let each = subjects.iter().enumerate();
-    let names = each.flat_map(|(i, s)| s.waive.keys().map(move |name| ((i, s), name)));
-    names
-        .filter(|(at, name)| unused(*at, name))
-        .map(|((_, s), name)| format!("`{name}` of {}", s.name))
-        .collect()
-}
-
-/// Makes a finding small and confirms it on fresh instances. What is not there every time is none,
-/// but flaky.
+/// Makes a finding small, until its time is up, and confirms it on fresh instances. What is not there
+/// every time is none, but flaky; what there is no time to confirm is unsettled, with its case.
 fn settle(
     job: &Job<'_>,
     unit: Unit,
@@ -280,26 +189,35 @@ fn settle(
     mut finding: Finding,
     (source, destination): (&Subject, &Subject),
     judge: Judge,
+    shrink_until: Option<Instant>,
 ) -> Unit {
     let rule = unit.rule;
-    let mut breaks =
-        |case: &Case| matches!(judge(rule, &Bench::new(case, source, destination)), Outcome::Broken(_));
+    let mut breaks = |case: &Case| {
+        let judged = || judge(rule, &Bench::new(case, source, destination));
+        matches!(deadline::until(shrink_until, judged), Timed::Whole(Outcome::Broken(_)))
+    };
     let bounds = Bounds { tries: job.shrinks, subjects: [source, destination], names: Names::Kept };
     let case = minimize(case, &bounds, &mut breaks).case;
     let mut bucket = None;
     let mut others = Vec::new();
+    let unconfirmed = |why: &str| {
+        let why = format!("a finding could not be confirmed: {why}");
+        Unit { outcome: Outcome::Unsettled(why), case: Some(case.clone()), ..unit.clone() }
+    };
     for _ in 0..CONFIRM {
-        let fresh = (job.reopen)(&source.name).and_then(|s| Ok((s, (job.reopen)(&destination.name)?)));
+        let reopened = || (job.reopen)(&source.name).and_then(|s| Ok((s, (job.reopen)(&destination.name)?)));
+        let Timed::Whole(fresh) = deadline::until(job.budget.end(), reopened) else {
+            return unconfirmed(deadline::UP);
+        };
         let (source, destination) = match fresh {
             Ok(fresh) => fresh,
-            Err(why) => {
-                let outcome = Outcome::Unsettled(format!("a finding could not be confirmed: {why}"));
-                return Unit { outcome, case: Some(case), ..unit };
-            }
+            Err(why) => return unconfirmed(&why),
         };
-        match Bucket::judged(judge, rule, &Bench::new(&case, &source, &destination).telling()) {
-            (Outcome::Broken(again), there) => (finding, bucket) = (again, there),
-            (other, _) => others.push(other.name()),
+        let again = || Bucket::judged(judge, rule, &Bench::new(&case, &source, &destination).telling());
+        match deadline::until(job.budget.end(), again) {
+            Timed::Whole((Outcome::Broken(again), there)) => (finding, bucket) = (again, there),
+            Timed::Whole((other, _)) => others.push(other.name()),
+            Timed::Cut => return unconfirmed(deadline::UP),
         }
     }
     let broken = CONFIRM - others.len();

@@ -65,6 +65,11 @@ impl Drop for Restore {
     }
 }
 
+/// The end that is set on this thread, for threads that do a part of the work.
+pub fn end() -> Option<Instant> {
+    SCOPE.get().end
+}
+
 /// Whether there is time left to ask a device for something.
 ///
 /// # Errors

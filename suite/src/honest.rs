@@ -1,17 +1,18 @@
 //! What keeps a green report honest: rules that can't find a planted fault, or that pass a device
 //! which does nothing, are worth nothing on any other device either.
 
-use crate::bench::Subject;
-use crate::certify::{self, Job, Unit, Verdict};
+mod influence;
+
+pub use influence::{Inert, Missing, inert};
+
+use crate::certify::{self, Budget, Job, Unit, Verdict};
+use crate::deadline;
 use crate::devices;
-use crate::guests;
 use crate::impls;
 use crate::known::Known;
-use crate::report::Tested;
+use crate::report::{Tested, Waiver};
 use crate::rules::{Outcome, Rule};
 use crate::zoo::Hunt;
-use migcert_core::device::Sight;
-use migcert_core::error::Error;
 use serde_json::{Value as Json, json};
 
 /// Faults that every certification looks for first: of different requirements and devices.
@@ -65,7 +66,8 @@ impl SelfTest {
             cases: CASES,
             shrinks: 0,
             jobs: 1,
-            until: None,
+            fit: None,
+            budget: Budget::unlimited(),
             known: &Known::default(),
             reopen: &reopen,
         };
@@ -83,6 +85,11 @@ impl SelfTest {
         Ok(SelfTest { null: certify::verdict(&units, true), broken, not_executed, planted })
     }
 
+    /// One that there was no time for.
+    pub const fn cut() -> SelfTest {
+        SelfTest { null: Verdict::Incomplete, broken: 0, not_executed: 0, planted: Vec::new() }
+    }
+
     /// Whether the null device is not green, and every planted fault is found by a rule of its
     /// requirement.
     pub fn holds(&self) -> bool {
@@ -95,6 +102,9 @@ impl SelfTest {
 
     /// As one line of a report.
     pub fn text(&self) -> String {
+        if self.planted.is_empty() {
+            return format!("not done: {}", deadline::UP);
+        }
         let green = if self.null == Verdict::Pass { "GREEN" } else { "not green" };
         format!(
             "null device: {green} ({} rules broken, {} not executed); {} of {} planted faults found",
@@ -120,32 +130,24 @@ impl SelfTest {
 }
 
 /// What a certification comes to. It passes only by rules that can find something, on devices that
-/// show something; and it is over for good, also with findings, where the rules fail their own test.
-pub fn verdict(units: &[Unit], strict: bool, subjects: &[Tested], self_test: &SelfTest) -> Verdict {
+/// show something; and it is over for good, also with findings, where the rules fail their own test or
+/// another program was tried at the end than at the beginning. A waiver that nothing needs is a finding.
+pub fn verdict(
+    units: &[Unit],
+    strict: bool,
+    subjects: &[Tested],
+    waivers: &[Waiver],
+    self_test: &SelfTest,
+) -> Verdict {
+    let is_stale = waivers.iter().any(|waiver| waiver.is_stale);
     match certify::verdict(units, strict) {
-        _ if !self_test.holds() => Verdict::Incomplete,
-        Verdict::Pass if subjects.iter().any(|subject| subject.is_inert) => Verdict::Incomplete,
+        _ if !self_test.holds() || subjects.iter().any(|subject| subject.changed.is_some()) => {
+            Verdict::Incomplete
+        }
+        Verdict::Pass | Verdict::Incomplete if is_stale => Verdict::Fail,
+        Verdict::Pass if subjects.iter().any(|subject| !subject.inert.is_empty()) => Verdict::Incomplete,
         verdict => verdict,
     }
-}
-
-/// Whether nothing that a guest does shows: whatever it does, it sees nothing but zeros. Twins of
-/// such a device are always alike. What can't be started is not inert: rules judge that.
-pub fn is_inert(subject: &Subject) -> bool {
-    shows_nothing(subject).unwrap_or(false)
-}
-
-fn shows_nothing(subject: &Subject) -> Result<bool, Error> {
-    for (id, model) in &subject.manifest.models {
-        let outside = subject.program.outside()?;
-        let mut device = subject.program.start(id, &model.latest(), &outside)?;
-        for step in guests::of(&device.capabilities().interface).look_around() {
-            if device.guest(&step)?.0.iter().any(|sight| *sight != Sight::Value(0)) {
-                return Ok(false);
-            }
-        }
-    }
-    Ok(true)
 }
 
 #[cfg(test)]
@@ -170,9 +172,13 @@ mod tests {
 
     #[test]
     fn only_a_device_that_does_nothing_is_inert() {
-        assert!(is_inert(&impls::subject("builtin:null").expect("a builtin")));
+        let missing = |name: &str| {
+            let inert = inert(&impls::subject(name).expect("a builtin"), None);
+            inert.into_iter().map(|inert| inert.missing).collect::<Vec<_>>()
+        };
+        assert_eq!(missing("builtin:null"), [Missing::Everywhere]);
         for device in devices::ALL.iter().filter(|device| 1 < device.releases()) {
-            assert!(!is_inert(&impls::subject(&device.usage()).expect("a builtin")), "{}", device.name);
+            assert_eq!(missing(&device.usage()), [], "{}", device.name);
         }
     }
 }

@@ -65,10 +65,11 @@ fn open_in(name: &str, processes: Processes) -> Result<Opened, CannotOpen> {
     if let Some(Named { file, release, binary }) = profile(name) {
         let found = Profile::read(file).and_then(|profile| profile.find(release, binary, processes));
         let found = found.map_err(|why| CannotOpen::Profile(Box::new(why)))?;
-        let Found { program, binary, waive, is_slow } = found;
+        let Found { program, binary, waive, never, is_slow } = found;
         let subject = described(name, program)?;
         let cases = if is_slow { PROGRAM_CASES } else { subject.cases };
-        return Ok(Opened::Program(Subject { sha256: Some(sha256(&binary)?), waive, cases, ..subject }));
+        let (sha256, file) = (Some(sha256(&binary)?), Some(binary));
+        return Ok(Opened::Program(Subject { sha256, file, never, waive, cases, ..subject }));
     }
     let path = Path::new(name);
     match path.extension().and_then(|extension| extension.to_str()) {
@@ -84,7 +85,8 @@ fn open_in(name: &str, processes: Processes) -> Result<Opened, CannotOpen> {
                 std::path::absolute(path).map_err(|why| CannotOpen::Name(format!("{name}: {why}")))?;
             let program = VfioUser::new(Config::standard(absolute));
             let subject = described(name, Box::new(program))?;
-            Ok(Opened::Program(Subject { sha256: Some(sha256(path)?), cases: PROGRAM_CASES, ..subject }))
+            let (sha256, file) = (Some(sha256(path)?), Some(path.to_owned()));
+            Ok(Opened::Program(Subject { sha256, file, cases: PROGRAM_CASES, ..subject }))
         }
         _ if path.exists() => {
             Err(files::open(path, MAX_PROGRAM).map_or_else(CannotOpen::File, |_| unknown(name)))
@@ -171,6 +173,15 @@ pub fn sha256(path: &Path) -> Result<String, CannotOpen> {
 
 /// A program has at most so many bytes.
 const MAX_PROGRAM: u64 = 4 << 30;
+/// What is behind a subject now, if that is not the file that it was opened with: its SHA-256, or why it
+/// can't be read any more.
+pub fn changed(subject: &Subject) -> Option<String> {
+    match sha256(subject.file.as_ref()?) {
+        Ok(now) if Some(&now) == subject.sha256.as_ref() => None,
+        Ok(now) => Some(now),
+        Err(why) => Some(why.to_string()),
+    }
+}
 
 /// Why an implementation can't be opened.
 #[derive(Debug, thiserror::Error)]

@@ -5,14 +5,14 @@
 use crate::bench::{Bench, Subject};
 use crate::bucket::Bucket;
 use crate::case::{Case, Found};
-use crate::certify::{self, Job, Verdict};
+use crate::certify::{self, Budget, Job, Verdict};
 use crate::coverage;
 use crate::honest::{self, SelfTest};
 use crate::known::Known;
 use crate::minimize::{Bounds, Names, minimize};
 use crate::mutate;
 use crate::oracle::{self, Cases, Drawn, Input, Target};
-use crate::report::{Certificate, Tested};
+use crate::report::{self, Asked, Certificate, Tested};
 use crate::row;
 use crate::rules::{self, Level, On, Outcome, Rule};
 use crate::text::Lines;
@@ -30,7 +30,8 @@ const SEED: u64 = 1;
 /// Smaller cases tried for a finding.
 const SHRINKS: u32 = 2000;
 
-/// Certifies a device with so many cases for each rule; gives the report.
+/// Certifies a device with so many cases for each rule; gives the report. Fewer than
+/// [`certify::FLOOR`] are too few to pass.
 ///
 /// # Errors
 /// The report, if it is not green, and each case for [`replay`].
@@ -44,13 +45,15 @@ pub fn certify(program: impl Program + Clone + 'static, cases: u32) -> Result<St
         cases,
         shrinks: SHRINKS,
         jobs: 1,
-        until: None,
+        fit: None,
+        budget: Budget::unlimited(),
         known: &Known::default(),
         reopen: &|_| open(),
     };
-    let units = certify::certify(&job, &|_| ());
-    let (tested, self_test) = ([Tested::from(&subjects[0])], SelfTest::of(rules::ALL)?);
-    let verdict = honest::verdict(&units, false, &tested, &self_test);
+    let units = certify::enough(certify::certify(&job, &|_| ()));
+    let (tested, self_test) = ([Tested::of(&subjects[0], None)], SelfTest::of(rules::ALL)?);
+    let (waivers, asked) = (report::waivers(&tested, &units), Asked::all(cases));
+    let verdict = honest::verdict(&units, false, &tested, &waivers, &self_test);
     let certificate = Certificate {
         verdict,
         seed: SEED,
@@ -59,6 +62,9 @@ pub fn certify(program: impl Program + Clone + 'static, cases: u32) -> Result<St
         units: &units,
         files: BTreeMap::new(),
         part: None,
+        asked: &asked,
+        cost: None,
+        waivers: &waivers,
     };
     let mut report = certificate.text(false);
     if verdict == Verdict::Pass {

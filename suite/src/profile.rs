@@ -37,6 +37,7 @@
 //!
 //! Without `info`, the program is asked for it.
 
+use crate::bench::Untouched;
 use crate::document::{self, BadDocument};
 use crate::files::{self, CannotRead};
 use crate::guests::virtio_fs::Opens;
@@ -45,6 +46,8 @@ use crate::hosts::process::Process;
 use crate::hosts::scratch::Scratch;
 use crate::hosts::vfio_user::{self, Guide, Place, Socket, Told, VfioUser};
 use crate::hosts::vhost_user::{Config, Processes, VhostUser};
+use crate::report::is_waived;
+use crate::rules;
 use migcert_core::device::{BadStep, Step};
 use migcert_core::manifest::BadManifest;
 use migcert_core::program::{Manifest, Model, Program};
@@ -164,6 +167,8 @@ pub struct Found {
     pub binary: PathBuf,
     /// Rules and requirements that are not held against it, each with the reason.
     pub waive: BTreeMap<String, String>,
+    /// Places that its guest leaves alone.
+    pub never: Vec<Untouched>,
     /// Whether each instance has a process of its own, which takes its time to start.
     pub is_slow: bool,
 }
@@ -229,6 +234,9 @@ impl Profile {
         if let Some((rule, _)) = waive.iter().find(|(_, reason)| reason.trim().is_empty()) {
             return Err(Why::NoReason(rule.clone()));
         }
+        if let Some(stray) = waive.keys().find(|name| !rules::ALL.iter().any(|rule| is_waived(rule, name))) {
+            return Err(Why::NoRule(stray.clone()));
+        }
         let program = binary.clone();
         let program: Box<dyn Program> = match text.wire {
             Wire::VhostUser => {
@@ -251,7 +259,9 @@ impl Profile {
                 Box::new(VfioUser::new(config))
             }
         };
-        Ok(Found { program, binary, waive, is_slow: text.wire == Wire::VfioUser })
+        let never =
+            text.never.iter().map(|&Range { region, offset, size }| Untouched { region, offset, size });
+        Ok(Found { program, binary, waive, never: never.collect(), is_slow: text.wire == Wire::VfioUser })
     }
 
     fn guide(&self) -> Result<Guide, Why> {
@@ -448,6 +458,8 @@ enum Why {
     Nested(String),
     #[error("scripts: `{0}`: it has no end")]
     Recursive(String),
+    #[error("waive: `{0}` is not a rule or a requirement that rules test; `migcert list rules` shows both")]
+    NoRule(String),
     #[error("program: no `release` is named to put into it")]
     NoRelease,
     #[error("program: it has no `{{release}}` that could be another one")]
@@ -535,6 +547,9 @@ mod tests {
             "initial: `request a`: there is no such",
         );
         says(&format!("{GOOD}\n[waive]\n\"R-6.5\" = \" \""), "`R-6.5` is waived without a reason");
+        says(&format!("{GOOD}\n[waive]\n\"chunkin\" = \"why\""), "waive: `chunkin` is not a rule");
+        says(&format!("{GOOD}\n[waive]\n\"no-such-rule\" = \"why\""), "waive: `no-such-rule` is not a rule");
+        says(&format!("{GOOD}\n[waive]\n\"R-6.5\" = \"why\""), "fine");
         says(&format!("{GOOD}\n[[releases]]\nsays = [\"sh 9\"]"), "none says what the program says");
     }
 }

@@ -1,20 +1,31 @@
 //! What commands print: one tree of results, as text and as JSON (`migcert/NAME/1`).
 
-use crate::bench::Subject;
-use crate::certify::{Unit, Verdict};
+use crate::bench::{Guests, Subject, Untouched};
+use crate::certify::{Cost, Short, Unit, Verdict};
 use crate::files::CannotWrite;
-use crate::honest::{self, SelfTest};
+use crate::honest::{self, Inert, Missing, SelfTest};
+use crate::impls;
 use crate::row;
 use crate::rules::{Finding, Level, Outcome};
 use crate::shard::Part;
 use crate::text::{Lines, Word};
 use migcert_core::compat::{self, Reason};
+use migcert_core::device::Interface;
 use migcert_core::param::{Configuration, Value};
 use migcert_core::program::Manifest;
 use migcert_core::version::Setup;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
+
+mod asked;
+mod excluded;
+mod waivers;
+
+pub use asked::Asked;
+pub use excluded::Exclusion;
+pub use waivers::{Waiver, is_waived, waiver, waivers};
 
 /// A configuration as JSON: values by name, or the version string.
 pub fn setup(setup: &Setup) -> Json {
@@ -62,19 +73,52 @@ pub struct Tested {
     pub manifest: Manifest,
     /// Rules and requirements that are not held against it, each with the reason.
     pub waive: BTreeMap<String, String>,
-    /// Whether nothing that a guest does shows.
-    pub is_inert: bool,
+    /// Places that its guest leaves alone.
+    pub never: Vec<Untouched>,
+    /// Bytes of registers that its guest may touch; 0 where nobody asked.
+    pub reachable: u64,
+    /// Its models on which no guest has influence.
+    pub inert: Vec<Inert>,
+    /// What is behind it after the run, if that is another file: its SHA-256, or why it can't be read.
+    pub changed: Option<String>,
 }
 
-impl From<&Subject> for Tested {
-    fn from(subject: &Subject) -> Tested {
+impl Tested {
+    /// A subject before rules are tried on it. Whether guests have influence on it is tried until then.
+    pub fn of(subject: &Subject, until: Option<Instant>) -> Tested {
         Tested {
             name: subject.name.clone(),
             sha256: subject.sha256.clone(),
             manifest: subject.manifest.clone(),
             waive: subject.waive.clone(),
-            is_inert: honest::is_inert(subject),
+            never: subject.never.clone(),
+            reachable: if subject.never.is_empty() { 0 } else { reachable(subject) },
+            inert: honest::inert(subject, until),
+            changed: None,
         }
+    }
+
+    /// Adds what is known of it after rules were tried.
+    pub fn after(&mut self, subject: &Subject) {
+        self.changed = impls::changed(subject);
+    }
+}
+
+/// Bytes of registers that a guest of the first model may touch.
+fn reachable(subject: &Subject) -> u64 {
+    let interface = subject.manifest.models.iter().next();
+    let interface = interface.and_then(|(id, model)| subject.interface(id, &model.latest()));
+    match interface {
+        Some(Interface::Windows(windows)) => windows
+            .windows
+            .iter()
+            .filter(|window| window.size == 1)
+            .map(|window| u64::from(window.count))
+            .sum(),
+        Some(Interface::Registers(registers)) => {
+            registers.iter().map(|register| u64::from(register.size) * u64::from(register.count)).sum()
+        }
+        Some(Interface::Requests(_)) | None => 0,
     }
 }
 
@@ -143,6 +187,12 @@ pub struct Certificate<'a> {
     pub files: BTreeMap<usize, CaseFile>,
     /// What it is a part of.
     pub part: Option<&'a Part>,
+    /// What was asked for.
+    pub asked: &'a Asked,
+    /// What a case costs, where it was measured.
+    pub cost: Option<Cost>,
+    /// What became of the waivers of all subjects.
+    pub waivers: &'a [Waiver],
 }
 
 impl Certificate<'_> {
@@ -152,31 +202,61 @@ impl Certificate<'_> {
         (sum(|unit| unit.judged), sum(|unit| unit.begun))
     }
 
+    /// What guests did at the instances of a subject, in all cases that count.
+    fn guests(&self, subject: usize) -> Guests {
+        let mut all = Guests::default();
+        for Unit { pair: (source, destination), counted, .. } in self.units {
+            if *source == subject {
+                all.add(&counted.source);
+            }
+            if *destination == subject {
+                all.add(&counted.destination);
+            }
+        }
+        all
+    }
+
     /// As JSON: `migcert/certify/1`.
     pub fn json(&self) -> Json {
         let (executed, total) = self.counts();
-        let subject = |subject: &Tested| {
-            let mut json = json!({ "impl": subject.name });
+        let subject = |(at, subject): (usize, &Tested)| {
+            let Guests { steps, refused, .. } = self.guests(at);
+            let mut json = json!({ "impl": subject.name, "steps": steps, "refused_steps": refused });
             if let Some(sha256) = &subject.sha256 {
                 json["sha256"] = json!(sha256);
             }
-            if subject.is_inert {
+            if let Some(now) = &subject.changed {
+                json["changed"] = json!(now);
+            }
+            if subject.inert.iter().any(|inert| !matches!(inert.missing, Missing::Untried(_))) {
                 json["inert"] = json!(true);
+            }
+            if !subject.inert.is_empty() {
+                json["influence"] = subject.inert.iter().map(influence).collect();
             }
             json
         };
+        let (selected, rules_total) = self.asked.selected();
         let mut json = json!({
             "schema": "migcert/certify/1",
             "migcert": env!("CARGO_PKG_VERSION"),
             "verdict": self.verdict.name(),
+            "partial": self.asked.is_partial(),
+            "selected": selected,
+            "rules_total": rules_total,
             "seed": self.seed,
             "executed": executed,
             "total": total,
             "self_test": self.self_test.json(),
-            "subjects": self.subjects.iter().map(subject).collect::<Vec<_>>(),
+            "subjects": self.subjects.iter().enumerate().map(subject).collect::<Vec<_>>(),
             "rules": self.rules().iter().map(|units| self.rule(units)).collect::<Vec<_>>(),
             "pairs": self.pairs(),
+            "excluded": self.excluded().iter().map(Exclusion::json).collect::<Vec<_>>(),
+            "waivers": self.waivers.iter().map(Waiver::json).collect::<Vec<_>>(),
         });
+        if let Some(cost) = self.cost {
+            json["cost"] = json!(cost);
+        }
         if let Some(part) = self.part {
             json["part"] = json!(part);
         }
@@ -224,6 +304,8 @@ impl Certificate<'_> {
             "level": rule.level.name(),
             "outcome": worst(units).name(),
             "cases": units.iter().map(|(_, unit)| u64::from(unit.judged)).sum::<u64>(),
+            "begun": units.iter().map(|(_, unit)| u64::from(unit.begun)).sum::<u64>(),
+            "planned": units.iter().map(|(_, unit)| u64::from(unit.planned)).sum::<u64>(),
             "findings": findings.collect::<Vec<_>>(),
         });
         let flaky = units.iter().filter(|(_, unit)| unit.is_flaky()).filter_map(|(i, _)| self.files.get(i));
@@ -282,14 +364,21 @@ impl Certificate<'_> {
         let several = 1 < self.subjects.len();
         for subject in self.subjects {
             let hash = subject.sha256.as_ref().map_or_else(String::new, |hash| format!("  sha256 {hash}"));
-            let inert = if subject.is_inert { "  (nothing that a guest does shows)" } else { "" };
+            let inert =
+                subject.inert.first().map_or_else(String::new, |inert| format!("  ({})", inert.missing));
             row!(out, "subject  {}{hash}{inert}", subject.name);
+            if let Some(now) = &subject.changed {
+                row!(out, "changed  {} while it was tried: {now}", subject.name);
+            }
         }
         row!(out);
-        row!(out, "cites   rule                        level  outcome           cases");
+        row!(out, "cites   rule                        level  outcome               cases");
         for units in self.rules() {
             let rule = units[0].1.rule;
-            let cases: u32 = units.iter().map(|(_, unit)| unit.judged).sum();
+            let sum =
+                |count: fn(&Unit) -> u32| units.iter().map(|(_, unit)| u64::from(count(unit))).sum::<u64>();
+            let (cases, planned) = (sum(|unit| unit.judged), sum(|unit| unit.planned));
+            let cases = if cases == planned { cases.to_string() } else { format!("{cases} of {planned}") };
             let outcome = worst(&units);
             let why = match outcome {
                 Outcome::NotApplicable(why) => format!("  ({why})"),
@@ -301,7 +390,7 @@ impl Certificate<'_> {
             let wide = 7 - rule.cites.len();
             out.after(
                 rule.cites,
-                format_args!("{:wide$} {:<27} {level:<6} {name:<14} {cases:>8}{why}", "", rule.id),
+                format_args!("{:wide$} {:<27} {level:<6} {name:<14} {cases:>12}{why}", "", rule.id),
             );
         }
         if several {
@@ -314,14 +403,29 @@ impl Certificate<'_> {
                 self.flaky(&mut out, i, unit);
             }
         }
+        for waiver in self.waivers.iter().filter(|waiver| waiver.is_stale) {
+            waiver.text(&mut out);
+        }
+        Exclusion::section(&self.excluded(), &mut out);
         let (executed, total) = self.counts();
         let count = |name| self.rules().iter().filter(|units| worst(units).name() == name).count();
         row!(out);
+        for (at, subject) in self.subjects.iter().enumerate() {
+            let Guests { steps, refused, .. } = self.guests(at);
+            let name = &subject.name;
+            row!(out, "guests     {name} had {steps} steps, of which {refused} were answered with an error");
+        }
+        if let Some(Cost { case_ms, measured }) = self.cost {
+            row!(out, "cost       about {case_ms} ms a case, measured by {measured}");
+        }
         row!(out, "self-test  {}", self.self_test.text());
+        let (selected, all) = self.asked.selected();
+        let partial =
+            if selected < all { format!(" (partial: {selected} of {all} rules)") } else { String::new() };
         out.after(
             self.verdict.name(),
             format_args!(
-                ": executed {executed} of {total} cases; rules: {} held, {} broken, {} not applicable, {} unsettled; seed {:#x}",
+                "{partial}: executed {executed} of {total} cases; rules: {} held, {} broken, {} not applicable, {} unsettled; seed {:#x}",
                 count("held"),
                 count("broken"),
                 count("not-applicable"),
@@ -329,6 +433,9 @@ impl Certificate<'_> {
                 self.seed,
             ),
         );
+        if self.units.iter().any(|unit| unit.short == Some(Short::Time)) {
+            row!(out, "time was short: give more of it with --max-time, or select rules with --only");
+        }
         let should =
             |unit: &Unit| unit.rule.level == Level::Should && matches!(unit.outcome, Outcome::Broken(_));
         if !strict && self.verdict != Verdict::Fail && self.units.iter().any(should) {
@@ -411,6 +518,18 @@ impl Certificate<'_> {
             file.reproduce(out, "");
         }
     }
+}
+
+/// What an experiment says of a guest's influence on a model.
+fn influence(inert: &Inert) -> Json {
+    let mut json = json!({ "model": inert.model });
+    match &inert.missing {
+        Missing::AfterMigration => (json["before"], json["after"]) = (json!(true), json!(false)),
+        Missing::Everywhere => json["before"] = json!(false),
+        Missing::Untried(_) => {}
+    }
+    json["why"] = json!(inert.missing.to_string());
+    json
 }
 
 /// Long values are cut in text; JSON and cases have all of them.

@@ -132,6 +132,7 @@ pub enum On {
 /// Every rule, chapter by chapter.
 pub static ALL: &[&Rule] = &[
     // Chapter 3: parameters.
+    &s3_params::INTERFACE_IS_KEPT,
     &s3_params::CONFIGURATION_KEPT,
     &s3_params::OFF_IS_ABSENCE,
     // Chapter 4: versions.

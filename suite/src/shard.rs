@@ -1,10 +1,12 @@
 //! One certification in parts, each on a machine of its own, and what the parts come to together:
 //! what one run of the same seed comes to.
 
+use crate::bench::{Counted, Untouched};
 use crate::bucket::Bucket;
 use crate::case::{Case, Found};
-use crate::certify::{Job, PIECE, Runner, Task, Unit, blame, tasks, with_idle};
-use crate::report::Tested;
+use crate::certify::{Job, PIECE, Runner, Short, Task, Unit, Verdict, blame, tasks, with_idle};
+use crate::honest::Inert;
+use crate::report::{Asked, Tested, waiver};
 use crate::rules::{Cause, Finding, Outcome, selected};
 use migcert_core::error::Aside;
 use migcert_core::program::Manifest;
@@ -70,9 +72,8 @@ impl From<Shard> for String {
 pub struct Part {
     /// Which.
     pub shard: Shard,
-    rules: Vec<String>,
+    asked: Asked,
     cases: u32,
-    strict: bool,
     known: Vec<String>,
     subjects: Vec<SubjectFile>,
     pieces: Vec<Piece>,
@@ -85,7 +86,14 @@ struct SubjectFile {
     sha256: Option<String>,
     manifest: Json,
     waive: BTreeMap<String, String>,
-    is_inert: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    never: Vec<Untouched>,
+    #[serde(default)]
+    reachable: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    inert: Vec<Inert>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    changed: Option<String>,
 }
 
 /// A piece of the work, and what comes of it whatever else its cases break, where that is not the
@@ -104,6 +112,11 @@ struct UnitFile {
     outcome: OutcomeFile,
     judged: u32,
     begun: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    short: Option<Short>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    skipped: BTreeMap<String, u32>,
+    counted: Counted,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     case: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,22 +153,22 @@ pub fn share(job: &Job<'_>, shard: Shard) -> Vec<Task> {
 pub fn run(
     job: &Job<'_>,
     shard: Shard,
-    strict: bool,
-    subjects: &[Tested],
+    asked: &Asked,
+    subjects: &mut [Tested],
     done: &(dyn Fn(&Unit) + Sync),
 ) -> (Part, Vec<Unit>) {
     let runner = Runner::of(job);
     let tasks = share(job, shard);
-    let units = runner.run(&tasks, done);
+    let units = runner.run(&tasks, done).units;
     let piece = |(task, unit): (&Task, &Unit)| Piece {
         judged: UnitFile::from(unit),
         alone: unit.blamed.then(|| UnitFile::from(&runner.alone(task))),
     };
+    subjects.iter_mut().zip(job.subjects).for_each(|(tested, subject)| tested.after(subject));
     let part = Part {
         shard,
-        rules: job.rules.iter().map(|rule| rule.id.to_owned()).collect(),
+        asked: asked.clone(),
         cases: job.cases,
-        strict,
         known: job.known.buckets(),
         subjects: subjects.iter().map(SubjectFile::from).collect(),
         pieces: tasks.iter().zip(&units).map(piece).collect(),
@@ -179,6 +192,9 @@ fn joined(units: Vec<Unit>) -> Vec<Unit> {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Report {
     migcert: String,
+    verdict: String,
+    partial: bool,
+    selected: usize,
     seed: u64,
     self_test: Json,
     part: Option<Part>,
@@ -189,8 +205,8 @@ pub struct Report {
 pub struct Whole {
     /// What cases were drawn from.
     pub seed: u64,
-    /// Whether rules of the level should count.
-    pub strict: bool,
+    /// What was asked for.
+    pub asked: Asked,
     /// The implementations.
     pub subjects: Vec<Tested>,
     /// What came of each rule on each pair.
@@ -204,6 +220,7 @@ pub struct Whole {
 /// The file that doesn't belong to the others, and why.
 pub fn merge(reports: Vec<(String, Report)>, self_test: &Json) -> Result<Whole, String> {
     let mut parts = BTreeMap::new();
+    let mut differ = Vec::new();
     let mut first: Option<(String, Report)> = None;
     for (file, report) in reports {
         let bad = |why: &str| Err(format!("{file}: {why}"));
@@ -221,7 +238,16 @@ pub fn merge(reports: Vec<(String, Report)>, self_test: &Json) -> Result<Whole, 
         let Some(part) = &mut report.part else {
             return bad("it is no part of a certification: `migcert certify --shard` makes parts");
         };
+        if report.verdict == Verdict::Pass.name() {
+            return bad("it says that it passes, and no part does");
+        }
+        if (report.partial, report.selected) != (part.asked.is_partial(), part.asked.selected().0) {
+            return bad("it contradicts itself about the rules that were selected");
+        }
         let pieces = std::mem::take(&mut part.pieces);
+        for (all, subject) in subjects_so_far(&mut differ, part) {
+            all.add(subject);
+        }
         let Shard { index, of } = part.shard;
         if let Some((other, shared)) = &first
             && let Some(what) = difference(shared, &report)
@@ -241,18 +267,21 @@ pub fn merge(reports: Vec<(String, Report)>, self_test: &Json) -> Result<Whole, 
         return Err(format!("part {missing}/{of} is missing"));
     }
     let bad = |why: String| format!("{file}: {why}");
-    let rules = selected(&part.rules).map_err(bad)?;
+    let rules = selected(&part.asked.only).map_err(bad)?;
     if SUBJECTS < part.subjects.len() {
         return Err(bad(format!("more than {SUBJECTS} implementations")));
     }
+    let subjects = part.subjects.into_iter().zip(differ).map(|(subject, own)| subject.read(own).map_err(bad));
+    let subjects = subjects.collect::<Result<Vec<_>, _>>()?;
     let mut shares: Vec<_> = parts.into_values().map(Vec::into_iter).collect();
     let (mut units, mut alone) = (Vec::new(), Vec::new());
-    for (at, task) in tasks(&rules, part.subjects.len(), part.cases, PIECE).enumerate() {
+    for (at, task) in tasks(&rules, subjects.len(), part.cases, PIECE).enumerate() {
         let index = at % shares.len();
         let short = || format!("part {}/{of} ends too early", index + 1);
         let piece = shares[index].next().ok_or_else(short)?;
-        let judged = piece.judged.read(&task, piece.alone.is_some())?;
-        alone.push(piece.alone.map_or_else(|| Ok(judged.clone()), |alone| alone.read(&task, false))?);
+        let known = Context { task: &task, known: &part.known, subjects: &subjects };
+        let judged = piece.judged.read(&known, piece.alone.is_some())?;
+        alone.push(piece.alone.map_or_else(|| Ok(judged.clone()), |alone| alone.read(&known, false))?);
         units.push(judged);
     }
     if let Some(long) = shares.iter().position(|share| share.len() != 0) {
@@ -263,9 +292,35 @@ pub fn merge(reports: Vec<(String, Report)>, self_test: &Json) -> Result<Whole, 
         let same = alone.iter().find(|other| other.rule.id == unit.rule.id && other.pair == unit.pair);
         same.unwrap_or(unit).clone()
     });
-    let subjects = part.subjects.into_iter().map(|subject| subject.read().map_err(bad));
-    let subjects = subjects.collect::<Result<_, _>>()?;
-    Ok(Whole { seed, strict: part.strict, subjects, units: with_idle(&rules, units) })
+    Ok(Whole { seed, asked: part.asked, subjects, units: with_idle(&rules, units) })
+}
+
+/// What parts may say differently of one subject: all of it holds for the whole.
+#[derive(Clone, Debug, Default)]
+struct Own {
+    inert: Vec<Inert>,
+    changed: Option<String>,
+}
+
+impl Own {
+    fn add(&mut self, subject: &mut SubjectFile) {
+        for inert in std::mem::take(&mut subject.inert) {
+            if !self.inert.iter().any(|known| known.model == inert.model) {
+                self.inert.push(inert);
+            }
+        }
+        let changed = subject.changed.take();
+        self.changed = self.changed.take().or(changed);
+    }
+}
+
+/// The subjects of a part, each with what the parts before it say.
+fn subjects_so_far<'a>(
+    differ: &'a mut Vec<Own>,
+    part: &'a mut Part,
+) -> impl Iterator<Item = (&'a mut Own, &'a mut SubjectFile)> {
+    differ.resize(part.subjects.len().max(differ.len()), Own::default());
+    differ.iter_mut().zip(&mut part.subjects)
 }
 
 /// What keeps two reports from being parts of the same certification.
@@ -275,9 +330,10 @@ fn difference(one: &Report, other: &Report) -> Option<&'static str> {
         (one.seed == other.seed, "another seed"),
         (first.shard.of == second.shard.of, "another number of parts"),
         (first.subjects == second.subjects, "other implementations"),
-        (first.rules == second.rules, "other rules"),
+        (first.asked.only == second.asked.only, "other rules"),
         (first.cases == second.cases, "another number of cases"),
-        (first.strict == second.strict, "another strictness"),
+        (first.asked.strict == second.asked.strict, "another strictness"),
+        (first.asked == second.asked, "other options"),
         (first.known == second.known, "other known findings"),
     ];
     same.into_iter().find(|(same, _)| !same).map(|(_, what)| what)
@@ -285,19 +341,19 @@ fn difference(one: &Report, other: &Report) -> Option<&'static str> {
 
 impl From<&Tested> for SubjectFile {
     fn from(tested: &Tested) -> SubjectFile {
-        let Tested { name, sha256, manifest, waive, is_inert } = tested.clone();
+        let Tested { name, sha256, manifest, waive, never, reachable, inert, changed } = tested.clone();
         // As it is read again; what `to_json` writes is JSON.
         let manifest = serde_json::from_str(&manifest.to_json()).unwrap_or_default();
-        SubjectFile { name, sha256, manifest, waive, is_inert }
+        SubjectFile { name, sha256, manifest, waive, never, reachable, inert, changed }
     }
 }
 
 impl SubjectFile {
-    fn read(self) -> Result<Tested, String> {
-        let SubjectFile { name, sha256, manifest, waive, is_inert } = self;
+    fn read(self, Own { inert, changed }: Own) -> Result<Tested, String> {
+        let SubjectFile { name, sha256, manifest, waive, never, reachable, .. } = self;
         let manifest = Manifest::from_json(manifest.to_string().as_bytes());
         let manifest = manifest.map_err(|why| format!("the description of `{name}`: {why}"))?;
-        Ok(Tested { name, sha256, manifest, waive, is_inert })
+        Ok(Tested { name, sha256, manifest, waive, never, reachable, inert, changed })
     }
 }
 
@@ -314,6 +370,9 @@ impl From<&Unit> for UnitFile {
             },
             judged: unit.judged,
             begun: unit.begun,
+            short: unit.short,
+            skipped: unit.skipped.clone(),
+            counted: unit.counted.clone(),
             case: unit.case.as_ref().map(|case| case.to_toml(&Found::default())),
             bucket: unit.bucket.clone(),
             known: unit.known.clone(),
@@ -322,11 +381,19 @@ impl From<&Unit> for UnitFile {
     }
 }
 
+/// What a unit of a part is read for.
+struct Context<'a> {
+    task: &'a Task,
+    known: &'a [String],
+    subjects: &'a [Tested],
+}
+
 impl UnitFile {
-    fn read(self, task: &Task, blamed: bool) -> Result<Unit, String> {
-        let Task { rule, pair, cases } = task;
-        if cases.len() < self.begun as usize || self.begun < self.judged {
-            return Err(format!("{} of {} cases of {} were judged", self.judged, cases.len(), rule.id));
+    fn read(self, context: &Context<'_>, blamed: bool) -> Result<Unit, String> {
+        let Task { rule, pair, cases } = context.task;
+        let planned = u32::try_from(cases.len()).unwrap_or(u32::MAX);
+        if let Some(what) = self.contradiction(context, planned) {
+            return Err(format!("{} on {pair:?}: {what}", rule.id));
         }
         let case = self.case.map(|text| Case::from_toml(&text)).transpose();
         let case = case.map_err(|why| format!("a case of {}: {why}", rule.id))?.map(|(case, _)| case);
@@ -339,7 +406,45 @@ impl UnitFile {
             OutcomeFile::NotApplicable(why) => Outcome::NotApplicable(why.into()),
             OutcomeFile::Unsettled(why) => Outcome::Unsettled(why),
         };
-        let UnitFile { judged, begun, bucket, known, waived, .. } = self;
-        Ok(Unit { outcome, judged, begun, case, bucket, known, blamed, waived, ..Unit::new(rule, *pair) })
+        let UnitFile { judged, begun, short, skipped, counted, bucket, known, waived, .. } = self;
+        let unit = Unit { judged, begun, planned, short, skipped, counted, ..Unit::new(rule, *pair) };
+        Ok(Unit { outcome, case, bucket, known, blamed, waived, ..unit })
+    }
+
+    /// What in it can't be true.
+    fn contradiction(&self, context: &Context<'_>, planned: u32) -> Option<&'static str> {
+        let Task { rule, pair, .. } = context.task;
+        let UnitFile { outcome, judged, begun, .. } = self;
+        let waive = [pair.0, pair.1].map(|at| context.subjects.get(at).map(|subject| &subject.waive));
+        let waived = waive.into_iter().flatten().find_map(|waive| waiver(rule, waive));
+        let skipped = self.skipped.values().fold(0u32, |sum, cases| sum.saturating_add(*cases));
+        let is_known = |bucket: &Bucket| context.known.contains(&bucket.id());
+        let is_broken = matches!(outcome, OutcomeFile::Broken { .. });
+        let guests = [&self.counted.source, &self.counted.destination];
+        let checks = [
+            (*begun <= planned, "more cases were begun than there are"),
+            (judged <= begun, "more cases were judged than begun"),
+            (skipped <= begun.saturating_sub(*judged), "more cases were skipped than begun and not judged"),
+            (*outcome != OutcomeFile::Held || *judged != 0, "it held, and no case was judged"),
+            (
+                *outcome != OutcomeFile::Held || *begun == planned || self.short.is_some(),
+                "it held, and cases are missing without a reason",
+            ),
+            (!is_broken || *judged != 0 && self.case.is_some(), "it is broken, and by no case"),
+            (
+                !matches!(outcome, OutcomeFile::NotApplicable(_)) || *judged == 0,
+                "it is not applicable, and cases were judged",
+            ),
+            (
+                self.known.is_none() || is_broken && self.bucket.as_ref().is_some_and(is_known),
+                "its finding is known, and none of the known findings is it",
+            ),
+            (
+                self.waived.as_deref() == waived.map(|(_, why)| why),
+                "its waiver is not that of the implementations",
+            ),
+            (guests.iter().all(|guests| guests.refused <= guests.steps), "more steps were refused than done"),
+        ];
+        checks.into_iter().find(|(is_so, _)| !is_so).map(|(_, what)| what)
     }
 }

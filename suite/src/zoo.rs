@@ -5,7 +5,7 @@ pub mod baselines;
 
 use crate::bench::Subject;
 use crate::case::Case;
-use crate::certify::{Job, in_turns};
+use crate::certify::{Budget, Job, in_turns};
 use crate::devices::fault::{Events, Fault, Faults};
 use crate::devices::{self, Faulty};
 use crate::impls;
@@ -138,7 +138,8 @@ impl Hunt {
             cases: self.cases,
             shrinks: 0,
             jobs: 1,
-            until: None,
+            fit: None,
+            budget: Budget::unlimited(),
             known: &Known::default(),
             reopen: &|_| Err("nothing is confirmed here".to_owned()),
         };

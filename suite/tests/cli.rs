@@ -198,3 +198,48 @@ fn parts_that_do_not_belong_together_are_refused() {
     assert_eq!((status, said.contains("part 2/2 is missing")), (Some(2), true), "{said}");
     assert_eq!(run(&["merge", "first/report.json", "second/report.json"]).0, Some(0));
 }
+
+#[test]
+fn parts_that_contradict_themselves_are_refused() {
+    use serde_json::{Value, json};
+    let dir = tempfile::tempdir().expect("a directory");
+    let run = |args: &[&str]| {
+        let run = Command::new(env!("CARGO_BIN_EXE_migcert")).args(args).current_dir(dir.path()).output();
+        let run = run.expect("migcert runs");
+        (run.status.code(), String::from_utf8_lossy(&run.stderr).into_owned())
+    };
+    let args = ["certify", "builtin:nic", "--only", "R-7.1", "--cases", "20", "--seed", "1"];
+    assert_eq!(run(&[&args[..], &["--shard", "1/1", "--report", "."]].concat()).0, Some(4));
+    let text = fs::read_to_string(dir.path().join("report.json")).expect("a report");
+    let part: Value = serde_json::from_str(&text).expect("JSON");
+    let unit = "/part/pieces/0/judged";
+    for (place, value, why) in [
+        ("/begun", json!(21), "more cases were begun than there are"),
+        ("/judged", json!(21), "more cases were judged than begun"),
+        ("/judged", json!(0), "it held, and no case was judged"),
+        ("/begun", json!(20), "merges"),
+        ("/skipped", json!({ "no reason": 1 }), "more cases were skipped"),
+        ("/outcome", json!({ "not-applicable": "so" }), "not applicable, and cases were judged"),
+        (
+            "/outcome",
+            json!({ "broken": { "summary": "a", "expected": "b", "observed": "c" } }),
+            "it is broken, and by no case",
+        ),
+        ("/known", json!("x.toml"), "none of the known findings is it"),
+        ("/waived", json!("why not"), "its waiver is not that of the implementations"),
+        ("/counted/source/refused", json!(1), "more steps were refused than done"),
+        ("!/verdict", json!("pass"), "it says that it passes"),
+        ("!/partial", json!(false), "it contradicts itself"),
+        ("!/selected", json!(51), "it contradicts itself"),
+    ] {
+        let mut part = part.clone();
+        let place = place.strip_prefix('!').map_or_else(|| format!("{unit}{place}"), str::to_owned);
+        let (parent, member) = place.rsplit_once('/').expect("a member");
+        let parent = part.pointer_mut(parent).and_then(Value::as_object_mut).expect("an object");
+        parent.insert(member.to_owned(), value);
+        fs::write(dir.path().join("other.json"), part.to_string()).expect("written");
+        let (status, said) = run(&["merge", "other.json"]);
+        let expected = if why == "merges" { (Some(0), true) } else { (Some(2), said.contains(why)) };
+        assert_eq!((status, expected.1), (expected.0, true), "{place}: {said}");
+    }
+}

@@ -159,9 +159,9 @@ rows! {
         ignores_sigterm "ignores-sigterm" 0 "pass",
     }
     vhost_user {
-        honest "" 0 "pass",
+        honest "" 4 "latest-starts               must   held",
         never_listens "never-listens" 4 "no socket within 2s",
-        listens_late "listens-late" 0 "pass",
+        listens_late "listens-late" 4 "latest-starts               must   held",
         ends_at_once "exits-at-once" 100 "the program ended with exit status 1",
         is_no_socket "not-a-socket" 4 "no socket within 2s",
         never_accepts "never-accepts" 4 "no answer within 2s to GET_FEATURES",
@@ -180,7 +180,7 @@ rows! {
         short_message "short@get-features" 100 "GET_FEATURES",
         half_a_message "stalls@get-features" 4 "no answer within 2s to GET_FEATURES",
         oversized_message "claims-4-gib@get-features" 100 "GET_FEATURES",
-        split_message "split@get-features" 0 "pass",
+        split_message "split@get-features" 4 "latest-starts               must   held",
         slow_message "slow@get-features" 4 "no answer within 2s to GET_FEATURES",
         endless_message "endless@get-features" 100 "GET_FEATURES",
         another_command "another-command@get-features" 100 "GET_FEATURES",
@@ -192,13 +192,13 @@ rows! {
         state_that_drips_later "drips-later" 4 "s while saving; the limit is 1s",
         state_that_is_sipped "sips" 4 "s while loading; the limit is 1s",
         fails_the_check "fails-check" 100 "CHECK_DEVICE_STATE failed",
-        floods_a_gib "floods-1-gib" 0 "pass",
-        floods_for_ever "floods-for-ever" 0 "pass",
-        forks "forks" 0 "pass",
-        forks_away "forks-away" 0 "pass",
-        forks_and_hides "forks-and-hides" 0 "pass",
-        fills_its_scratch_directory "fills-scratch" 0 "pass",
-        ignores_sigterm "ignores-sigterm" 0 "pass",
+        floods_a_gib "floods-1-gib" 4 "latest-starts               must   held",
+        floods_for_ever "floods-for-ever" 4 "latest-starts               must   held",
+        forks "forks" 4 "latest-starts               must   held",
+        forks_away "forks-away" 4 "latest-starts               must   held",
+        forks_and_hides "forks-and-hides" 4 "latest-starts               must   held",
+        fills_its_scratch_directory "fills-scratch" 4 "latest-starts               must   held",
+        ignores_sigterm "ignores-sigterm" 4 "latest-starts               must   held",
     }
 }
 
@@ -230,9 +230,9 @@ fn try_out(row: &Row) {
     // The rule that comes by the trick, beside the one that an instance starts.
     let (rule, cases) = match (wire, trick.split_once('@')) {
         ("description", _) => ("description-is-stable", "3"),
-        ("vfio_user", Some((_, "reset"))) => ("reset-is-fresh", "3"),
+        ("vfio_user", Some((_, "reset"))) => ("reset-is-fresh", "10"),
         ("vfio_user", at) if at.is_some() || trick.is_empty() || trick.starts_with("dma-") => {
-            ("twin-after-load", "3")
+            ("twin-after-load", "10")
         }
         // The first case has no requests, which this backend does not serve.
         ("vhost_user", _) if ["drips-later", "sips"].contains(&trick) => ("twin-after-load", "1"),

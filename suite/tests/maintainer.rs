@@ -1,6 +1,6 @@
 //! From a crash to a test: what a maintainer does with a file of a finding.
 
-use migcert::certify::{Job, certify};
+use migcert::certify::{Budget, Job, certify};
 use migcert::rules::{self, Outcome};
 use migcert::{case::Case, impls, known::Known};
 use proptest::collection::vec;
@@ -175,7 +175,8 @@ fn certify_says_how_often_a_flaky_finding_was_confirmed() {
         cases: 1000,
         shrinks: 0,
         jobs: 1,
-        until: None,
+        fit: None,
+        budget: Budget::unlimited(),
         known: &Known::default(),
         reopen: &reopen,
     };

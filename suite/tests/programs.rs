@@ -51,6 +51,32 @@ fn faults_fail_by_a_profile() {
     all_fail(rows.map(|row| (format!("rtc.toml@2+{}", row.0), *row)).collect());
 }
 
+/// What a profile leaves out is said, and a waiver that nothing needs is a finding of the profile.
+#[test]
+fn what_a_profile_excludes_is_said() {
+    let place = place();
+    let profile = |text: &str| {
+        let text = format!("program = \"./rtc-2\"\nwire = \"vfio-user\"\n{text}");
+        fs::write(place.path().join("p.toml"), text).expect("written");
+    };
+    profile("never = [{ region = 0, offset = 0, size = 4 }]\nwaive = { \"R-7.1\" = \"so what\" }");
+    let report = certify(&place, &["p.toml", "--only", "R-1.4,R-7.1", "--cases", "12"], 100);
+    assert_eq!((&report["verdict"], &report["partial"]), (&"fail".into(), &true.into()));
+    assert_eq!(outcomes(&report, "broken"), BTreeSet::new());
+    assert_eq!(report["waivers"][0]["stale"], true);
+    let kinds = report["excluded"].as_array().expect("a list").iter();
+    let kinds: Vec<_> = kinds.map(|excluded| excluded["kind"].as_str().expect("a kind")).collect();
+    for kind in ["not-selected", "cases", "never", "waived", "not-applicable"] {
+        assert!(kinds.contains(&kind), "{kind}: {kinds:?}");
+    }
+    // A rule that was not judged may need its waiver.
+    profile("waive = { \"trouble-is-told\" = \"no host to fail\" }");
+    let report = certify(&place, &["p.toml", "--only", "R-1.4,R-7.1", "--cases", "12"], 0);
+    assert_eq!(report["waivers"][0]["stale"], false);
+    profile("waive = { \"no-such-rule\" = \"no such rule\" }");
+    assert_eq!(run(&place, &["p.toml"]).0, Some(2));
+}
+
 /// A few of those that need no script.
 const PLAIN: &[&str] = &["alarm-forgotten", "setup-ignored", "fresh-stopped"];
 

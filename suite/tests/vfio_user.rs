@@ -3,7 +3,7 @@
 use arbitrary::Unstructured;
 use migcert::bench::Subject;
 use migcert::case::Case;
-use migcert::certify::{Job, Unit, certify, judge};
+use migcert::certify::{Budget, Job, Unit, certify, judge};
 use migcert::devices::{fault::Fault, faulty};
 use migcert::generate::script::{self, Between};
 use migcert::hosts::vfio_user::{Config, Socket, VfioUser};
@@ -18,8 +18,10 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 /// Faults that a socket hides, and why.
-const HIDDEN: &[(&str, &str)] =
-    &[("describe-disturbs", "a program that is asked shares nothing with one that runs")];
+const HIDDEN: &[(&str, &str)] = &[
+    ("describe-disturbs", "a program that is asked shares nothing with one that runs"),
+    ("memory-by-host", "a program believes that it runs on the first host"),
+];
 
 /// Cases that a rule of the fault's own requirement, and any rule, is tried on in process.
 const CASES: [u32; 2] = [300, 40];
@@ -59,7 +61,8 @@ fn the_kill_matrix_is_the_same() {
     let is_hidden = |id: &str| HIDDEN.iter().any(|(hidden, _)| *hidden == id);
     let (hidden, wrong): (Vec<_>, Vec<_>) = differ.into_iter().partition(|(id, _)| is_hidden(id));
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_eq!(hidden.len(), HIDDEN.len(), "{hidden:#?}");
+    let not_hidden = HIDDEN.iter().find(|(id, _)| !hidden.iter().any(|(found, _)| found == id));
+    assert_eq!(not_hidden, None, "{hidden:#?}");
 }
 
 /// The release that a faulty one is paired with.
@@ -126,7 +129,8 @@ fn run(
         cases,
         shrinks: 0,
         jobs: 1,
-        until: None,
+        fit: None,
+        budget: Budget::unlimited(),
         known: &Known::default(),
         reopen,
     };

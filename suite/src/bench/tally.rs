@@ -147,13 +147,13 @@ pub struct Guests {
 impl Guests {
     /// Adds what was counted elsewhere.
     pub fn add(&mut self, other: &Guests) {
-        self.steps += other.steps;
-        self.refused += other.refused;
-        self.sights += other.sights;
+        self.steps = self.steps.saturating_add(other.steps);
+        self.refused = self.refused.saturating_add(other.refused);
+        self.sights = self.sights.saturating_add(other.sights);
         self.interrupts = self.interrupts.max(other.interrupts);
         for (place, hidden) in &other.volatile {
             let entry = self.volatile.entry(place.clone()).or_default();
-            (entry.bits, entry.sights) = (hidden.bits, entry.sights + hidden.sights);
+            (entry.bits, entry.sights) = (hidden.bits, entry.sights.saturating_add(hidden.sights));
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What came of the rules, and what that comes to.
 
+use crate::bench::Counted;
 use crate::bucket::Bucket;
 use crate::case::Case;
 use crate::rules::{Level, Outcome, Rule};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What came of one rule on one pair.
 #[derive(Clone, Debug)]
@@ -15,8 +18,16 @@ pub struct Unit {
     pub outcome: Outcome,
     /// Cases that were judged: held or broken.
     pub judged: u32,
-    /// Cases that were begun.
+    /// Cases that were begun, and not cut off by the end of the time.
     pub begun: u32,
+    /// Cases that it was to have; a finding ends it before.
+    pub planned: u32,
+    /// Why it had fewer, where that was not a finding.
+    pub short: Option<Short>,
+    /// Cases of which the rule says nothing, by the reason.
+    pub skipped: BTreeMap<String, u32>,
+    /// What guests did and saw in its cases, and what happened in them.
+    pub counted: Counted,
     /// The case that breaks it, made small; also one that doesn't each time.
     pub case: Option<Case>,
     /// What findings of the same bug share with it.
@@ -29,8 +40,18 @@ pub struct Unit {
     pub waived: Option<String>,
 }
 
+/// Why not all cases of a rule were begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Short {
+    /// Too many cases in a row could not be judged.
+    Patience,
+    /// The time was up.
+    Time,
+}
+
 /// What is said of a rule that no case could be drawn for.
-const NOT_DRAWN: &str = "no case was drawn";
+pub(super) const NOT_DRAWN: &str = "no case was drawn";
 
 /// How much a finding that is known weighs.
 const KNOWN: u8 = 2;
@@ -44,6 +65,10 @@ impl Unit {
             outcome: Outcome::NotApplicable(NOT_DRAWN.into()),
             judged: 0,
             begun: 0,
+            planned: 0,
+            short: None,
+            skipped: BTreeMap::new(),
+            counted: Counted::default(),
             case: None,
             bucket: None,
             known: None,
@@ -54,12 +79,22 @@ impl Unit {
 
     /// This one, and then the cases that follow it: nothing follows a finding that is not known.
     #[must_use]
-    pub fn then(self, next: Unit) -> Unit {
+    pub fn then(mut self, mut next: Unit) -> Unit {
+        let planned = self.planned.saturating_add(next.planned);
         if self.is_over() {
-            return self;
+            return Unit { planned, ..self };
         }
-        let (judged, begun) = (self.judged + next.judged, self.begun + next.begun);
+        let (judged, begun) =
+            (self.judged.saturating_add(next.judged), self.begun.saturating_add(next.begun));
         let (blamed, waived) = (self.blamed || next.blamed, self.waived.clone());
+        let short = self.short.or(next.short);
+        let (mut skipped, mut counted) =
+            (std::mem::take(&mut self.skipped), std::mem::take(&mut self.counted));
+        for (why, cases) in std::mem::take(&mut next.skipped) {
+            let sum = skipped.entry(why).or_default();
+            *sum = cases.saturating_add(*sum);
+        }
+        counted.add(&next.counted);
         let says = match (self.weight(), next.weight()) {
             (None, None) if judged != 0 => Unit { outcome: Outcome::Held, ..self },
             (None, None) if next.begun == 0 => self,
@@ -67,7 +102,7 @@ impl Unit {
             (Some(KNOWN), Some(KNOWN)) => self,
             _ => next,
         };
-        Unit { judged, begun, blamed, waived, ..says }
+        Unit { judged, begun, planned, short, skipped, counted, blamed, waived, ..says }
     }
 
     /// Whether there is nothing to be found any more.

@@ -7,13 +7,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use migcert::bench::Subject;
 use migcert::bucket::Bucket;
 use migcert::case::Found;
-use migcert::certify::{self, Job, Unit, Verdict};
+use migcert::certify::{self, Budget, Job, LONGEST, Run, Unit, Verdict};
+use migcert::deadline;
 use migcert::files::{self, Folder};
 use migcert::honest::{self, SelfTest};
 use migcert::impls;
 use migcert::known::Known;
 use migcert::parallel;
-use migcert::report::{CaseFile, Certificate, Tested};
+use migcert::report::{self, Asked, CaseFile, Certificate, Tested};
 use migcert::rules::{self, Outcome};
 use migcert::say;
 use migcert::shard::{self, Shard};
@@ -22,7 +23,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[derive(Args)]
 pub(crate) struct CertifyArgs {
@@ -41,10 +42,10 @@ pub(crate) struct CertifyArgs {
     /// What cases are drawn from, decimal or 0x; drawn if it is not given
     #[arg(long, value_parser = seed)]
     seed: Option<u64>,
-    /// Cases for each rule on each pair
+    /// Cases for each rule on each pair; fewer than 10 are too few to pass
     #[arg(long)]
     cases: Option<u32>,
-    /// Begin no case after this time, such as 90s, 10m or 2h
+    /// Time for all of it, such as 90s, 10m or 2h; 150s for device programs without --cases
     #[arg(long, value_parser = duration)]
     max_time: Option<Duration>,
     /// Threads
@@ -66,7 +67,16 @@ pub(crate) struct CertifyArgs {
     output: Output,
 }
 
+/// The time for a run on device programs, where neither that nor a number of cases is given.
+const USUAL_TIME: Duration = Duration::from_secs(150);
+/// Of a limited time, this part is for trying cases: two thirds. Cases cost more or less than the
+/// first ones, and findings are made smaller and confirmed.
+const FIT: (u32, u32) = (2, 3);
+/// Of a limited time, at most one part in so many goes into finding out whether a device is inert.
+const INFLUENCE: u32 = 8;
+
 pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
+    let began = Budget::unlimited();
     let rules = rules::selected(&args.only).map_err(|why| anyhow!(why))?;
     let first = match &args.program {
         Some(program) if args.name.ends_with(".toml") => format!("{}={}", args.name, program.display()),
@@ -75,8 +85,24 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
     };
     let names = std::iter::once(&first).chain(&args.to);
     let subjects: Vec<Subject> = names.map(|name| impls::subject(name)).collect::<Result<_, _>>()?;
-    let tested: Vec<Tested> = subjects.iter().map(Tested::from).collect();
-    let self_test = SelfTest::of(rules::ALL).map_err(|why| anyhow!(why))?;
+    let usual_cases = subjects.iter().map(|subject| subject.cases).min().unwrap_or(1);
+    let is_program = subjects.iter().any(|subject| subject.file.is_some());
+    let is_default = args.cases.is_none() && args.shard.is_none();
+    let is_time_usual = is_program && is_default && args.max_time.is_none();
+    let limit = args.max_time.or(is_time_usual.then_some(USUAL_TIME));
+    let budget = limit.map_or(began, |limit| began.limited(limit));
+    let asked = Asked {
+        only: args.only.clone(),
+        cases: args.cases,
+        usual_cases,
+        max_seconds: limit.map(|limit| limit.as_secs()),
+        is_time_usual,
+        strict: args.strict,
+    };
+    let self_test = deadline::until(budget.end(), || SelfTest::of(rules::ALL)).whole();
+    let self_test = self_test.unwrap_or_else(|| Ok(SelfTest::cut())).map_err(|why| anyhow!(why))?;
+    let influence_end = budget.part(INFLUENCE);
+    let mut tested: Vec<Tested> = subjects.iter().map(|subject| Tested::of(subject, influence_end)).collect();
     let known = args.known.as_deref().map_or_else(|| Ok(Known::default()), Known::read);
     let known = known.map_err(|why| anyhow!(why))?;
     if let (Some(folder), Some(first)) = (&args.known, known.not_read.first()) {
@@ -90,16 +116,16 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
     say!("seed {seed:#x}");
     let jobs = args.jobs.unwrap_or_else(parallel::jobs);
     let reopen = |name: &str| impls::fresh(name).map_err(|why| why.to_string());
-    let usual = subjects.iter().map(|subject| subject.cases).min().unwrap_or(1);
     let job = Job {
         subjects: &subjects,
         rules,
         seed,
-        cases: args.cases.unwrap_or(usual),
+        cases: args.cases.unwrap_or(usual_cases),
+        fit: limit.filter(|_| is_program && is_default).map(|limit| limit * FIT.0 / FIT.1),
         // Where cases take long, fewer of them make a finding small.
-        shrinks: usual.saturating_mul(5).min(2000),
+        shrinks: usual_cases.saturating_mul(5).min(2000),
         jobs,
-        until: args.max_time.map(|time| Instant::now() + time),
+        budget,
         known: &known,
         reopen: &reopen,
     };
@@ -109,22 +135,32 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
         bar.set_message(unit.rule.id);
         bar.inc(1);
     };
-    let (part, units) = match args.shard {
-        Some(part) => {
-            let (part, units) = shard::run(&job, part, args.strict, &tested, &done);
-            (Some(part), units)
+    let mut part = None;
+    let Run { units, cost } = match args.shard {
+        Some(shard) => {
+            let (own, units) = shard::run(&job, shard, &asked, &mut tested, &done);
+            part = Some(own);
+            Run { units, cost: None }
         }
-        None => (None, certify::certify(&job, &done)),
+        None => {
+            let Run { units, cost } = certify::run(&job, &done);
+            tested.iter_mut().zip(&subjects).for_each(|(tested, subject)| tested.after(subject));
+            Run { units: certify::enough(units), cost }
+        }
     };
     bar.finish_and_clear();
+    let waivers = if part.is_some() { Vec::new() } else { report::waivers(&tested, &units) };
     let certificate = Certificate {
-        verdict: honest::verdict(&units, args.strict, &tested, &self_test),
+        verdict: honest::verdict(&units, args.strict, &tested, &waivers, &self_test),
         seed,
         self_test: &self_test,
         subjects: &tested,
         units: &units,
         files: BTreeMap::new(),
         part: part.as_ref(),
+        asked: &asked,
+        cost,
+        waivers: &waivers,
     };
     conclude(certificate, args.strict, args.report.as_deref(), &args.output)
 }
@@ -154,10 +190,6 @@ pub(super) fn conclude(
         failed = Exit::CouldNot;
     }
     say!("seed {:#x}", certificate.seed);
-    let unused = certify::unused_waivers(certificate.subjects, certificate.units);
-    if certificate.part.is_none() && !unused.is_empty() {
-        bail!("waivers that nothing needs: {}; take them out of the profile", unused.join(", "));
-    }
     let verdict = match certificate.verdict {
         Verdict::Pass => Exit::Nothing,
         Verdict::Fail => Exit::Found,
@@ -249,5 +281,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => (text, 1),
     };
     let number: u64 = number.parse().map_err(|_| bad())?;
-    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(bad)
+    let time = number.checked_mul(factor).map(Duration::from_secs).ok_or_else(bad)?;
+    let longest = LONGEST.as_secs() / 3600;
+    let fits = Duration::from_secs(1) <= time && time <= LONGEST;
+    fits.then_some(time).ok_or_else(|| format!("a time is from 1s to {longest}h"))
 }

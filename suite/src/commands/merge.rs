@@ -4,8 +4,9 @@ use super::certify::conclude;
 use super::{Exit, Output};
 use anyhow::{Context, anyhow};
 use clap::Args;
+use migcert::certify::enough;
 use migcert::honest::{self, SelfTest};
-use migcert::report::Certificate;
+use migcert::report::{self, Certificate};
 use migcert::shard::{self, MAX_FILE, Report, Whole};
 use migcert::{files, rules};
 use std::collections::BTreeMap;
@@ -31,17 +32,22 @@ pub(crate) fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
     };
     let reports = args.files.iter().map(named).collect::<anyhow::Result<_>>()?;
     let whole = shard::merge(reports, &self_test.json()).map_err(|why| anyhow!(why))?;
-    let Whole { seed, strict, subjects, units } = &whole;
+    let Whole { seed, asked, subjects, units } = whole;
+    let units = enough(units);
+    let waivers = report::waivers(&subjects, &units);
     let certificate = Certificate {
-        verdict: honest::verdict(units, *strict, subjects, &self_test),
-        seed: *seed,
+        verdict: honest::verdict(&units, asked.strict, &subjects, &waivers, &self_test),
+        seed,
         self_test: &self_test,
-        subjects,
-        units,
+        subjects: &subjects,
+        units: &units,
         files: BTreeMap::new(),
         part: None,
+        asked: &asked,
+        cost: None,
+        waivers: &waivers,
     };
-    conclude(certificate, *strict, args.report.as_deref(), &args.output)
+    conclude(certificate, asked.strict, args.report.as_deref(), &args.output)
 }
 
 fn read(file: &Path) -> anyhow::Result<Report> {

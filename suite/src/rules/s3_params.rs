@@ -2,8 +2,73 @@
 
 use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
 use crate::bench::{Bench, Load, Who, needs};
+use migcert_core::device::{Device, Interface, Register};
 use migcert_core::program::Model;
 use migcert_core::version::Setup;
+
+pub(super) const INTERFACE_IS_KEPT: Rule = Rule {
+    id: "interface-is-kept",
+    cites: "R-3.1",
+    level: Level::Must,
+    promise: "instances of one configuration offer the guest the same hardware interface, wherever they run",
+    advice: "make a parameter of what decides it: sizes of regions, numbers of queues and of interrupts",
+    draws: Draws::Setup,
+    on: On::Any,
+    sees: &[],
+    builds_on: &[],
+    check: interface_is_kept,
+};
+
+fn interface_is_kept(bench: &Bench<'_>) -> Judgement {
+    let plan = bench.plan()?;
+    let is_alike = bench.source.never == bench.destination.never;
+    needs(is_alike, "the profiles have the guest leave different places alone")?;
+    let (source, outside) = bench.started()?;
+    let there = bench.instance(Who::Destination, bench.destination, plan.destination(), &outside)?;
+    same_interface("source and destination of one configuration", &*source, &*there)?;
+    let (again, _outside) = bench.started()?;
+    same_interface("two instances of one configuration", &*source, &*again)?;
+    let (one, other) = (source.capabilities().options, again.capabilities().options);
+    if one == other {
+        return Ok(());
+    }
+    let what = "two instances of one configuration have other optional states";
+    Err(broken(what, format!("{one:?}"), format!("{other:?}")))
+}
+
+fn same_interface(what: &str, one: &dyn Device, other: &dyn Device) -> Judgement {
+    let (one, other) = (one.capabilities().interface, other.capabilities().interface);
+    let differs = |what: &str, expected: String, observed: String| Err(broken(what, expected, observed));
+    let (here, there) = match (&one, &other) {
+        (Interface::Registers(here), Interface::Registers(there)) => (here, there),
+        (Interface::Windows(here), Interface::Windows(there)) => {
+            if here.interrupts != there.interrupts {
+                let vectors = |count: u32| format!("{count} interrupt vectors");
+                let what = format!("{what} have other interrupts");
+                return differs(&what, vectors(here.interrupts), vectors(there.interrupts));
+            }
+            (&here.windows, &there.windows)
+        }
+        (Interface::Requests(_), Interface::Requests(_)) => return Ok(()),
+        _ => return Err(Stop::NotApplicable("the interfaces are described in different ways".into())),
+    };
+    // What a register is called, and what a driver may write to it, is known to nobody but us.
+    let shape = |register: &Register| {
+        let Register { region, offset, size, count, stride, writable, .. } = register;
+        (*region, *offset, *size, *count, *stride, *writable)
+    };
+    let longest = here.len().max(there.len());
+    let at = (0..longest).find(|at| here.get(*at).map(shape) != there.get(*at).map(shape));
+    let Some(at) = at else { return Ok(()) };
+    let words = |registers: &[Register]| match registers.get(at) {
+        None => "no further register".to_owned(),
+        Some(Register { name, region, offset, size, count, writable, .. }) => {
+            let access = if *writable { "" } else { ", read-only" };
+            format!("{count} of {size} bytes from {region}:{offset:#x} ({name}{access})")
+        }
+    };
+    differs(&format!("{what} have other registers"), words(here), words(there))
+}
 
 pub(super) const CONFIGURATION_KEPT: Rule = Rule {
     id: "configuration-kept",

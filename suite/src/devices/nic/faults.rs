@@ -27,6 +27,8 @@ faults! {
         "the section of a parameter is written though it is off";
     OFF_SHOWS "uncor-mask" E "R-3.4" "QEMU pci, 5ed3dabe57"
         "a register tells the release, so that an old driver sees a new device";
+    MEMORY_BY_HOST "memory-by-host" F "R-3.1" ""
+        "half of packet memory can't be reached on any host but the first";
     VERSION_DRIFT "version-drift" E "R-4.2" ""
         "the newest release gives a published version another meaning";
     NEWEST_LEVEL_SAVED "newest-level-saved" E "R-4.5" ""

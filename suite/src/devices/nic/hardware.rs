@@ -329,7 +329,8 @@ impl Reference for Nic {
         let slots = self.shape.queues * 2 * SLOTS;
         all.push(word("SEND_SLOT", Nic::slot(0, true, 0), SLOTS, SLOT));
         all.push(word("SLOT", 0, slots, SLOT));
-        all.push(word("PACKET_MEMORY", 0, self.shape.memory() / 4, 4));
+        let hidden = if self.faults.hits(&MEMORY_BY_HOST, !self.host.is_first()) { 2 } else { 1 };
+        all.push(word("PACKET_MEMORY", 0, self.shape.memory() / 4 / hidden, 4));
         Interface::Registers(all.into())
     }
 

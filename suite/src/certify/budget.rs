@@ -1,0 +1,55 @@
+//! How long a certification may take.
+
+use std::time::{Duration, Instant};
+
+/// The longest time that can be asked for: 1000 hours.
+pub const LONGEST: Duration = Duration::from_secs(1000 * 3600);
+
+/// Of a limited time, this part at most is kept for confirming what was found: a seventh.
+const RESERVE: u32 = 7;
+
+/// The time that a certification has, from the moment it was made; everything it does counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    began: Instant,
+    limit: Option<Duration>,
+}
+
+impl Budget {
+    /// As long as it takes.
+    pub fn unlimited() -> Budget {
+        Budget { began: Instant::now(), limit: None }
+    }
+
+    /// From now on, at most this long; [`LONGEST`] at most.
+    pub fn of(limit: Duration) -> Budget {
+        Budget { began: Instant::now(), limit: Some(limit.min(LONGEST)) }
+    }
+
+    /// The same, from the same moment on, with a limit.
+    #[must_use]
+    pub fn limited(self, limit: Duration) -> Budget {
+        Budget { limit: Some(limit.min(LONGEST)), ..self }
+    }
+
+    /// The time that it has in all.
+    pub fn limit(&self) -> Option<Duration> {
+        self.limit
+    }
+
+    /// When no device is asked for anything any more.
+    pub fn end(&self) -> Option<Instant> {
+        self.limit.map(|limit| self.began + limit)
+    }
+
+    /// When no further case is begun: there is time left to confirm what was found, if that takes
+    /// this long.
+    pub(super) fn search_end(&self, confirming: Duration) -> Option<Instant> {
+        self.limit.map(|limit| self.began + (limit - confirming.min(limit / RESERVE)))
+    }
+
+    /// When a part of the whole budget is over, counted from now.
+    pub fn part(&self, one_in: u32) -> Option<Instant> {
+        self.limit.map(|limit| Instant::now() + limit / one_in)
+    }
+}

@@ -1,0 +1,294 @@
+//! Runs the tasks of a job in turns: each with its smallest case first, so that whatever the time is,
+//! it is spent evenly on rules and pairs.
+
+use super::cost::{self, Cost};
+use super::turns::{self, Turn};
+use super::{Interfaces, Job, PIECE, Run, Short, Task, Unit, drawn, settle};
+use crate::bench::Bench;
+use crate::bucket::Bucket;
+use crate::case::Case;
+use crate::deadline::{self, Timed};
+use crate::report::waiver;
+use crate::rules::{BLAMED, Finding, Judge, Outcome, Rule};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// After so many unsettled cases in a row no further one is begun: each takes its whole time limit,
+/// and a program that hangs must not hang us.
+const PATIENCE: u32 = 12;
+
+/// A turn takes at least this long, or one case: changing turns is not free.
+const TURN: Duration = Duration::from_millis(20);
+
+/// So many cases of each rule on each pair are tried before it is known what they cost: the smallest
+/// and one that is not.
+const MEASURED: u32 = 2;
+
+/// Confirming a finding takes about as long as this many cases.
+const CONFIRMING: u32 = 20;
+
+/// Of a limited time, at most one part in so many goes into making findings smaller, and each finding
+/// may have one part in so many of what is left of that.
+const SHRINKING: u32 = 4;
+const SHARE: u32 = 4;
+
+/// A task whose cases all were not applicable so far waits so many times as long for its next turn.
+const IDLE: u32 = 8;
+
+/// Runs the tasks of a job.
+pub struct Runner<'a> {
+    job: &'a Job<'a>,
+    interfaces: Interfaces,
+    /// Unsettled cases in a row.
+    streak: AtomicU32,
+    /// Microseconds that are left for making findings smaller.
+    shrinking: AtomicU64,
+    /// Cases that were begun, and the microseconds that they took.
+    spent: (AtomicU64, AtomicU64),
+}
+
+/// How far a task is.
+struct Progress<'t> {
+    task: &'t Task,
+    /// The index of the next case.
+    next: u32,
+    /// The index after the last case.
+    end: u32,
+    unit: Unit,
+    /// Buckets of large cases whose small ones are known.
+    known: BTreeSet<Bucket>,
+    spent: Duration,
+    /// What its last case took.
+    last: Option<Duration>,
+    is_over: bool,
+    /// Whether somebody knows that it is.
+    is_told: bool,
+}
+
+impl<'a> Runner<'a> {
+    /// Of this job.
+    pub fn of(job: &'a Job<'a>) -> Runner<'a> {
+        let jobs = u32::try_from(job.jobs.max(1)).unwrap_or(u32::MAX);
+        let shrinking = job.budget.limit().unwrap_or_default().saturating_mul(jobs) / SHRINKING;
+        Runner {
+            job,
+            interfaces: Interfaces::default(),
+            streak: AtomicU32::new(0),
+            shrinking: AtomicU64::new(u64::try_from(shrinking.as_micros()).unwrap_or(u64::MAX)),
+            spent: (AtomicU64::new(0), AtomicU64::new(0)),
+        }
+    }
+
+    /// The result of each task, in their order, whatever the number of threads is. `done` is called
+    /// after each.
+    pub fn run(&self, tasks: &[Task], done: &(dyn Fn(&Unit) + Sync)) -> Run {
+        let mut all: Vec<_> = tasks.iter().map(|task| self.begin(task)).collect();
+        let cost = self.job.fit.map(|time| self.measure(&mut all, time, done));
+        turns::take(&mut all, self.job.jobs, |progress| {
+            let turn = self.turn(progress, Rule::judge);
+            progress.is_over |= turn == Turn::Over;
+            self.tell(progress, done);
+            turn
+        });
+        Run { units: all.into_iter().map(|progress| progress.unit).collect(), cost }
+    }
+
+    /// Tries the first cases of all tasks, and gives them as many cases as fit into a time.
+    fn measure(&self, all: &mut [Progress<'_>], time: Duration, done: &(dyn Fn(&Unit) + Sync)) -> Cost {
+        all.iter_mut().for_each(|progress| progress.end = progress.end.min(progress.next + MEASURED));
+        turns::take(all, self.job.jobs, |progress| {
+            let turn = self.turn(progress, Rule::judge);
+            self.tell(progress, done);
+            turn
+        });
+        let samples: Vec<_> = all.iter().filter_map(|progress| progress.last).collect();
+        let cases = cost::cases(self.job.cases, &samples, self.job.jobs, time);
+        for progress in all {
+            let whole = &progress.task.cases;
+            progress.end = whole.end.min(whole.start.saturating_add(cases));
+            progress.unit.planned = progress.end - whole.start;
+        }
+        Cost::of(&samples)
+    }
+
+    /// Says once that a task is over.
+    fn tell(&self, progress: &mut Progress<'_>, done: &(dyn Fn(&Unit) + Sync)) {
+        if progress.is_over && !progress.is_told {
+            progress.is_told = true;
+            done(&progress.unit);
+        }
+    }
+
+    /// The result of a task, whatever else its cases break.
+    pub fn alone(&self, task: &Task) -> Unit {
+        let mut progress = self.begin(task);
+        while self.turn(&mut progress, Rule::alone) != Turn::Over {}
+        progress.unit
+    }
+
+    fn begin<'t>(&self, task: &'t Task) -> Progress<'t> {
+        let Task { rule, pair, cases } = task;
+        let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
+        let waived = waiver(rule, &source.waive).or_else(|| waiver(rule, &destination.waive));
+        let waived = waived.map(|(_, why)| why.to_owned());
+        Progress {
+            task,
+            next: cases.start,
+            end: cases.end,
+            unit: Unit { waived, planned: cases.end - cases.start, ..Unit::new(rule, *pair) },
+            known: BTreeSet::new(),
+            spent: Duration::ZERO,
+            last: None,
+            is_over: false,
+            is_told: false,
+        }
+    }
+
+    /// Tries cases for a while: one where it is the first, or where one takes longer than a turn.
+    fn turn(&self, progress: &mut Progress<'_>, judge: Judge) -> Turn {
+        let is_first = progress.next == progress.task.cases.start;
+        let began = Instant::now();
+        loop {
+            if !self.step(progress, judge) {
+                return Turn::Over;
+            }
+            if is_first || TURN <= began.elapsed() {
+                let is_idle = progress.unit.judged == 0 && MEASURED <= progress.unit.begun;
+                return Turn::More(if is_idle { progress.spent * IDLE } else { progress.spent });
+            }
+        }
+    }
+
+    /// Tries the next case, if there is one; whether there may be another.
+    fn step(&self, progress: &mut Progress<'_>, judge: Judge) -> bool {
+        if progress.is_over || progress.end <= progress.next {
+            return false;
+        }
+        if let Some(short) = self.short() {
+            (progress.unit.short, progress.is_over) = (Some(short), true);
+            return false;
+        }
+        let index = progress.next;
+        progress.next += 1;
+        if index.is_multiple_of(PIECE) {
+            progress.known.clear();
+        }
+        let began = Instant::now();
+        match self.case(progress.task, index, &mut progress.known, judge) {
+            Timed::Whole(Some(unit)) => {
+                let before = progress.unit.clone();
+                progress.unit = before.then(unit);
+                progress.is_over = progress.unit.is_over();
+            }
+            Timed::Whole(None) => {}
+            // What was judged of it says nothing.
+            Timed::Cut => (progress.unit.short, progress.is_over) = (Some(Short::Time), true),
+        }
+        self.took(progress, began.elapsed());
+        !progress.is_over
+    }
+
+    /// Why no further case is begun.
+    fn short(&self) -> Option<Short> {
+        let end = self.job.budget.search_end(self.case_cost() * CONFIRMING);
+        if end.is_some_and(|end| end <= Instant::now()) {
+            return Some(Short::Time);
+        }
+        (PATIENCE <= self.streak.load(Relaxed)).then_some(Short::Patience)
+    }
+
+    fn took(&self, progress: &mut Progress<'_>, time: Duration) {
+        progress.spent += time;
+        progress.last = Some(time);
+        self.spent.0.fetch_add(1, Relaxed);
+        self.spent.1.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// What a case takes on the average of those that were tried.
+    fn case_cost(&self) -> Duration {
+        let (cases, micros) = (self.spent.0.load(Relaxed), self.spent.1.load(Relaxed));
+        Duration::from_micros(micros / cases.max(1))
+    }
+
+    /// The result of the case with this index, if there is one. `known` are the buckets of large cases
+    /// whose small ones are known.
+    fn case(
+        &self,
+        task: &Task,
+        index: u32,
+        known: &mut BTreeSet<Bucket>,
+        judge: Judge,
+    ) -> Timed<Option<Unit>> {
+        let &Task { rule, pair, .. } = task;
+        let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
+        let judged = deadline::until(self.job.budget.end(), || {
+            let case = drawn(self.job, rule, pair, index, &self.interfaces)?;
+            let bench = Bench::new(&case, source, destination);
+            let (outcome, counted) = (judge(rule, &bench), bench.counted());
+            Some((case, outcome, counted))
+        });
+        let (case, outcome, counted) = match judged {
+            Timed::Whole(Some(judged)) => judged,
+            Timed::Whole(None) => return Timed::Whole(None),
+            Timed::Cut => return Timed::Cut,
+        };
+        match &outcome {
+            Outcome::Unsettled(_) => drop(self.streak.fetch_add(1, Relaxed)),
+            Outcome::Held | Outcome::Broken(_) => self.streak.store(0, Relaxed),
+            Outcome::NotApplicable(_) => {}
+        }
+        let judged = u32::from(matches!(outcome, Outcome::Held | Outcome::Broken(_)));
+        let blamed = outcome == Outcome::NotApplicable(BLAMED.into());
+        let unit = Unit { judged, begun: 1, blamed, counted, ..Unit::new(rule, pair) };
+        Timed::Whole(Some(match outcome {
+            Outcome::Broken(finding) => self.found(unit, case, finding, known, judge),
+            Outcome::NotApplicable(why) => {
+                let skipped = [(why.to_string(), 1)].into();
+                Unit { outcome: Outcome::NotApplicable(why), skipped, ..unit }
+            }
+            outcome => Unit { outcome, ..unit },
+        }))
+    }
+
+    /// The result of a case that breaks its rule.
+    fn found(
+        &self,
+        unit: Unit,
+        case: Case,
+        finding: Finding,
+        known: &mut BTreeSet<Bucket>,
+        judge: Judge,
+    ) -> Unit {
+        let Unit { rule, pair, .. } = unit;
+        let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
+        let bucket = || Bucket::judged(judge, rule, &Bench::new(&case, source, destination).telling()).1;
+        let is_any_known = !self.job.known.is_empty();
+        let large = is_any_known.then(|| deadline::until(self.job.budget.end(), bucket).whole());
+        let large = large.flatten().flatten();
+        if large.as_ref().is_some_and(|large| known.contains(large)) {
+            return Unit { outcome: Outcome::Held, ..unit };
+        }
+        let (share, began) = (self.shrinking(), Instant::now());
+        let until = share.map(|share| began + share);
+        let unit = settle(self.job, unit, case, finding, (source, destination), judge, until);
+        self.shrunk(share.unwrap_or_default(), began.elapsed());
+        let file = unit.bucket.as_ref().and_then(|bucket| self.job.known.file(bucket));
+        known.extend(large.filter(|_| file.is_some()));
+        Unit { known: file, ..unit }
+    }
+
+    /// Takes a share of the time for making findings smaller; `None` where there is no limit.
+    fn shrinking(&self) -> Option<Duration> {
+        self.job.budget.limit()?;
+        let share = |left: u64| left / u64::from(SHARE);
+        let taken = self.shrinking.fetch_update(Relaxed, Relaxed, |left| Some(left - share(left)));
+        Some(Duration::from_micros(share(taken.unwrap_or_default())))
+    }
+
+    /// Gives back what was not used of it.
+    fn shrunk(&self, share: Duration, used: Duration) {
+        let rest = u64::try_from(share.saturating_sub(used).as_micros()).unwrap_or(u64::MAX);
+        self.shrinking.fetch_add(rest, Relaxed);
+    }
+}

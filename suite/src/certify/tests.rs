@@ -1,0 +1,131 @@
+//! Certifications with little time.
+
+use super::*;
+use crate::devices;
+use crate::impls;
+use crate::rules;
+use migcert_core::device::{Device, Outside};
+use migcert_core::error::Error;
+use migcert_core::program::{Manifest, Program};
+use std::thread::sleep;
+
+/// A reference device that takes its time to start.
+struct Slow(Box<dyn Program>, Duration);
+
+impl Program for Slow {
+    fn describe(&self) -> Result<Manifest, Error> {
+        self.0.describe()
+    }
+    fn outside(&self) -> Result<Outside, Error> {
+        self.0.outside()
+    }
+    fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
+        sleep(self.1);
+        self.0.start(model, setup, outside)
+    }
+}
+
+fn slow(name: &str, start: Duration) -> Subject {
+    let program = devices::parse(name).expect("a device");
+    let manifest = program.describe().expect("described");
+    Subject::new(format!("builtin:{name}"), Box::new(Slow(program, start)), manifest)
+}
+
+fn job<'a>(
+    subjects: &'a [Subject],
+    known: &'a Known,
+    reopen: &'a (dyn Fn(&str) -> Result<Subject, String> + Sync),
+    budget: Budget,
+) -> Job<'a> {
+    Job {
+        subjects,
+        rules: rules::ALL.to_vec(),
+        seed: 1,
+        cases: 1_000_000,
+        fit: None,
+        shrinks: 100,
+        jobs: 2,
+        budget,
+        known,
+        reopen,
+    }
+}
+
+fn reopen(name: &str) -> Result<Subject, String> {
+    impls::subject(name).map_err(|why| why.to_string())
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn whatever_the_time_is_every_rule_has_its_turn() {
+    let subjects = [slow("nic", SECOND / 200)];
+    let known = Known::default();
+    let units = certify(&job(&subjects, &known, &reopen, Budget::of(8 * SECOND)), &|_| ());
+    let mut short = 0;
+    for unit in units.iter().filter(|unit| unit.planned != 0) {
+        assert!(unit.begun != 0, "{}: {:?}", unit.rule.id, unit.outcome);
+        assert!(!matches!(unit.outcome, Outcome::Broken(_)), "{}: {:?}", unit.rule.id, unit.outcome);
+        short += u32::from(unit.short == Some(Short::Time));
+    }
+    assert!(short != 0, "a million cases take longer");
+    let unsettled = enough(units).into_iter().filter(|unit| matches!(unit.outcome, Outcome::Unsettled(_)));
+    assert_eq!(unsettled.count(), short as usize, "what was cut short did not hold");
+}
+
+#[test]
+fn after_the_end_nothing_is_tried() {
+    let subjects = [slow("nic", Duration::ZERO)];
+    let known = Known::default();
+    let units = enough(certify(&job(&subjects, &known, &reopen, Budget::of(Duration::ZERO)), &|_| ()));
+    for unit in units.iter().filter(|unit| unit.planned != 0) {
+        let why = Outcome::Unsettled("not tried: the time was up".to_owned());
+        assert_eq!((unit.begun, &unit.outcome), (0, &why), "{}", unit.rule.id);
+    }
+}
+
+/// The end comes while the case is tried: what it shows then says nothing.
+#[test]
+fn a_case_that_the_end_cuts_off_does_not_count() {
+    let subjects = [slow("nic+macio-regs", 2 * SECOND)];
+    let known = Known::default();
+    let units = certify(&job(&subjects, &known, &reopen, Budget::of(SECOND)), &|_| ());
+    for unit in units.iter().filter(|unit| unit.planned != 0) {
+        // A description is asked for without an instance.
+        let is_nothing = (unit.judged, unit.case.is_some()) == (0, false);
+        assert!(is_nothing || unit.rule.draws == Draws::Nothing, "{}: {:?}", unit.rule.id, unit.outcome);
+    }
+}
+
+#[test]
+fn what_there_is_no_time_to_confirm_is_unsettled_with_its_case() {
+    let subjects = [slow("nic+macio-regs", Duration::ZERO)];
+    let known = Known::default();
+    let budget = Budget::of(5 * SECOND);
+    let end = budget.end().expect("a limit");
+    let reopen = |name: &str| {
+        sleep(end.saturating_duration_since(Instant::now()));
+        reopen(name)
+    };
+    let twin = vec![rules::named("twin-after-load").expect("a rule")];
+    let units = certify(&Job { rules: twin, ..job(&subjects, &known, &reopen, budget) }, &|_| ());
+    let why = Outcome::Unsettled("a finding could not be confirmed: the time was up".to_owned());
+    assert_eq!(units[0].outcome, why);
+    assert!(units[0].case.as_ref().is_some_and(|case| case.rule == "twin-after-load"));
+}
+
+/// Halves of the cases, where the first ones show that all of them take too long.
+#[test]
+fn cases_are_as_many_as_fit() {
+    let subjects = [slow("nic", SECOND / 100)];
+    let known = Known::default();
+    let chunking = || vec![rules::named("chunking").expect("a rule")];
+    let run = |fit| {
+        let job = job(&subjects, &known, &reopen, Budget::unlimited());
+        let Run { units, cost } = run(&Job { rules: chunking(), cases: 40, fit, ..job }, &|_| ());
+        (units[0].planned, units[0].begun, cost.map(|cost| cost.measured))
+    };
+    assert_eq!(run(None), (40, 40, None));
+    assert_eq!(run(Some(1000 * SECOND)), (40, 40, Some(1)));
+    assert_eq!(run(Some(Duration::ZERO)), (10, 10, Some(1)));
+}

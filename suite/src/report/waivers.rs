@@ -1,0 +1,87 @@
+//! Waivers, and what came of them: one that hides nothing is stale, and a finding of its profile.
+
+use super::Tested;
+use crate::certify::Unit;
+use crate::row;
+use crate::rules::{self, Outcome, Rule};
+use crate::text::Lines;
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+
+/// A waiver of a subject, and what it hid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiver {
+    /// The subject's IMPL.
+    pub subject: String,
+    /// The rule or requirement that it waives.
+    pub waives: String,
+    /// Why, in the words of the profile.
+    pub why: String,
+    /// The rules that it waives and that were tried.
+    pub rules: Vec<&'static str>,
+    /// Findings that are not held against the subject because of it.
+    pub findings: u32,
+    /// Whether everything that it waives was tried, and held.
+    pub is_stale: bool,
+}
+
+impl Waiver {
+    /// As an element of `waivers`.
+    pub fn json(&self) -> Json {
+        let Waiver { subject, waives, why, rules, findings, is_stale } = self;
+        json!({ "impl": subject, "waives": waives, "why": why, "rules": rules, "findings": findings,
+            "stale": is_stale })
+    }
+
+    /// As a finding of the profile.
+    pub fn text(&self, out: &mut Lines) {
+        row!(out);
+        row!(out, "stale waiver of {} in {}", self.waives, self.subject);
+        row!(out, "  reason     {}", self.why);
+        row!(out, "  found      it hides nothing: {} held", self.rules.join(", "));
+        row!(out, "  advice     take it out of the profile, so that it can't hide anything later");
+    }
+}
+
+/// What waives a rule for a subject: its id or its requirement, and the reason.
+pub fn waiver<'a>(rule: &Rule, waive: &'a BTreeMap<String, String>) -> Option<(&'a str, &'a str)> {
+    let of = |(name, _): &(&String, &String)| is_waived(rule, name);
+    waive.iter().find(of).map(|(name, why)| (name.as_str(), why.as_str()))
+}
+
+/// Whether a waiver of this name is about a rule: it is the rule's id or its requirement.
+pub fn is_waived(rule: &Rule, waives: &str) -> bool {
+    waives == rule.id || waives == rule.cites
+}
+
+/// The waivers of all subjects.
+pub fn waivers(subjects: &[Tested], units: &[Unit]) -> Vec<Waiver> {
+    let each = subjects.iter().enumerate();
+    each.flat_map(|(at, subject)| {
+        subject.waive.iter().map(move |(waives, why)| judged(at, subject, (waives, why), units))
+    })
+    .collect()
+}
+
+fn judged(at: usize, subject: &Tested, (waives, why): (&String, &String), units: &[Unit]) -> Waiver {
+    let of = |unit: &&Unit| {
+        let is_here = [unit.pair.0, unit.pair.1].contains(&at);
+        is_here && waiver(unit.rule, &subject.waive).is_some_and(|(name, _)| name == waives)
+    };
+    let units: Vec<&Unit> = units.iter().filter(of).collect();
+    let mut rules: Vec<&'static str> = units.iter().map(|unit| unit.rule.id).collect();
+    rules.dedup();
+    let findings = units.iter().filter(|unit| matches!(unit.outcome, Outcome::Broken(_))).count();
+    let has_all =
+        rules::ALL.iter().filter(|rule| is_waived(rule, waives)).all(|rule| rules.contains(&rule.id));
+    let is_stale =
+        has_all && !rules.is_empty() && units.iter().all(|unit| matches!(unit.outcome, Outcome::Held));
+    Waiver {
+        subject: subject.name.clone(),
+        waives: waives.clone(),
+        why: why.clone(),
+        rules,
+        findings: u32::try_from(findings).unwrap_or(u32::MAX),
+        is_stale,
+    }
+}
