@@ -136,7 +136,7 @@ pub trait Device: Send {
     /// entered or since this was asked last; `None` for a device that keeps no such log.
     fn dirty_memory(&mut self) -> Result<Option<Vec<Range<usize>>>, Error>;
 
-    /// Bytes by which the device's own process grew since it was started, at its highest
-    /// `None` for a device in this process, where the bench counts allocations.
+    /// Bytes by which the device's own process grew since it was about to be given a state, at its
+    /// highest; `None` for a device in this process, where the bench counts allocations.
     fn footprint(&mut self) -> Result<Option<u64>, Error>;
 }

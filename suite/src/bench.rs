@@ -16,6 +16,7 @@ use crate::case::Case;
 use crate::coverage::{Dimension, outcome, saw};
 use crate::deadline;
 use crate::guests;
+use crate::hosts::isolation::Known;
 use crate::rules::{Cause, Failing, Finding, Judgement, Outcome, Stop, What, broken, refused};
 use migcert_core::compat::Verdict;
 use migcert_core::device::{Device, Interface, Machine, Outside, Seen, Sight, State, Step};
@@ -56,6 +57,8 @@ pub struct Subject {
     pub waive: BTreeMap<String, String>,
     /// How many cases a rule is given if nobody says otherwise: what takes a few seconds.
     pub cases: u32,
+    /// What is known of how instances are kept apart; `None` where they run in this process.
+    pub isolation: Option<Known>,
 }
 
 /// Bytes of a region that no guest touches, because a profile says so.
@@ -473,6 +476,7 @@ impl Subject {
             never: vec![],
             waive: BTreeMap::new(),
             cases: CASES,
+            isolation: None,
         }
     }
 

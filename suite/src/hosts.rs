@@ -1,11 +1,18 @@
 //! Real devices behind the same two traits: programs of their own, reached over a wire.
 
 mod ask;
+pub mod cell;
 pub mod ending;
-pub mod leftovers;
+mod environment;
+pub mod isolation;
+mod leftovers;
 pub mod limits;
+mod output;
+mod placed;
 pub mod process;
 mod reach;
+mod rooms;
 pub mod scratch;
 pub mod vfio_user;
 pub mod vhost_user;
+mod watch;

@@ -11,6 +11,7 @@
 use crate::bench::Subject;
 use crate::devices;
 use crate::files::{self, CannotRead};
+use crate::hosts::cell;
 use crate::hosts::vfio_user::{Config, VfioUser};
 use crate::hosts::vhost_user::Processes;
 use crate::profile::{BadProfile, Found, Profile};
@@ -20,7 +21,7 @@ use migcert_core::manifest::BadManifest;
 use migcert_core::program::{Manifest, Program};
 use migcert_core::text::Short;
 use sha2::{Digest, Sha256};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// What may be asked of an implementation that was opened.
@@ -54,22 +55,36 @@ impl Opened {
 /// # Errors
 /// [`CannotOpen`], which says whether the user's input or the world is to blame.
 pub fn open(name: &str) -> Result<Opened, CannotOpen> {
-    open_in(name, Processes::Reused)
+    open_in(name, Processes::Reused, Purpose::Describe)
 }
 
-fn open_in(name: &str, processes: Processes) -> Result<Opened, CannotOpen> {
+/// What an implementation is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Describe,
+    Start,
+    /// It was opened before.
+    StartAgain,
+}
+
+fn open_in(name: &str, processes: Processes, purpose: Purpose) -> Result<Opened, CannotOpen> {
     if let Some(text) = name.strip_prefix("builtin:") {
         let program = devices::parse(text).map_err(CannotOpen::Name)?;
         return described(name, program).map(Opened::Program);
     }
     if let Some(Named { file, release, binary }) = profile(name) {
-        let found = Profile::read(file).and_then(|profile| profile.find(release, binary, processes));
-        let found = found.map_err(|why| CannotOpen::Profile(Box::new(why)))?;
-        let Found { program, binary, waive, never, is_slow } = found;
+        let bad = |why| CannotOpen::Profile(Box::new(why));
+        let profile = Profile::read(file).map_err(bad)?;
+        cell::check().map_err(CannotOpen::Machine)?;
+        let found = profile.find(release, binary, processes).map_err(bad)?;
+        if purpose == Purpose::Start {
+            found.fits().map_err(bad)?;
+        }
+        let Found { program, binary, waive, never, is_slow, isolation, .. } = found;
         let subject = described(name, program)?;
         let cases = if is_slow { PROGRAM_CASES } else { subject.cases };
-        let (sha256, file) = (Some(sha256(&binary)?), Some(binary));
-        return Ok(Opened::Program(Subject { sha256, file, never, waive, cases, ..subject }));
+        let (sha256, file, isolation) = (Some(sha256(&binary)?), Some(binary), Some(isolation));
+        return Ok(Opened::Program(Subject { sha256, file, never, waive, cases, isolation, ..subject }));
     }
     let path = Path::new(name);
     match path.extension().and_then(|extension| extension.to_str()) {
@@ -83,10 +98,12 @@ fn open_in(name: &str, processes: Processes) -> Result<Opened, CannotOpen> {
         _ if path.is_file() => {
             let absolute =
                 std::path::absolute(path).map_err(|why| CannotOpen::Name(format!("{name}: {why}")))?;
+            cell::check().map_err(CannotOpen::Machine)?;
             let program = VfioUser::new(Config::standard(absolute));
+            let isolation = Some(program.isolation());
             let subject = described(name, Box::new(program))?;
             let (sha256, file) = (Some(sha256(path)?), Some(path.to_owned()));
-            Ok(Opened::Program(Subject { sha256, file, cases: PROGRAM_CASES, ..subject }))
+            Ok(Opened::Program(Subject { sha256, file, cases: PROGRAM_CASES, isolation, ..subject }))
         }
         _ if path.exists() => {
             Err(files::open(path, MAX_PROGRAM).map_or_else(CannotOpen::File, |_| unknown(name)))
@@ -126,7 +143,7 @@ fn profile(name: &str) -> Option<Named<'_>> {
 /// # Errors
 /// Also for one that is only a description.
 pub fn subject(name: &str) -> Result<Subject, CannotOpen> {
-    startable(name, Processes::Reused)
+    startable(name, Processes::Reused, Purpose::Start)
 }
 
 /// The same, every instance in a process that never served another: what is found there is the
@@ -135,11 +152,11 @@ pub fn subject(name: &str) -> Result<Subject, CannotOpen> {
 /// # Errors
 /// As [`subject`].
 pub fn fresh(name: &str) -> Result<Subject, CannotOpen> {
-    startable(name, Processes::Fresh)
+    startable(name, Processes::Fresh, Purpose::StartAgain)
 }
 
-fn startable(name: &str, processes: Processes) -> Result<Subject, CannotOpen> {
-    match open_in(name, processes)? {
+fn startable(name: &str, processes: Processes, purpose: Purpose) -> Result<Subject, CannotOpen> {
+    match open_in(name, processes, purpose)? {
         Opened::Program(subject) => Ok(subject),
         Opened::Description(..) => Err(CannotOpen::Name(format!(
             "`{}` is migration info and can't be run; `migcert check` and `migcert describe` take it",
@@ -197,6 +214,9 @@ pub enum CannotOpen {
     /// A file can't be read.
     #[error("{0}")]
     File(CannotRead),
+    /// No program can be started here.
+    #[error("device programs can't be started: {0}")]
+    Machine(io::Error),
     /// No such implementation.
     #[error("{0}")]
     Name(String),
@@ -222,6 +242,6 @@ impl From<CannotRead> for CannotOpen {
 impl CannotOpen {
     /// Whether the user can mend it by asking for something else: exit status 2, not 101.
     pub fn is_usage(&self) -> bool {
-        !matches!(self, CannotOpen::Silent { .. })
+        !matches!(self, CannotOpen::Silent { .. } | CannotOpen::Machine(_))
     }
 }

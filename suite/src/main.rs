@@ -18,7 +18,7 @@ use commands::replay::{ReplayArgs, replay};
 use commands::serve::{ServeArgs, serve};
 use commands::zoo::{ZooArgs, zoo};
 use commands::{Exit, Output};
-use migcert::hosts::{ending, leftovers};
+use migcert::hosts::ending;
 use migcert::impls::CannotOpen;
 use migcert::say;
 use migcert_core::text::{Plain, Short};
@@ -106,7 +106,7 @@ fn main() -> ExitCode {
             _ => Exit::Usage,
         }
     });
-    leftovers::kill_children();
+    ending::finish();
     ExitCode::from(exit as u8)
 }
 

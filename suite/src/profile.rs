@@ -18,6 +18,14 @@
 //! "R-6.5" = "no PRE_COPY"
 //! ```
 //!
+//! Each instance has its own `/tmp`, `/var/tmp`, `/run` and `/dev/shm`, which begin with what is there
+//! already, and its own network, where the machine allows that. A file or directory in them that all
+//! instances are to share, a disk say, is shared if an argument names it, or if the profile does:
+//!
+//! ```toml
+//! shared = ["/tmp/disk.img"]           # also "network", and "everything"
+//! ```
+//!
 //! With `wire = "vfio-user"` there is more to say, which is refused elsewhere, and less that must be
 //! said:
 //!
@@ -41,9 +49,10 @@ use crate::bench::Untouched;
 use crate::document::{self, BadDocument};
 use crate::files::{self, CannotRead};
 use crate::guests::virtio_fs::Opens;
+use crate::hosts::cell::Cell;
+use crate::hosts::isolation::{Known, ToShare};
 use crate::hosts::limits::Limits;
 use crate::hosts::process::Process;
-use crate::hosts::scratch::Scratch;
 use crate::hosts::vfio_user::{self, Guide, Place, Socket, Told, VfioUser};
 use crate::hosts::vhost_user::{Config, Processes, VhostUser};
 use crate::report::is_waived;
@@ -90,6 +99,8 @@ struct Text {
     scripts: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     waive: BTreeMap<String, String>,
+    #[serde(default)]
+    shared: Vec<String>,
     info: Option<toml::Table>,
     #[serde(default)]
     releases: Vec<Release>,
@@ -171,6 +182,37 @@ pub struct Found {
     pub never: Vec<Untouched>,
     /// Whether each instance has a process of its own, which takes its time to start.
     pub is_slow: bool,
+    /// What is known of how its instances are kept apart.
+    pub isolation: Known,
+    /// What its guest expects, and the same program once more to be asked whether it is that.
+    guest: Option<Expected>,
+}
+
+/// What the guest of a profile expects of a program.
+struct Expected {
+    profile: PathBuf,
+    guest: String,
+    program: VhostUser,
+    /// What the program is always called with.
+    words: Vec<String>,
+}
+
+impl Found {
+    /// Asks the program whether it is the device that the guest of its profile expects; starts it, if
+    /// it does not say.
+    ///
+    /// # Errors
+    /// [`BadProfile`] for a program that is another device.
+    pub fn fits(&self) -> Result<(), BadProfile> {
+        let Some(Expected { profile, guest, program, words }) = &self.guest else { return Ok(()) };
+        match program.is_another_device(words) {
+            None => Ok(()),
+            Some(what) => {
+                let why = Why::Misfit { guest: guest.clone(), program: self.binary.clone(), what };
+                Err(BadProfile { path: profile.clone(), why: Box::new(why) })
+            }
+        }
+    }
 }
 
 impl Profile {
@@ -237,14 +279,21 @@ impl Profile {
         if let Some(stray) = waive.keys().find(|name| !rules::ALL.iter().any(|rule| is_waived(rule, name))) {
             return Err(Why::NoRule(stray.clone()));
         }
+        let shared = self.shared()?;
         let program = binary.clone();
-        let program: Box<dyn Program> = match text.wire {
+        let mut expected = None;
+        let (program, isolation): (Box<dyn Program>, Known) = match text.wire {
             Wire::VhostUser => {
                 text.knows_no_registers()?;
                 let manifest = manifest.ok_or(Why::NoInfo)?;
                 let guest = guest.ok_or(Why::NoGuest)?;
-                let guest = Opens::of(guest).ok_or_else(|| Why::Guest(guest.clone()))?;
-                Box::new(VhostUser::new(Config { program, args, manifest, guest, limits, processes }))
+                let opens = Opens::of(guest).ok_or_else(|| Why::Guest(guest.clone()))?;
+                let config = Config { program, args, manifest, guest: opens, limits, processes, shared };
+                let (profile, guest) = (self.path.clone(), guest.clone());
+                expected = Some(Expected { profile, guest, program: VhostUser::new(config.clone()), words });
+                let host = VhostUser::new(config);
+                let isolation = host.isolation();
+                (Box::new(host), isolation)
             }
             Wire::VfioUser => {
                 if let Some(guest) = guest.filter(|guest| *guest != "registers") {
@@ -255,13 +304,31 @@ impl Profile {
                     return Err(Why::NoInfo);
                 }
                 let guide = self.guide()?;
-                let config = vfio_user::Config { program, args, told, socket, manifest, limits, guide };
-                Box::new(VfioUser::new(config))
+                let config =
+                    vfio_user::Config { program, args, told, socket, manifest, limits, guide, shared };
+                let host = VfioUser::new(config);
+                let isolation = host.isolation();
+                (Box::new(host), isolation)
             }
         };
         let never =
             text.never.iter().map(|&Range { region, offset, size }| Untouched { region, offset, size });
-        Ok(Found { program, binary, waive, never: never.collect(), is_slow: text.wire == Wire::VfioUser })
+        let (never, is_slow) = (never.collect(), text.wire == Wire::VfioUser);
+        Ok(Found { program, binary, waive, never, is_slow, isolation, guest: expected })
+    }
+
+    /// What instances share on purpose; paths are relative to the profile.
+    fn shared(&self) -> Result<Vec<ToShare>, Why> {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let each = |text: &String| match text.as_str() {
+            "everything" => Ok(ToShare::Everything),
+            "network" => Ok(ToShare::Network),
+            path => match std::fs::canonicalize(folder.join(path)) {
+                Ok(path) => Ok(ToShare::Path(path)),
+                Err(why) => Err(Why::Shared { what: text.clone(), why }),
+            },
+        };
+        self.text.shared.iter().map(each).collect()
     }
 
     fn guide(&self) -> Result<Guide, Why> {
@@ -391,7 +458,7 @@ fn asked_by(args: &[String]) -> (Told, Socket) {
 /// What a program prints when it is asked for its version.
 fn version(program: &Path, limit: Duration) -> Result<String, Why> {
     let asked = || -> io::Result<String> {
-        let mut process = Process::start(program, &["--version"], Scratch::directory()?)?;
+        let mut process = Process::start(program, &["--version"], Cell::alone()?)?;
         let ended = process.ended(limit)?;
         let silent = || io::Error::other(format!("`{} --version` does not end", program.display()));
         ended.ok_or_else(silent)?;
@@ -442,6 +509,15 @@ enum Why {
     Guest(String),
     #[error("{place}: {why}")]
     Info { place: String, why: BadManifest },
+    #[error(
+        "guest: `{guest}` is for another device than {}: {what}; name a guest that fits it, or a program that is such a device",
+        program.display()
+    )]
+    Misfit { guest: String, program: PathBuf, what: String },
+    #[error(
+        "shared: `{what}`: {why}; it takes `network`, `everything`, and files and directories that exist"
+    )]
+    Shared { what: String, why: io::Error },
     #[error("guest: it needs one; there are `virtio-fs` and `virtio-fs-named`")]
     NoGuest,
     #[error("there is no migration info: give `info`, or `info` in each of `releases`")]
@@ -488,7 +564,7 @@ mod tests {
     /// What is said of a profile whose program is a shell that knows no version.
     #[track_caller]
     fn says(text: &str, expected: &str) {
-        let folder = Scratch::directory().expect("scratch");
+        let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("p.toml");
         fs::write(&path, text).expect("written");
         let found = Profile::read(&path).and_then(|profile| profile.find(None, None, Processes::Fresh));

@@ -4,6 +4,7 @@ use crate::bench::{Guests, Subject, Untouched};
 use crate::certify::{Cost, Short, Unit, Verdict};
 use crate::files::CannotWrite;
 use crate::honest::{self, Inert, Missing, SelfTest};
+use crate::hosts::isolation::Known;
 use crate::impls;
 use crate::row;
 use crate::rules::{Finding, Level, Outcome};
@@ -81,6 +82,8 @@ pub struct Tested {
     pub inert: Vec<Inert>,
     /// What is behind it after the run, if that is another file: its SHA-256, or why it can't be read.
     pub changed: Option<String>,
+    /// What is known of how instances are kept apart; `None` where they run in this process.
+    pub isolation: Option<Known>,
 }
 
 impl Tested {
@@ -95,6 +98,7 @@ impl Tested {
             reachable: if subject.never.is_empty() { 0 } else { reachable(subject) },
             inert: honest::inert(subject, until),
             changed: None,
+            isolation: subject.isolation.clone(),
         }
     }
 
@@ -230,6 +234,9 @@ impl Certificate<'_> {
             }
             if subject.inert.iter().any(|inert| !matches!(inert.missing, Missing::Untried(_))) {
                 json["inert"] = json!(true);
+            }
+            if let Some(isolation) = subject.isolation.as_ref().and_then(Known::so_far) {
+                json["isolation"] = isolation.json();
             }
             if !subject.inert.is_empty() {
                 json["influence"] = subject.inert.iter().map(influence).collect();
@@ -367,6 +374,14 @@ impl Certificate<'_> {
             let inert =
                 subject.inert.first().map_or_else(String::new, |inert| format!("  ({})", inert.missing));
             row!(out, "subject  {}{hash}{inert}", subject.name);
+            if let Some(isolation) = subject.isolation.as_ref().and_then(Known::so_far) {
+                if let Some(what) = isolation.isolated() {
+                    row!(out, "isolated  {what}");
+                }
+                if let Some(what) = isolation.not_isolated() {
+                    row!(out, "not isolated: {what}");
+                }
+            }
             if let Some(now) = &subject.changed {
                 row!(out, "changed  {} while it was tried: {now}", subject.name);
             }

@@ -6,6 +6,7 @@ use crate::bucket::Bucket;
 use crate::case::{Case, Found};
 use crate::certify::{Job, PIECE, Runner, Short, Task, Unit, Verdict, blame, tasks, with_idle};
 use crate::honest::Inert;
+use crate::hosts::isolation::Known;
 use crate::report::{Asked, Tested, waiver};
 use crate::rules::{Cause, Finding, Outcome, selected};
 use migcert_core::error::Aside;
@@ -94,6 +95,8 @@ struct SubjectFile {
     inert: Vec<Inert>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     changed: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    isolation: Option<Known>,
 }
 
 /// A piece of the work, and what comes of it whatever else its cases break, where that is not the
@@ -254,6 +257,11 @@ pub fn merge(reports: Vec<(String, Report)>, self_test: &Json) -> Result<Whole, 
         {
             return bad(&format!("it has {what} than {other}"));
         }
+        if let Some((_, Report { part: Some(first), .. })) = &first {
+            let others = report.part.iter().flat_map(|part| &part.subjects);
+            let pairs = first.subjects.iter().zip(others);
+            pairs.for_each(|(first, other)| first.shares_what(other));
+        }
         if parts.insert(index, pieces).is_some() {
             return bad(&format!("part {index}/{of} is there twice"));
         }
@@ -341,19 +349,28 @@ fn difference(one: &Report, other: &Report) -> Option<&'static str> {
 
 impl From<&Tested> for SubjectFile {
     fn from(tested: &Tested) -> SubjectFile {
-        let Tested { name, sha256, manifest, waive, never, reachable, inert, changed } = tested.clone();
+        let Tested { name, sha256, manifest, waive, never, reachable, inert, changed, isolation } =
+            tested.clone();
         // As it is read again; what `to_json` writes is JSON.
         let manifest = serde_json::from_str(&manifest.to_json()).unwrap_or_default();
-        SubjectFile { name, sha256, manifest, waive, never, reachable, inert, changed }
+        SubjectFile { name, sha256, manifest, waive, never, reachable, inert, changed, isolation }
     }
 }
 
 impl SubjectFile {
+    /// What another machine could not keep apart was not kept apart.
+    fn shares_what(&self, other: &SubjectFile) {
+        if let (Some(here), Some(there)) = (&self.isolation, other.isolation.as_ref().and_then(Known::so_far))
+        {
+            here.note(&there);
+        }
+    }
+
     fn read(self, Own { inert, changed }: Own) -> Result<Tested, String> {
-        let SubjectFile { name, sha256, manifest, waive, never, reachable, .. } = self;
+        let SubjectFile { name, sha256, manifest, waive, never, reachable, isolation, .. } = self;
         let manifest = Manifest::from_json(manifest.to_string().as_bytes());
         let manifest = manifest.map_err(|why| format!("the description of `{name}`: {why}"))?;
-        Ok(Tested { name, sha256, manifest, waive, never, reachable, inert, changed })
+        Ok(Tested { name, sha256, manifest, waive, never, reachable, inert, changed, isolation })
     }
 }
 

@@ -155,6 +155,7 @@ rows! {
         forks "forks" 0 "pass",
         forks_away "forks-away" 0 "pass",
         forks_and_hides "forks-and-hides" 0 "pass",
+        daemonises "daemonises" 0 "pass",
         fills_its_scratch_directory "fills-scratch" 0 "pass",
         ignores_sigterm "ignores-sigterm" 0 "pass",
     }
@@ -197,6 +198,7 @@ rows! {
         forks "forks" 4 "latest-starts               must   held",
         forks_away "forks-away" 4 "latest-starts               must   held",
         forks_and_hides "forks-and-hides" 4 "latest-starts               must   held",
+        daemonises "daemonises" 4 "latest-starts               must   held",
         fills_its_scratch_directory "fills-scratch" 4 "latest-starts               must   held",
         ignores_sigterm "ignores-sigterm" 4 "latest-starts               must   held",
     }
@@ -223,6 +225,7 @@ fn try_out(row: &Row) {
     fs::create_dir(&scratch).expect("made");
     let program = if trick.is_empty() { "hostile".to_owned() } else { format!("hostile+{trick}") };
     symlink(example("hostile"), place.path().join(&program)).expect("linked");
+    symlink("/bin/sleep", place.path().join("sleeper")).expect("linked");
     fs::write(place.path().join("p.toml"), profile(row, &program)).expect("written");
 
     let told = place.path().join("told");
@@ -242,7 +245,7 @@ fn try_out(row: &Row) {
     let memory = watch(&mut migcert, begun + LIMIT);
     let told = fs::read_to_string(&told).expect("text");
     let ended = migcert.wait().expect("it ended");
-    let processes = running(&scratch);
+    let processes = running(place.path());
     for (pid, _) in &processes {
         let _ = kill_process(*pid, Signal::KILL);
     }
@@ -264,7 +267,9 @@ fn profile(row: &Row, program: &str) -> String {
     let answer = if [TOO_LITTLE, COULD_NOT].contains(&row.status) { SHORT_ANSWER_MS } else { ANSWER_MS };
     let transfer = if row.status == TOO_LITTLE { SHORT_TRANSFER_MS } else { TRANSFER_MS };
     let limits = format!("limits = {{ answer-ms = {answer}, transfer-ms = {transfer} }}\n");
-    let start = format!("program = \"./{program}\"\n{limits}");
+    // It keeps note beside itself of what its instances did.
+    let shared = if row.trick == "drips-later" { "shared = [\".\"]\n" } else { "" };
+    let start = format!("program = \"./{program}\"\n{shared}{limits}");
     let info = "[info.models.\"example.org/hostile\"]\nparams = {}\n";
     let rest = match row.wire {
         "vhost_user" => "wire = \"vhost-user\"\nguest = \"virtio-fs\"\nargs = [\"--vhost={socket}\"]\n",
@@ -306,19 +311,18 @@ fn watch(migcert: &mut Child, deadline: Instant) -> u64 {
     highest
 }
 
-/// What still runs with our scratch directory in its environment, or as its place.
-fn running(scratch: &Path) -> Vec<(Pid, String)> {
-    let ours = scratch.to_string_lossy();
+/// What still runs in the place of a row, or was started from there.
+fn running(place: &Path) -> Vec<(Pid, String)> {
+    let ours = place.to_string_lossy();
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let read = |pid: Pid, what| fs::read(format!("/proc/{}/{what}", pid.as_raw_pid())).unwrap_or_default();
     let is_ours = |pid: &Pid| {
-        let place = format!("/proc/{}", pid.as_raw_pid());
-        let environment = fs::read(format!("{place}/environ")).unwrap_or_default();
-        let at = fs::read_link(format!("{place}/cwd")).unwrap_or_default();
-        String::from_utf8_lossy(&environment).contains(&*ours) || at.starts_with(scratch)
+        let words = [read(*pid, "environ"), read(*pid, "cmdline")].concat();
+        let at = fs::read_link(format!("/proc/{}/cwd", pid.as_raw_pid())).unwrap_or_default();
+        String::from_utf8_lossy(&words).contains(&*ours) || at.starts_with(place)
     };
-    let line =
-        |pid: Pid| fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_pid())).unwrap_or_default();
+    let line = |pid: Pid| String::from_utf8_lossy(&read(pid, "cmdline")).into_owned();
     pids.filter_map(Pid::from_raw).filter(is_ours).map(|pid| (pid, line(pid))).collect()
 }
 

@@ -22,21 +22,48 @@ fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Children of this process, and the directories that their command lines name.
+/// Device programs of this process, and the paths that their command lines name.
 fn left() -> (Vec<String>, Vec<PathBuf>) {
-    let tasks = fs::read_dir("/proc/self/task").expect("tasks").flatten();
-    let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    let children = children.flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-    let line = |pid: String| Some((fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?, pid));
-    // One watches over us, and goes with us.
-    let children = children.filter_map(line).filter(|(line, _)| !line.contains("MIGCERT_PROCESS"));
-    let (lines, children): (Vec<_>, Vec<_>) = children.unzip();
+    let programs: Vec<Vec<u8>> =
+        below(std::process::id()).into_iter().map(|pid| read(pid, "cmdline")).collect();
+    // Those that keep programs apart have no arguments.
+    let programs = programs.into_iter().filter(|line| line.iter().any(|byte| *byte != 0));
+    let lines: Vec<String> = programs.map(|line| String::from_utf8_lossy(&line).into_owned()).collect();
     let paths = lines.iter().flat_map(|line| {
         let paths = line.split('\0').filter_map(|arg| Some(PathBuf::from(arg.split_once('=')?.1)));
         paths.filter(|path| path.is_absolute()).collect::<Vec<_>>()
     });
     let paths = paths.collect();
-    (children, paths)
+    (lines, paths)
+}
+
+/// What the kernel says of a process; nothing of one that is gone.
+fn read(pid: u32, what: &str) -> Vec<u8> {
+    fs::read(format!("/proc/{pid}/{what}")).unwrap_or_default()
+}
+
+fn processes() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("/proc").flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// State and parent of a process.
+fn stat(pid: u32) -> Option<(String, u32)> {
+    let stat = String::from_utf8_lossy(&read(pid, "stat")).into_owned();
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
+}
+
+/// All that descend from a process.
+fn below(pid: u32) -> Vec<u32> {
+    let all: Vec<(u32, u32)> = processes().into_iter().filter_map(|pid| Some((pid, stat(pid)?.1))).collect();
+    let mut found = vec![pid];
+    let mut at = 0;
+    while let Some(parent) = found.get(at).copied() {
+        found.extend(all.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    found.split_off(1)
 }
 
 #[test]
@@ -70,6 +97,8 @@ const PROGRAMS: &[&str] = &[
     "hostile+never-listens",
     "hostile+silent@data-read",
     "hostile+forks-away",
+    "hostile+forks-and-hides",
+    "hostile+daemonises",
     "hostile+fills-scratch",
     "rtc-2",
 ];
@@ -113,20 +142,62 @@ fn a_hangup_that_is_ignored_ends_nothing() {
     run.has_left_nothing();
 }
 
-/// In its own time; directories stay.
+/// In its own time: those that notice the end do what is to be done.
 #[test]
-fn a_kill_leaves_no_device() {
+fn a_kill_leaves_nothing_behind() {
     let _turn = turn();
-    for program in ["hostile+describes-in-silence", "hostile+never-listens", "rtc-2"] {
-        let mut run = Run::start(program);
+    for isolate in ["yes", "no"] {
+        for program in PROGRAMS {
+            let mut run = Run::start_by(&format!("export MIGCERT_ISOLATE={isolate}; "), program);
+            run.wait_until_busy();
+            thread::sleep(Duration::from_millis(30));
+            run.send(Signal::KILL);
+            run.end();
+            let deadline = Instant::now() + PATIENCE;
+            let is_left = || !run.processes().is_empty() || !run.files().is_empty();
+            while is_left() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(5));
+            }
+            assert_eq!(run.processes(), Vec::<String>::new(), "{program}");
+            assert_eq!(run.files(), Vec::<PathBuf>::new(), "{program}");
+        }
+    }
+}
+
+/// Nothing of ours is in the environment of what is looked for here, where it may hide.
+#[test]
+fn a_signal_leaves_nothing_behind_where_nothing_is_kept_apart() {
+    let _turn = turn();
+    for program in PROGRAMS {
+        let run = Run::start_by("export MIGCERT_ISOLATE=no; ", program);
         run.wait_until_busy();
-        run.send(Signal::KILL);
-        run.end();
-        let deadline = Instant::now() + PATIENCE;
-        while !run.processes().is_empty() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(30));
+        run.ends_by(Signal::TERM);
+    }
+}
+
+/// While the run goes on: each instance leaves twenty orphans.
+#[test]
+fn orphans_do_not_stay_as_zombies() {
+    const ORPHANS: usize = 20;
+    /// What may run at a time.
+    const INSTANCES: usize = 8;
+    let _turn = turn();
+    for isolate in ["yes", "no"] {
+        let mut run = Run::start_by(&format!("export MIGCERT_ISOLATE={isolate}; "), "hostile+leaves-zombies");
+        run.wait_until_busy();
+        let migcert = run.migcert.id();
+        let (mut most, mut looks) = (0, 0);
+        let end = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < end && run.migcert.try_wait().expect("waits").is_none() {
+            let is_zombie = |pid: &u32| stat(*pid).is_some_and(|(state, _)| state == "Z");
+            most = most.max(below(migcert).iter().filter(|pid| is_zombie(pid)).count());
+            looks += 1;
             thread::sleep(Duration::from_millis(5));
         }
-        assert_eq!(run.processes(), Vec::<String>::new());
+        assert!(3 < looks, "it was over too soon: {}", run.told());
+        assert!(most <= INSTANCES * ORPHANS, "{most} zombies");
+        run.ends_by(Signal::TERM);
     }
 }
 
@@ -150,6 +221,7 @@ impl Run {
         fs::create_dir(place.path().join("scratch")).expect("made");
         let (name, _) = program.split_once(['+', '-']).expect("an example");
         symlink(example(name), place.path().join(program)).expect("linked");
+        symlink("/bin/sleep", place.path().join("sleeper")).expect("linked");
         let profile = format!(
             "program = \"./{program}\"\nwire = \"vfio-user\"\nlimits.answer-ms = 2000\n\
              args = [\"--socket-path={{socket}}\"]\n[info.models.\"example.org/hostile\"]\nparams = {{}}\n"
@@ -188,18 +260,17 @@ impl Run {
         files.flatten().map(|file| file.path()).collect()
     }
 
-    /// What runs in or below its scratch directory.
+    /// What runs in its place, or was started from there.
     fn processes(&self) -> Vec<String> {
-        let scratch = self.place.path().join("scratch");
-        let processes = fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path());
-        let is_ours = |process: &PathBuf| {
-            let environment = fs::read(process.join("environ")).unwrap_or_default();
-            let at = fs::read_link(process.join("cwd")).unwrap_or_default();
-            at.starts_with(&scratch)
-                || String::from_utf8_lossy(&environment).contains(&*scratch.to_string_lossy())
+        let place = self.place.path().to_string_lossy();
+        let is_ours = |pid: &u32| {
+            let at = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+            let words = [read(*pid, "environ"), read(*pid, "cmdline")].concat();
+            *pid != self.migcert.id()
+                && (at.starts_with(self.place.path()) || String::from_utf8_lossy(&words).contains(&*place))
         };
-        let line = |process: PathBuf| fs::read_to_string(process.join("cmdline")).unwrap_or_default();
-        processes.filter(is_ours).map(line).collect()
+        let line = |pid: u32| String::from_utf8_lossy(&read(pid, "cmdline")).into_owned();
+        processes().into_iter().filter(is_ours).map(line).collect()
     }
 
     fn wait_until_busy(&self) {

@@ -43,6 +43,7 @@ fn other(program: &str, args: &[&str]) -> Box<dyn Program> {
         guest: Opens::Any,
         limits: Limits::of(Duration::from_millis(300)),
         processes: Processes::Fresh,
+        shared: vec![],
     }))
 }
 
@@ -382,11 +383,18 @@ fn known_findings_are_found() {
 
 #[test]
 fn a_program_that_dies_is_blamed() {
-    let program = program("1.14.0", Processes::Fresh);
+    // By a name that no other test has.
+    let place = tempfile::tempdir().expect("a directory");
+    let name = place.path().join("virtiofsd");
+    let binary =
+        profile().find(Some("1.14.0"), None, Processes::Fresh).unwrap_or_else(|why| panic!("{why}")).binary;
+    std::os::unix::fs::symlink(std::fs::canonicalize(binary).expect("there"), &name).expect("linked");
+    let found = profile().find(None, Some(&name), Processes::Fresh);
+    let program = found.unwrap_or_else(|why| panic!("{why}")).program;
     let ours = outside(&*program);
     let mut device = start(&*program, &ours);
     does(&mut *device, &BEFORE[..2]);
-    let child = youngest_child();
+    let child = process_called(&name);
     std::process::Command::new("kill").args(["-KILL", &child]).status().expect("kill");
     // It may answer once more before it is gone.
     let mut answers = (0..1000).map(|_| try_ask(&mut *device, "read %1 0 64"));
@@ -398,10 +406,15 @@ fn a_program_that_dies_is_blamed() {
     }
 }
 
-/// The last process that this thread started.
-fn youngest_child() -> String {
-    let children = std::fs::read_to_string("/proc/thread-self/children").expect("children");
-    children.split_whitespace().last().expect("one child").to_owned()
+/// The process that was started by this name.
+fn process_called(name: &Path) -> String {
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let is_it = |entry: &std::fs::DirEntry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).next() == Some(name.as_os_str().as_encoded_bytes())
+    };
+    let found = entries.into_iter().find(is_it).expect("a process");
+    found.file_name().into_string().expect("a number")
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, exit};
 use std::thread;
 use std::time::Duration;
@@ -153,21 +153,36 @@ fn meanwhile(trick: &Trick) {
         }
         "forks" => {
             for _ in 0..5 {
-                let _ = Command::new("sleep").arg("1007").spawn();
+                let _ = Command::new(sleeper()).arg("1007").spawn();
             }
         }
         "forks-away" => {
             // Another process group, and an orphan at that.
-            let away = "sleep 1007 & exit";
-            let _ = Command::new("sh").args(["-c", away]).process_group(0).status();
+            let away = r#""$0" 1007 & exit"#;
+            let _ = Command::new("sh").args(["-c", away]).arg(sleeper()).process_group(0).status();
         }
         "forks-and-hides" => {
             // It forgets where it comes from, and holds nothing of ours.
-            let hide = "cd /; sleep 1007 </dev/null >/dev/null 2>&1 & exit";
-            let _ = Command::new("env").args(["-i", "/bin/sh", "-c", hide]).process_group(0).status();
+            let hide = r#"cd /; "$0" 1007 </dev/null >/dev/null 2>&1 & exit"#;
+            let mut command = Command::new("env");
+            command.args(["-i", "/bin/sh", "-c", hide]).arg(sleeper());
+            let _ = command.process_group(0).status();
+        }
+        "daemonises" => {
+            // As daemons do: a session of its own, and a child of that.
+            let hide = r#"cd /; ("$0" 1007 </dev/null >/dev/null 2>&1 &); exit"#;
+            let mut command = Command::new("env");
+            command.args(["-i", "setsid", "/bin/sh", "-c", hide]).arg(sleeper());
+            let _ = command.status();
+        }
+        "leaves-zombies" => {
+            // Each is an orphan when it ends, which is soon.
+            for _ in 0..20 {
+                let _ = Command::new("sh").args(["-c", "sleep 0.01 & exit"]).status();
+            }
         }
         "fills-scratch" => {
-            let mut deep = std::path::PathBuf::from("deep");
+            let mut deep = PathBuf::from("deep");
             for _ in 0..300 {
                 deep.push("deeper");
             }
@@ -178,6 +193,13 @@ fn meanwhile(trick: &Trick) {
         }
         _ => {}
     }
+}
+
+/// What sleeps: beside the program, if it is there, so that a test knows it again.
+fn sleeper() -> PathBuf {
+    let program = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    let beside = program.with_file_name("sleeper");
+    if beside.exists() { beside } else { PathBuf::from("sleep") }
 }
 
 fn ignore_sigterm() {

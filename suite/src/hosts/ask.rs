@@ -1,15 +1,12 @@
 //! Asking a program for something that it prints: within a time, and within so many bytes.
 
+use super::cell::{Cell, Outputs};
 use super::process::ready;
-use super::scratch::Scratch;
-use super::{ending, leftovers};
 use rustix::event::PollFlags;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 /// What a program said before it ended.
@@ -42,19 +39,15 @@ impl From<io::Error> for Mute {
 /// See [`Mute`]; a program that takes longer than the limit is [`io::ErrorKind::TimedOut`].
 pub(super) fn ask(program: &Path, args: &[String], most: usize, limit: Duration) -> Result<Said, Mute> {
     let deadline = Instant::now() + limit;
-    let scratch = Scratch::directory()?;
-    leftovers::adopt_orphans();
-    let mark = leftovers::new_mark();
-    let mut command = Command::new(program);
-    command.args(args).current_dir(scratch.path()).process_group(0).env(leftovers::MARK, &mark);
+    let cell = Cell::alone()?;
     let (mut out, output) = io::pipe()?;
     let (mut err, errors) = io::pipe()?;
-    command.stdin(Stdio::null()).stdout(output).stderr(errors);
     let named = |why: io::Error| io::Error::new(why.kind(), format!("{}: {why}", program.display()));
-    let mut group = Group(ending::spawn(command).map_err(named)?, mark);
+    let outputs = Outputs { output: output.as_fd(), error: errors.as_fd() };
+    let end = cell.start(program, args, None, &outputs).map_err(named)?;
+    drop((output, errors));
     rustix::io::ioctl_fionbio(&out, true).map_err(io::Error::from)?;
     rustix::io::ioctl_fionbio(&err, true).map_err(io::Error::from)?;
-    let end = pidfd_open(Pid::from_child(&group.0), PidfdFlags::empty()).map_err(io::Error::from)?;
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let (mut out_ended, mut err_ended) = (false, false);
     loop {
@@ -81,7 +74,7 @@ pub(super) fn ask(program: &Path, args: &[String], most: usize, limit: Duration)
         }
         if is_over || (out_ended && err_ended && ready(&[(end.as_fd(), PollFlags::IN)], deadline)?.is_some())
         {
-            let status = group.0.wait()?;
+            let status = cell.status()?;
             drain(&mut out, &mut output, usize::MAX)?;
             let text = String::from_utf8_lossy(&errors).into_owned();
             let last_words =
@@ -113,15 +106,4 @@ fn drain(from: &mut impl Read, into: &mut Vec<u8>, keep: usize) -> io::Result<bo
         }
     }
     Ok(false)
-}
-
-/// A process and those that it started, in its group or with its mark.
-struct Group(Child, String);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
-        let _ = self.0.wait();
-        leftovers::kill_marked(&self.1);
-    }
 }

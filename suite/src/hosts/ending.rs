@@ -3,20 +3,24 @@
 //! Whoever makes what could be left, a process or a file, holds the end up meanwhile. Once it has
 //! begun they wait for good: nothing new is made, and nobody reports devices that died by our hand.
 
-use super::{leftovers, scratch};
+use super::{cell, leftovers, scratch};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 
 static END: RwLock<()> = RwLock::new(());
 
+/// While there is one, no signal ends us.
+pub type Held = RwLockReadGuard<'static, ()>;
+
 /// No signal ends us while this is held, which must not be long; never returns once one does.
-pub fn hold_up() -> RwLockReadGuard<'static, ()> {
+///
+/// Whoever holds something that the end needs, or holds the end up already, must not call this: the
+/// end waits for one and keeps the other waiting.
+pub fn hold_up() -> Held {
     END.read().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -43,33 +47,15 @@ fn ignored() -> io::Result<u64> {
 
 fn end(signal: i32) {
     let _end = END.write().unwrap_or_else(PoisonError::into_inner);
-    leftovers::kill_children();
+    finish();
     scratch::remove_all();
     let _ = emulate_default_handler(signal);
 }
 
-/// Starts a program that does not outlive us, even where we end by SIGKILL.
-pub(super) fn spawn(mut command: Command) -> io::Result<Child> {
-    static WATCHER: LazyLock<io::Result<Child>> = LazyLock::new(watcher);
-    let _held = hold_up();
-    // Without a shell nobody watches, and all else works.
-    let _ = LazyLock::force(&WATCHER);
-    command.spawn()
-}
-
-/// Waits for our end, and kills what has our mark then.
-///
-/// The kernel could, by `PR_SET_PDEATHSIG`, but forks for it: that is 2 ms of each start.
-fn watcher() -> io::Result<Child> {
-    const WATCH: &str = r#"
-        read -r _
-        for round in 1 2 3; do
-            for process in /proc/[0-9]*; do
-                tr '\0' '\n' <"$process/environ" | grep -q "^$0=$1-" && kill -KILL "${process#/proc/}"
-            done
-        done"#;
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", WATCH, leftovers::MARK, &std::process::id().to_string()]);
-    command.current_dir("/").process_group(0).env_remove(leftovers::MARK);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+/// Ends all device programs and whatever they started, and waits for that.
+pub fn finish() {
+    if cell::end_all() {
+        // Had it been ended before, what it had would be ours now.
+        leftovers::kill_children();
+    }
 }

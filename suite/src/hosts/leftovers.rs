@@ -1,42 +1,14 @@
 //! What a device program leaves behind, wherever it hid: processes and files.
 
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What a program and all that it starts have in their environment, with a value of its own.
-pub(super) const MARK: &str = "MIGCERT_PROCESS";
-
-/// A value that no other program has.
-pub(super) fn new_mark() -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed))
-}
-
-/// From now on, orphans of our children become our children.
-pub(super) fn adopt_orphans() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let _ = set_child_subreaper(Some(getpid()));
-    });
-}
-
-/// Kills what has a mark, in whatever session.
-pub(super) fn kill_marked(mark: &str) {
-    let mark = format!("{MARK}={mark}");
-    kill_all(|pid| {
-        let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_pid())).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes())
-    });
-}
-
-/// Kills all our children, those that forgot their mark too. For the end, when no program is in
-/// use any more.
-pub fn kill_children() {
+/// Kills all our children: at the end, when no program is in use any more.
+pub(super) fn kill_children() {
     let us = getpid();
     kill_all(|pid| {
         let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).unwrap_or_default();
@@ -76,7 +48,6 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 /// Removes all that is in a directory, however deep: neither depth nor the number of our
 /// descriptors is a limit, because what lies deep is moved up.
 fn empty(top: &Path) -> io::Result<()> {
-    let mut moved: u64 = 0;
     loop {
         let mut any = false;
         for entry in fs::read_dir(top)? {
@@ -92,8 +63,7 @@ fn empty(top: &Path) -> io::Result<()> {
                 if inner.file_type()?.is_dir() {
                     // Moved, its parent is written: a new name that nothing has.
                     fs::set_permissions(inner.path(), Permissions::from_mode(0o700))?;
-                    moved += 1;
-                    fs::rename(inner.path(), top.join(format!(".{}-{moved}", new_mark())))?;
+                    fs::rename(inner.path(), top.join(unused_name()))?;
                 } else {
                     fs::remove_file(inner.path())?;
                 }
@@ -106,9 +76,17 @@ fn empty(top: &Path) -> io::Result<()> {
     }
 }
 
+/// A name that no file has.
+fn unused_name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!(".{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hosts::cell::Cell;
+    use crate::hosts::ending::hold_up;
     use crate::hosts::process::Process;
     use crate::hosts::scratch::Scratch;
     use std::time::{Duration, Instant};
@@ -117,8 +95,7 @@ mod tests {
     fn nobody_gets_away() {
         // An orphan, in a session of its own.
         let args = ["-c", "setsid sleep 1001 & exit"];
-        let parent =
-            Process::start(Path::new("/bin/sh"), &args, Scratch::directory().expect("scratch")).expect("sh");
+        let parent = Process::start(Path::new("/bin/sh"), &args, Cell::alone().expect("a cell")).expect("sh");
         let sleeps = || {
             let entries = fs::read_dir("/proc").expect("/proc").flatten();
             let command = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -135,7 +112,7 @@ mod tests {
 
     #[test]
     fn nothing_is_too_deep() {
-        let place = Scratch::directory().expect("scratch");
+        let place = Scratch::run(&hold_up()).expect("scratch");
         let mut deep = place.path().to_path_buf();
         for _ in 0..200 {
             deep.push("deep");

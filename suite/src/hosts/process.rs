@@ -1,60 +1,42 @@
-//! A device program that runs as a child, and leaves nothing behind.
+//! A device program that runs in a cell, and leaves nothing behind.
 //!
-//! The child has a process group of its own, which is killed on drop; its scratch directory goes
-//! with it. Whatever it started elsewhere becomes a child of ours when its parent is gone, and is
-//! found by a mark in its environment. What it prints is kept at both ends and dropped in the middle,
-//! so that a flood costs nothing. A call into the child may be given a time limit, at whose end the
-//! child is killed: whatever the call was waiting for then fails.
+//! What it prints is kept at both ends and dropped in the middle, so that a flood costs nothing. A
+//! call into it may be given a time limit, at whose end all that runs in the cell is killed: whatever
+//! the call was waiting for then fails.
 
-use super::scratch::Scratch;
-use super::{ending, leftovers};
+use super::cell::{Cell, Outputs};
+use super::isolation::Isolation;
+use super::watch::{Watched, watch};
 use migcert_core::error::{Aside, Line};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpgid};
-use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::io::{self, PipeReader, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A running device program.
 #[derive(Debug)]
 pub struct Process {
-    child: Child,
-    pidfd: OwnedFd,
     watched: Arc<Watched>,
-    mark: String,
-    scratch: Scratch,
-}
-
-/// What the watching thread shares with the owner.
-#[derive(Debug)]
-struct Watched {
-    group: Pid,
-    output: Mutex<Output>,
-    limit: Mutex<Limit>,
-}
-
-#[derive(Debug, Default)]
-struct Limit {
-    end: Option<Instant>,
-    passed: bool,
-    gone: bool,
+    pidfd: OwnedFd,
+    /// Its number as we know it; in its cell it may have another.
+    pid: Option<u32>,
+    how: Option<String>,
+    cell: Cell,
 }
 
 impl Process {
-    /// Starts a program in its scratch directory, with nothing to read.
+    /// Starts a program in the scratch directory of a cell, with nothing to read.
     ///
     /// # Errors
     /// Those of starting a process; they name the program.
-    pub fn start<S: AsRef<OsStr>>(program: &Path, args: &[S], scratch: Scratch) -> io::Result<Process> {
-        Process::start_with(program, args, scratch, Stdio::null())
+    pub fn start<S: AsRef<OsStr>>(program: &Path, args: &[S], cell: Cell) -> io::Result<Process> {
+        Process::start_with(program, args, cell, None)
     }
 
     /// The same, with a standard input: a socket, say, which it is told of as descriptor 0.
@@ -64,31 +46,19 @@ impl Process {
     pub fn start_with<S: AsRef<OsStr>>(
         program: &Path,
         args: &[S],
-        scratch: Scratch,
-        stdin: Stdio,
+        cell: Cell,
+        stdin: Option<BorrowedFd<'_>>,
     ) -> io::Result<Process> {
         let (output, input) = io::pipe()?;
-        // The scratch directory is no place to look from for what was named elsewhere.
-        let named = program.components().count() > 1;
-        let program = if named { std::path::absolute(program)? } else { program.to_path_buf() };
-        leftovers::adopt_orphans();
-        let mark = leftovers::new_mark();
-        let mut command = Command::new(&program);
-        command.args(args).current_dir(scratch.path()).process_group(0).env(leftovers::MARK, &mark);
-        command.stdin(stdin).stdout(input.try_clone()?).stderr(input);
-        let child = ending::spawn(command)
+        let outputs = Outputs { output: input.as_fd(), error: input.as_fd() };
+        let pidfd = cell
+            .start(program, args, stdin, &outputs)
             .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;
+        drop(input);
         rustix::io::ioctl_fionbio(&output, true)?;
-        let group = Pid::from_child(&child);
-        let watched = Arc::new(Watched {
-            group,
-            output: Mutex::new(Output::new(output.try_clone()?)),
-            limit: Mutex::new(Limit::default()),
-        });
-        let shared = Arc::clone(&watched);
-        thread::Builder::new().name(format!("watch {group}")).spawn(move || shared.watch(&output))?;
-        let pidfd = pidfd_open(group, PidfdFlags::empty())?;
-        Ok(Process { child, pidfd, watched, mark, scratch })
+        let watched = watch(output, cell.killer()?)?;
+        let pid = number(&pidfd)?;
+        Ok(Process { watched, pidfd, pid, how: None, cell })
     }
 
     /// Readable once the program has ended.
@@ -101,40 +71,43 @@ impl Process {
     /// # Errors
     /// Those of waiting.
     pub fn ended(&mut self, limit: Duration) -> io::Result<Option<String>> {
-        let over = ready(&[(self.pidfd.as_fd(), PollFlags::IN)], Instant::now() + limit)?;
-        if over.is_none() {
-            return Ok(None);
+        if self.how.is_none() {
+            let over = ready(&[(self.pidfd.as_fd(), PollFlags::IN)], Instant::now() + limit)?;
+            if over.is_none() {
+                return Ok(None);
+            }
+            self.how = Some(how(self.cell.status()?));
         }
-        Ok(Some(how(self.child.wait()?)))
+        Ok(self.how.clone())
     }
 
     /// Whether it still runs.
     pub fn runs(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        matches!(self.ended(Duration::ZERO), Ok(None))
     }
 
     /// Does something that waits for the program, and kills the program when it takes too long.
     pub fn within<T>(&self, limit: Duration, call: impl FnOnce() -> T) -> T {
-        self.watched.limit().end = Some(Instant::now() + limit);
+        self.watched.begin(Instant::now() + limit);
         let result = call();
-        self.watched.limit().end = None;
+        self.watched.end();
         result
     }
 
     /// Whether a time limit has passed and the program was killed for it.
     pub fn was_too_slow(&self) -> bool {
-        self.watched.limit().passed
+        self.watched.was_too_slow()
     }
 
     /// How many bytes the program has printed so far.
     pub fn printed(&self) -> u64 {
-        self.watched.drain().total
+        self.watched.output().total
     }
 
     /// The last lines that the program has printed. Those after its first `since` bytes were
     /// printed during the step that began then.
     pub fn words(&self, since: u64) -> Aside {
-        let output = self.watched.drain();
+        let output = self.watched.output();
         let fresh = usize::try_from(output.total.saturating_sub(since)).unwrap_or(usize::MAX);
         let tail: Vec<u8> = output.tail.iter().copied().collect();
         let (before, during) = tail.split_at(tail.len().saturating_sub(fresh));
@@ -153,20 +126,25 @@ impl Process {
 
     /// What the program has printed: the beginning, and the end if that is not all.
     pub fn output(&self) -> String {
-        self.watched.drain().text()
+        self.watched.output().text()
     }
 
     /// Where its socket and files are.
     pub fn scratch(&self) -> PathBuf {
-        self.scratch.path().to_path_buf()
+        self.cell.scratch().to_path_buf()
     }
 
-    /// The memory that it has now, and had at most since [`Process::forget_highest_memory`].
+    /// What is kept apart for it.
+    pub fn isolation(&self) -> Isolation {
+        self.cell.isolation()
+    }
+
+    /// The memory that it has now, and had at most since [`Process::begin_growth`].
     ///
     /// # Errors
     /// Those of reading about a process that is gone.
     pub fn memory(&self) -> io::Result<Memory> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let status = std::fs::read_to_string(self.place("status")?)?;
         let kib = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
             line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
@@ -176,18 +154,20 @@ impl Process {
         Ok(Memory { now: bytes("VmRSS:")?, highest: bytes("VmHWM:")?, reserved: bytes("VmPeak:")? })
     }
 
-    /// From now on, the highest memory is that of now.
+    /// The memory that it has now; from now on, the highest is what it has from now on.
     ///
     /// # Errors
-    /// Those of writing to a process that is gone.
-    pub fn forget_highest_memory(&self) -> io::Result<()> {
+    /// Those of looking at a process that is gone.
+    pub fn begin_growth(&self) -> io::Result<Memory> {
         const PEAK: &str = "5";
-        std::fs::write(format!("/proc/{}/clear_refs", self.id()), PEAK)
+        std::fs::write(self.place("clear_refs")?, PEAK)?;
+        self.memory()
     }
 
-    /// Its number.
-    pub fn id(&self) -> u32 {
-        self.child.id()
+    /// Where the kernel tells of it.
+    fn place(&self, what: &str) -> io::Result<String> {
+        let pid = self.pid.ok_or(io::ErrorKind::NotFound)?;
+        Ok(format!("/proc/{pid}/{what}"))
     }
 }
 
@@ -212,109 +192,10 @@ impl Memory {
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let group = self.watched.group;
-        // The group outlives its leader as long as others are in it.
-        let _ = kill_process_group(group, Signal::KILL);
-        let _ = self.child.wait();
-        while matches!(waitpgid(group, WaitOptions::empty()), Ok(_) | Err(Errno::INTR)) {}
-        // Somebody who left the group holds the output.
-        if !self.watched.drain().ended {
-            leftovers::kill_marked(&self.mark);
-        }
-        self.watched.limit().gone = true;
-    }
-}
-
-impl Watched {
-    fn limit(&self) -> MutexGuard<'_, Limit> {
-        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn drain(&self) -> MutexGuard<'_, Output> {
-        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-        output.drain();
-        output
-    }
-
-    /// Drains the output and enforces the limit, until the last writer of
-    /// the output is gone, or the owner.
-    fn watch(&self, output: &PipeReader) {
-        const TICK: Duration = Duration::from_millis(200);
-        loop {
-            // An idle program costs a look per tick.
-            let printed = ready(&[(output.as_fd(), PollFlags::IN)], Instant::now() + TICK);
-            if !matches!(printed, Ok(None)) && self.drain().ended {
-                return;
-            }
-            let mut limit = self.limit();
-            if limit.gone {
-                return;
-            }
-            if limit.end.is_some_and(|end| end <= Instant::now()) {
-                limit.end = None;
-                limit.passed = true;
-                let _ = kill_process_group(self.group, Signal::KILL);
-            }
-        }
-    }
-}
-
-const HEAD: usize = 4 << 10;
-const TAIL: usize = 16 << 10;
-
-/// The two ends of what a program prints.
-#[derive(Debug)]
-struct Output {
-    from: PipeReader,
-    head: Vec<u8>,
-    tail: VecDeque<u8>,
-    total: u64,
-    ended: bool,
-}
-
-impl Output {
-    fn new(from: PipeReader) -> Output {
-        Output { from, head: Vec::new(), tail: VecDeque::new(), total: 0, ended: false }
-    }
-
-    /// Takes what there is now; who never stops printing must not keep us here.
-    fn drain(&mut self) {
-        const MOST: u64 = 1 << 20;
-        let mut bytes = [0; 64 << 10];
-        let before = self.total;
-        while !self.ended && self.total - before < MOST {
-            match self.from.read(&mut bytes) {
-                Ok(0) => self.ended = true,
-                Ok(n) => self.keep(&bytes[..n]),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => self.ended = true,
-            }
-        }
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        self.total += bytes.len() as u64;
-        let room = HEAD.saturating_sub(self.head.len()).min(bytes.len());
-        self.head.extend_from_slice(&bytes[..room]);
-        self.tail.extend(&bytes[bytes.len().saturating_sub(TAIL)..]);
-        let excess = self.tail.len().saturating_sub(TAIL);
-        self.tail.drain(..excess);
-    }
-
-    fn text(&self) -> String {
-        let tail: Vec<u8> = self.tail.iter().copied().collect();
-        let both = match self.total.saturating_sub(tail.len() as u64) {
-            0 => tail,
-            gap if gap <= self.head.len() as u64 => {
-                [self.head.get(..gap as usize).unwrap_or_default(), &tail].concat()
-            }
-            _ => [&self.head, b"\n...\n".as_slice(), &tail].concat(),
-        };
-        String::from_utf8_lossy(&both).into_owned()
-    }
+/// The number of a process, as this process sees it; `None` once it has ended.
+fn number(pidfd: &OwnedFd) -> io::Result<Option<u32>> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    Ok(info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok()))
 }
 
 /// Waits until one of some descriptors is ready, or hung up, and says which; `None` at the
@@ -371,7 +252,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(10);
 
     fn shell(script: &str) -> Process {
-        let scratch = Scratch::directory().expect("scratch");
+        let scratch = Cell::alone().expect("a cell");
         Process::start(Path::new("/bin/sh"), &["-c", script], scratch).expect("sh starts")
     }
 
@@ -395,26 +276,22 @@ mod tests {
 
     #[test]
     fn nothing_is_left_behind() {
-        let mut parent = shell("sleep 1000 & echo $!; wait");
-        let mut line = None;
+        let parent = shell("sleep 1003.5 & echo started; wait");
+        let runs = || {
+            let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+            let command =
+                |entry: std::fs::DirEntry| std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            entries.map(command).any(|command| command == b"sleep\x001003.5\0")
+        };
         let deadline = Instant::now() + SOON;
-        while line.is_none() && Instant::now() < deadline {
-            let _ = parent.ended(Duration::from_millis(5));
-            line = parent.words(0).last().map(str::to_owned);
+        while !runs() && Instant::now() < deadline {
+            std::thread::yield_now();
         }
-        let child: i32 = line.expect("it printed").parse().expect("a number");
-        let (scratch, pid) = (parent.scratch(), parent.id());
+        assert!(runs());
+        let scratch = parent.scratch();
         drop(parent);
         assert!(!scratch.exists());
-        // A killed orphan takes its time, and stays until whoever inherits it has reaped it.
-        let runs = |pid: i32| {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            !status.is_empty() && !status.contains(") Z")
-        };
-        while runs(child) && Instant::now() < deadline {
-            thread::yield_now();
-        }
-        assert!(!runs(child) && !runs(pid as i32));
+        assert!(!runs());
     }
 
     #[test]

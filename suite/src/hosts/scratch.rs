@@ -1,8 +1,10 @@
 //! Paths that are gone when their owner is, or when a signal ends us all.
 
-use super::{ending, leftovers};
+use super::ending::{self, Held};
+use super::leftovers;
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,18 +20,50 @@ fn ours() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// A new directory: where `MIGCERT_SCRATCH` says, or in memory where the machine has a place
-    /// for that.
+    /// A new directory for all that this process makes: where `MIGCERT_SCRATCH` says, or in memory
+    /// where the machine has a place for that. Its name says nothing of us.
     ///
     /// # Errors
     /// Those of making a directory.
-    pub fn directory() -> io::Result<Scratch> {
+    pub(super) fn run(held: &Held) -> io::Result<Scratch> {
+        const PLACE: &str = "MIGCERT_SCRATCH";
         let memory = Path::new("/dev/shm");
         let usual = || if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
-        let place = std::env::var_os("MIGCERT_SCRATCH").map_or_else(usual, PathBuf::from);
-        let _held = ending::hold_up();
-        let made = tempfile::Builder::new().prefix("migcert-").tempdir_in(place)?;
+        let place = std::env::var_os(PLACE).map_or_else(usual, PathBuf::from);
+        let made = std::fs::canonicalize(&place).and_then(|place| Scratch::made_in(&place, "vm-", held));
+        made.map_err(|why| {
+            let what =
+                format!("no directory can be made in {}: {why}; set {PLACE} to another", place.display());
+            io::Error::new(why.kind(), what)
+        })
+    }
+
+    /// A new directory in another, with a name that begins so.
+    ///
+    /// # Errors
+    /// Those of making a directory.
+    pub(super) fn directory_in(place: &Path, beginning: &str) -> io::Result<Scratch> {
+        Scratch::made_in(place, beginning, &ending::hold_up())
+    }
+
+    fn made_in(place: &Path, beginning: &str, _held: &Held) -> io::Result<Scratch> {
+        let made = tempfile::Builder::new().prefix(beginning).tempdir_in(place)?;
         Ok(Scratch::own(made.keep()))
+    }
+
+    /// A new directory with this path.
+    ///
+    /// # Errors
+    /// Those of making a directory.
+    pub(super) fn named(path: &Path) -> io::Result<Scratch> {
+        let _held = ending::hold_up();
+        std::fs::DirBuilder::new().mode(0o700).create(path)?;
+        Ok(Scratch::own(path.to_path_buf()))
+    }
+
+    /// Whether it is a directory in which there is nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        std::fs::read_dir(&self.0).is_ok_and(|mut entries| entries.next().is_none())
     }
 
     /// A new socket.

@@ -29,10 +29,13 @@ mod tests;
 pub mod wire;
 
 use super::ask::{Mute, ask};
+use super::cell::Cell;
+use super::isolation::{Known, ToShare};
 use super::limits::Limits;
+use super::placed::{placed, socket_in};
 use super::process::Process;
-use super::reach::{Reached, reach};
-use super::scratch::Scratch;
+use super::reach::{Pace, Reached, reach};
+use super::rooms::Rooms;
 use client::Client;
 use device::Instance;
 pub use interface::{Guide, Place};
@@ -43,11 +46,11 @@ use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Program};
 use migcert_core::version::Setup;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -68,6 +71,8 @@ pub struct Config {
     pub limits: Limits,
     /// What its guest does and leaves alone.
     pub guide: Guide,
+    /// What its instances share beside what its arguments name.
+    pub shared: Vec<ToShare>,
 }
 
 impl Config {
@@ -81,6 +86,7 @@ impl Config {
             manifest: None,
             limits: Limits::default(),
             guide: Guide::default(),
+            shared: vec![],
         }
     }
 }
@@ -111,13 +117,21 @@ pub struct VfioUser {
     models: AtomicUsize,
     /// What was learned of PCI configuration space, by command line.
     learned: Mutex<BTreeMap<Vec<String>, Arc<[Register]>>>,
+    rooms: Rooms,
+    pace: Pace,
 }
 
 impl VfioUser {
     /// A program; nothing is started.
     pub fn new(config: Config) -> VfioUser {
         let models = config.manifest.as_ref().map_or(0, |known| known.models.len());
-        VfioUser { config, models: models.into(), learned: Mutex::default() }
+        let rooms = Rooms::of(&config.args, &config.shared);
+        VfioUser { config, models: models.into(), learned: Mutex::default(), rooms, pace: Pace::default() }
+    }
+
+    /// What is known of how its instances are kept apart.
+    pub fn isolation(&self) -> Known {
+        self.rooms.known()
     }
 
     /// What the program prints of itself.
@@ -181,24 +195,29 @@ impl VfioUser {
     }
 
     fn launch(&self, args: &[String]) -> Result<Client, Error> {
-        let scratch = Scratch::directory()?;
-        let socket = scratch.path().join("socket");
-        let place = |arg: &String| {
-            let arg = arg.replace("{socket}", &socket.to_string_lossy()).replace("{fd}", "0");
-            arg.replace("{scratch}", &scratch.path().to_string_lossy())
+        self.rooms.start(&[], |cell| self.launch_in(cell, args))
+    }
+
+    fn launch_in(&self, cell: Cell, args: &[String]) -> Result<Client, Error> {
+        let scratch = cell.scratch().to_path_buf();
+        let socket = match self.config.socket {
+            Socket::Path => socket_in(&scratch)?,
+            Socket::Descriptor => PathBuf::new(),
         };
-        let args: Vec<String> = args.iter().map(place).collect();
+        let places =
+            [("socket", socket.as_os_str()), ("fd", OsStr::new("0")), ("scratch", scratch.as_os_str())];
+        let args = placed(args, &places);
         let program = &self.config.program;
         match self.config.socket {
             Socket::Descriptor => {
                 let (ours, theirs) = UnixStream::pair()?;
-                let process =
-                    Process::start_with(program, &args, scratch, Stdio::from(OwnedFd::from(theirs)))?;
+                let process = Process::start_with(program, &args, cell, Some(theirs.as_fd()))?;
+                drop(theirs);
                 Client::new(process, ours, self.config.limits)
             }
             Socket::Path => {
-                let mut process = Process::start(program, &args, scratch)?;
-                match reach(&mut process, &socket, self.config.limits.answer)? {
+                let mut process = Process::start(program, &args, cell)?;
+                match reach(&mut process, &socket, &self.pace, self.config.limits.answer)? {
                     Reached::Connected(stream) => Client::new(process, stream, self.config.limits),
                     Reached::Ended(how) => Err(self.ended(&process, &how)),
                 }

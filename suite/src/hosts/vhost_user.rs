@@ -14,15 +14,20 @@
 
 mod backend;
 mod device;
+mod fit;
 mod ring;
 mod site;
 #[cfg(test)]
 mod tests;
 
 use crate::guests::virtio_fs::Opens;
+use crate::hosts::cell::Cell;
+use crate::hosts::isolation::{Known, ToShare};
 use crate::hosts::limits::{Limits, Transfer};
+use crate::hosts::placed::{placed, socket_in};
 use crate::hosts::process::Process;
-use crate::hosts::scratch::Scratch;
+use crate::hosts::reach::Pace;
+use crate::hosts::rooms::Rooms;
 use backend::Backend;
 use device::Instance;
 use migcert_core::device::{Device, Outside};
@@ -31,8 +36,9 @@ use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Program};
 use migcert_core::version::Setup;
 use site::{Lease, Pool};
+use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use vhost::vhost_user::message::VhostTransferStateDirection as Direction;
@@ -53,6 +59,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where instances run.
     pub processes: Processes,
+    /// What they share beside what the arguments name.
+    pub shared: Vec<ToShare>,
 }
 
 /// Whether processes serve more than one instance.
@@ -70,12 +78,16 @@ pub struct VhostUser {
     pool: Arc<Pool>,
     /// The state of an instance that no driver has seen yet.
     pristine: Arc<OnceLock<Vec<u8>>>,
+    rooms: Rooms,
+    pace: Pace,
 }
 
 impl VhostUser {
     /// A program; nothing is started.
     pub fn new(config: Config) -> VhostUser {
-        VhostUser { config: Arc::new(config), pool: Arc::default(), pristine: Arc::default() }
+        let rooms = Rooms::of(&config.args, &config.shared);
+        let (pool, pristine, pace) = (Arc::default(), Arc::default(), Pace::default());
+        VhostUser { config: Arc::new(config), pool, pristine, rooms, pace }
     }
 
     /// The same program in other processes: a finding counts once it was seen in fresh ones.
@@ -83,20 +95,71 @@ impl VhostUser {
         VhostUser::new(Config { processes, ..Config::clone(&self.config) })
     }
 
-    fn launch(&self, command: &[String]) -> Result<Backend, Error> {
-        let scratch = Scratch::directory()?;
-        let socket = scratch.path().join("socket");
+    /// What is known of how its instances are kept apart.
+    pub fn isolation(&self) -> Known {
+        self.rooms.known()
+    }
+
+    /// What makes the program another device than the guest expects, as far as that can be told: what
+    /// it says of itself, called with these words, or what it offers when it is started.
+    pub fn is_another_device(&self, words: &[String]) -> Option<String> {
+        let Config { program, limits, manifest, .. } = &*self.config;
+        if let Some(says) = fit::says(program, words, limits.answer) {
+            return (says != fit::FS).then(|| format!("it says that it is of the type `{says}`"));
+        }
+        let (model, setup) = manifest.models.iter().next().map(|(id, model)| (id, model.latest()))?;
+        let lease = self.pool.lease().ok()?;
+        let (command, _) = self.command(model, &setup, &lease).ok()?;
+        let features = self.rooms.start(&[&lease.site.shared()], |cell| {
+            let (process, socket) = self.process(cell, &command)?;
+            backend::features(process, &socket, &self.pace, limits.answer)
+        });
+        // Whether it starts is for the rules to judge.
+        fit::is_another(features.ok()?)
+    }
+
+    /// The arguments for a setup, in which what belongs to an instance has its place, and what
+    /// processes that can stand for each other have in common.
+    fn command(
+        &self,
+        model: &ModelId,
+        setup: &Setup,
+        lease: &Lease,
+    ) -> Result<(Vec<OsString>, Vec<OsString>), Error> {
+        let configuration = self.config.manifest.complete(model, setup).map_err(Refusal::from)?;
+        let shared = lease.site.shared();
         let place = |arg: &String| {
-            arg.replace("{socket}", &socket.to_string_lossy())
-                .replace("{scratch}", &scratch.path().to_string_lossy())
+            configuration.iter().fold(arg.clone(), |arg, (name, value)| {
+                arg.replace(&format!("{{param:{name}}}"), &value.to_string())
+            })
         };
-        let args: Vec<String> = command.iter().map(place).collect();
-        let process = Process::start(&self.config.program, &args, scratch)?;
-        let mut backend = Backend::connect(process, &socket, self.config.limits.answer)?;
+        let command: Vec<String> = self.config.args.iter().map(place).collect();
+        let command = placed(&command, &[("shared", shared.as_os_str())]);
+        // Another release on the same directory is another command.
+        let program = self.config.program.clone().into_os_string();
+        let key = std::iter::once(program).chain(command.iter().cloned()).collect();
+        Ok((command, key))
+    }
+
+    fn launch(&self, command: &[OsString], shared: &Path) -> Result<Backend, Error> {
+        self.rooms.start(&[shared], |cell| self.launch_in(cell, command))
+    }
+
+    fn launch_in(&self, cell: Cell, command: &[OsString]) -> Result<Backend, Error> {
+        let (process, socket) = self.process(cell, command)?;
+        let mut backend = Backend::connect(process, &socket, &self.pace, self.config.limits.answer)?;
         if self.pristine.get().is_none() {
             let _ = self.pristine.set(first_state(&mut backend, self.config.limits)?);
         }
         Ok(backend)
+    }
+
+    /// A process in a cell, and where it will listen.
+    fn process(&self, cell: Cell, command: &[OsString]) -> Result<(Process, PathBuf), Error> {
+        let scratch = cell.scratch().to_path_buf();
+        let socket = socket_in(&scratch)?;
+        let args = placed(command, &[("socket", socket.as_os_str()), ("scratch", scratch.as_os_str())]);
+        Ok((Process::start(&self.config.program, &args, cell)?, socket))
     }
 }
 
@@ -132,31 +195,14 @@ impl Program for VhostUser {
         let Some(lease) = outside.get::<Lease>() else {
             return Err(io::Error::other("the outside was made by a program of another kind").into());
         };
-        let configuration = self.config.manifest.complete(model, setup).map_err(Refusal::from)?;
-        let shared = lease.site.shared();
-        let command: Vec<String> = self
-            .config
-            .args
-            .iter()
-            .map(|arg| {
-                let arg = arg.replace("{shared}", &shared.to_string_lossy());
-                let named = configuration.iter();
-                named.fold(arg, |arg, (name, value)| {
-                    arg.replace(&format!("{{param:{name}}}"), &value.to_string())
-                })
-            })
-            .collect();
-        // Another release on the same directory is another command.
-        let key: Vec<String> = std::iter::once(self.config.program.display().to_string())
-            .chain(command.iter().cloned())
-            .collect();
+        let (command, key) = self.command(model, setup, lease)?;
         let idle = match self.config.processes {
             Processes::Fresh => None,
             Processes::Reused => lease.site.take(&key),
         };
         let (backend, uses) = match idle {
             Some((backend, uses)) => (backend, uses + 1),
-            None => (self.launch(&command)?, 0),
+            None => (self.launch(&command, &lease.site.shared())?, 0),
         };
         let pristine = Arc::clone(&self.pristine);
         let owner = device::Owner { site: Arc::clone(&lease.site), _outside: outside.clone(), key, uses };

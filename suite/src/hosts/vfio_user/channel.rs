@@ -133,6 +133,13 @@ impl Channel {
         }
     }
 
+    /// Whether another whole message came already.
+    pub(super) fn has_message(&self) -> bool {
+        let unread = self.inbox.get(self.unread.clone()).unwrap_or_default();
+        let header = unread.get(..HEADER).map(Header::parse);
+        matches!(header, Some(Ok(header)) if header.size as usize <= unread.len())
+    }
+
     /// Bytes of the message that was received last.
     pub(super) fn bytes(&self, payload: Range<usize>) -> &[u8] {
         self.inbox.get(payload).unwrap_or_default()

@@ -1,12 +1,14 @@
 //! One instance: what the traits ask for, in messages.
 
-use super::client::Client;
+use super::client::{self, Client};
 use super::dma_log::DmaLog;
 use super::interface::{self, CONFIG, Guide};
 use super::irqs::Irqs;
+use super::memory;
 use super::outside;
 use super::wire::reply::DeviceInfo;
-use super::wire::{self, Feature, Migration, value};
+use super::wire::request::Request;
+use super::wire::{self, Access, Feature, Migration, value};
 use crate::hosts::process::Memory;
 use migcert_core::device::{
     Capabilities, Device, GUEST_MEMORY, Interface, Machine, Options, Register, Seen, Sight, State, Step, walk,
@@ -22,6 +24,7 @@ const NO_MESSAGE: Option<Errno> = Some(Errno(42));
 
 /// A device instance in a process of its own.
 pub(super) struct Instance {
+    /// Before the interrupts, so that it is gone first.
     client: Client,
     irqs: Irqs,
     log: DmaLog,
@@ -33,8 +36,8 @@ pub(super) struct Instance {
     state: State,
     /// Whether its guest has done what guests do first. Moves with guest memory.
     is_up: bool,
-    /// The memory of the process when the instance started.
-    before: Memory,
+    /// The memory of the process before it was given a state.
+    before: Option<Memory>,
 }
 
 impl Instance {
@@ -45,9 +48,11 @@ impl Instance {
         guide: &Guide,
         learn: impl FnOnce(u64) -> Result<Arc<[Register]>, Error>,
     ) -> Result<Instance, Error> {
+        let outside = client.outside;
+        let regions = (0..outside.unwrap_or(0).min(client::MOST)).map(Request::RegionInfo);
+        client.plan(regions.chain([Client::MIGRATION]));
         let info = client.info()?;
         let mut regions = Vec::new();
-        let outside = client.outside;
         for index in (0..info.regions).filter(|index| Some(*index) != outside) {
             regions.push(client.region(index)?);
         }
@@ -57,6 +62,7 @@ impl Instance {
             let flags = format!("GET MIGRATION says {flags:#x}, without STOP_COPY");
             return Err(Refusal::NotMigratable(flags).into());
         }
+        client.plan((info.irqs != 0).then_some(Request::IrqInfo(0)));
         client.map()?;
         let irqs = Irqs::new(&mut client, &info)?;
         let interface = match outside {
@@ -71,11 +77,9 @@ impl Instance {
             }
         };
         let state = client.state()?;
-        client.process.forget_highest_memory()?;
-        let before = client.process.memory()?;
         Ok(Instance {
             client,
-            irqs,
+            irqs: irqs.outlives_device(),
             log: DmaLog::default(),
             guide: guide.clone(),
             interface,
@@ -83,7 +87,7 @@ impl Instance {
             can_reset: info.flags & DeviceInfo::RESET != 0,
             state,
             is_up: false,
-            before,
+            before: None,
         })
     }
 
@@ -95,6 +99,14 @@ impl Instance {
         match leaves_resuming {
             true => BadState::from(failure).into(),
             false => Refusal::from(failure).into(),
+        }
+    }
+
+    /// What [`Instance::settle`] asks first.
+    fn plan_to_settle(&mut self) {
+        if let Some(region) = self.client.outside {
+            let count = FIRST.min(self.client.most);
+            self.client.plan([Request::RegionRead(Access { offset: 0, region, count })]);
         }
     }
 
@@ -123,10 +135,14 @@ impl Instance {
             Step::Write { region: GUEST_MEMORY, offset, size, value } => {
                 let bytes = value.to_le_bytes();
                 let bytes = bytes.get(..usize::from(*size)).unwrap_or(&bytes);
-                self.client.memory.write_by_guest(*offset, bytes)?;
+                if self.client.memory.write_by_guest(*offset, bytes)?.is_some() {
+                    let at = (*offset - memory::ADDRESSES.start) as usize;
+                    self.log.changed_by_guest(at..at + bytes.len());
+                }
                 return Ok(());
             }
             Step::Read { region, offset, size } => {
+                self.plan_to_settle();
                 let wide = u64::from(*size);
                 let is_volatile = self.guide.volatile.iter().any(|at| at.touches(*region, *offset, wide));
                 let read = self.client.read(*region, *offset, (*size).into()).map(value);
@@ -137,6 +153,7 @@ impl Instance {
                 });
             }
             Step::Write { region, offset, size, value } => {
+                self.plan_to_settle();
                 let bytes = value.to_le_bytes();
                 let bytes = bytes.get(..usize::from(*size)).unwrap_or(&bytes);
                 let written = self.client.write(*region, *offset, bytes);
@@ -144,6 +161,7 @@ impl Instance {
             }
             Step::Receive(_) | Step::Pass(_) => {
                 if let Some(region) = self.client.outside {
+                    self.plan_to_settle();
                     self.client.write(region, 0, step.to_string().as_bytes())?;
                 }
             }
@@ -177,9 +195,11 @@ fn not_migratable(why: Error) -> Error {
     }
 }
 
+/// Bytes of the outside region that are read first.
+const FIRST: u32 = 256;
+
 /// Reads something with its length in front from the outside region.
 fn content(client: &mut Client, region: u32, at: u64) -> Result<Vec<u8>, Error> {
-    const FIRST: u32 = 256;
     let most = client.most;
     let first = client.read(region, at, FIRST.min(most))?;
     let wrong = |what: String| Misbehaved::Protocol { during: "reading the outside region".to_owned(), what };
@@ -233,6 +253,11 @@ impl Device for Instance {
         if to.saves() && to.runs() && !from.saves() {
             self.log.start(&mut self.client)?;
         }
+        if to == State::Resuming {
+            // Of one that is gone, the answer tells.
+            self.before = self.client.process.begin_growth().ok();
+        }
+        self.client.plan([Client::STATE]);
         let answer = self.client.set_state(to)?;
         self.state = if answer.is_ok() { to } else { self.client.state()? };
         if !(self.state.saves() && self.state.runs()) {
@@ -294,6 +319,8 @@ impl Device for Instance {
             }
         } else if !self.is_up {
             self.is_up = true;
+            // It comes after the memory.
+            self.log.changed_by_guest(memory::SIZE..memory::SIZE + 1);
             for first in self.guide.initial.clone() {
                 self.access(&first, &mut seen)?;
             }
@@ -317,10 +344,15 @@ impl Device for Instance {
     }
 
     fn dirty_memory(&mut self) -> Result<Option<Vec<Range<usize>>>, Error> {
-        Ok(None)
+        self.client.begin_step();
+        if !self.log.is_kept(&mut self.client)? {
+            return Ok(None);
+        }
+        self.log.take(&mut self.client).map(Some)
     }
 
     fn footprint(&mut self) -> Result<Option<u64>, Error> {
-        Ok(Some(self.client.process.memory()?.grown_since(self.before)))
+        let now = self.client.process.memory()?;
+        Ok(Some(now.grown_since(*self.before.get_or_insert(now))))
     }
 }

@@ -8,6 +8,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// So many vectors are listened to.
 const VECTORS: u32 = 64;
@@ -18,8 +19,10 @@ const TIMES: u64 = 16;
 pub(super) struct Irqs {
     index: u32,
     masks_itself: bool,
-    events: Vec<OwnedFd>,
-    all: OwnedFd,
+    /// `None` for a device without interrupts.
+    events: Option<Events>,
+    /// Whether this is gone after whoever could signal them.
+    outlives_device: bool,
 }
 
 impl Irqs {
@@ -27,12 +30,7 @@ impl Irqs {
     pub(super) fn new(client: &mut Client, info: &DeviceInfo) -> Result<Irqs, Error> {
         const PCI: [u32; 3] = [2, 1, 0];
         let types = if info.flags & DeviceInfo::PCI != 0 { PCI.to_vec() } else { (0..info.irqs).collect() };
-        let mut irqs = Irqs {
-            index: 0,
-            masks_itself: false,
-            events: vec![],
-            all: epoll::create(CreateFlags::CLOEXEC).map_err(io::Error::from)?,
-        };
+        let mut irqs = Irqs { index: 0, masks_itself: false, events: None, outlives_device: false };
         for index in types.into_iter().filter(|index| *index < info.irqs) {
             let found = client.irqs(index)?;
             if found.count == 0 || found.flags & IrqInfo::EVENTFD == 0 || client.most_fds == 0 {
@@ -40,57 +38,120 @@ impl Irqs {
             }
             irqs.index = index;
             irqs.masks_itself = found.flags & IrqInfo::AUTOMASKED != 0;
-            for vector in 0..found.count.min(VECTORS) {
-                let event =
-                    eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(io::Error::from)?;
-                let added = epoll::add(&irqs.all, &event, EventData::new_u64(vector.into()), EventFlags::IN);
-                added.map_err(io::Error::from)?;
-                irqs.events.push(event);
-            }
+            irqs.events = Some(Events::of(found.count.min(VECTORS))?);
             irqs.enable(client)?;
             break;
         }
         Ok(irqs)
     }
 
+    /// It is gone after whoever could signal them: the events may serve another device.
+    pub(super) fn outlives_device(mut self) -> Irqs {
+        self.outlives_device = true;
+        self
+    }
+
     /// How many vectors are listened to.
     pub(super) fn vectors(&self) -> u32 {
-        self.events.len() as u32
+        self.events.as_ref().map_or(0, |events| events.vectors.len() as u32)
     }
 
     /// Has them signalled.
     pub(super) fn enable(&self, client: &mut Client) -> Result<(), Error> {
-        let fds: Vec<BorrowedFd<'_>> = self.events.iter().map(AsFd::as_fd).collect();
-        if fds.is_empty() { Ok(()) } else { client.signal(self.index, &fds) }
+        let Some(events) = &self.events else { return Ok(()) };
+        let fds: Vec<BorrowedFd<'_>> = events.vectors.iter().map(AsFd::as_fd).collect();
+        client.signal(self.index, &fds)
     }
 
     /// What was raised since this was asked last, by vector.
     pub(super) fn raised(&mut self, client: &mut Client) -> Result<Vec<Sight>, Error> {
-        if self.events.is_empty() {
-            return Ok(vec![]);
-        }
-        let mut ready = Vec::with_capacity(VECTORS as usize);
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        epoll::wait(&self.all, rustix::buffer::spare_capacity(&mut ready), Some(&now))
-            .map_err(io::Error::from)?;
-        let mut vectors: Vec<u64> = ready.iter().map(|event| event.data.u64()).collect();
-        vectors.sort_unstable();
+        let Some(events) = &self.events else { return Ok(vec![]) };
         let mut sights = Vec::new();
-        for vector in vectors {
-            let Some(event) = self.events.get(vector as usize) else { continue };
-            let mut count = [0; 8];
-            match rustix::io::read(event, &mut count) {
-                Ok(_) => {
-                    let times = u64::from_ne_bytes(count).min(TIMES);
-                    sights.extend((0..times).map(|_| Sight::Interrupt(vector as u32)));
-                }
-                Err(rustix::io::Errno::AGAIN) => {}
-                Err(errno) => return Err(io::Error::from(errno).into()),
-            }
+        for vector in events.ready()? {
+            let times = events.take(vector)?.min(TIMES);
+            sights.extend((0..times).map(|_| Sight::Interrupt(vector)));
             if self.masks_itself {
-                client.unmask(self.index, vector as u32)?;
+                client.unmask(self.index, vector)?;
             }
         }
         Ok(sights)
+    }
+}
+
+impl Drop for Irqs {
+    fn drop(&mut self) {
+        if let Some(events) = self.events.take()
+            && self.outlives_device
+        {
+            events.give_back();
+        }
+    }
+}
+
+/// Eventfds of the vectors from 0 on, and one that is ready when one of them is.
+struct Events {
+    vectors: Vec<OwnedFd>,
+    all: OwnedFd,
+}
+
+/// Eventfds of devices that are gone: making them takes as long as many steps.
+static IDLE: Mutex<Vec<Events>> = Mutex::new(Vec::new());
+
+fn idle() -> MutexGuard<'static, Vec<Events>> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Events {
+    /// So many, of which none is signalled.
+    fn of(count: u32) -> io::Result<Events> {
+        let known = {
+            let mut idle = idle();
+            let at = idle.iter().position(|events| events.vectors.len() == count as usize);
+            at.map(|at| idle.swap_remove(at))
+        };
+        known.map_or_else(|| Events::new(count), Ok)
+    }
+
+    fn new(count: u32) -> io::Result<Events> {
+        let all = epoll::create(CreateFlags::CLOEXEC)?;
+        let mut vectors = Vec::new();
+        for vector in 0..count {
+            let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+            epoll::add(&all, &event, EventData::new_u64(vector.into()), EventFlags::IN)?;
+            vectors.push(event);
+        }
+        Ok(Events { vectors, all })
+    }
+
+    /// Lets another device have them.
+    fn give_back(self) {
+        const MOST: usize = 16;
+        let taken =
+            self.ready().and_then(|ready| ready.into_iter().try_for_each(|at| self.take(at).map(drop)));
+        let mut idle = idle();
+        if taken.is_ok() && idle.len() < MOST {
+            idle.push(self);
+        }
+    }
+
+    /// The vectors that were signalled.
+    fn ready(&self) -> io::Result<Vec<u32>> {
+        let mut ready = Vec::with_capacity(VECTORS as usize);
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        epoll::wait(&self.all, rustix::buffer::spare_capacity(&mut ready), Some(&now))?;
+        let mut vectors: Vec<u32> = ready.iter().map(|event| event.data.u64() as u32).collect();
+        vectors.sort_unstable();
+        Ok(vectors)
+    }
+
+    /// How often one was signalled since this was asked last.
+    fn take(&self, vector: u32) -> io::Result<u64> {
+        let Some(event) = self.vectors.get(vector as usize) else { return Ok(0) };
+        let mut count = [0; 8];
+        match rustix::io::read(event, &mut count) {
+            Ok(_) => Ok(u64::from_ne_bytes(count)),
+            Err(rustix::io::Errno::AGAIN) => Ok(0),
+            Err(errno) => Err(errno.into()),
+        }
     }
 }

@@ -25,7 +25,7 @@ impl Memory {
     /// Fresh memory. It has the same content every time, and no two words of it are the same.
     pub(super) fn new() -> io::Result<Memory> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = File::from(rustix::fs::memfd_create("guest memory", flags)?);
+        let file = File::from(rustix::fs::memfd_create("memory-backend-memfd", flags)?);
         file.set_len(SIZE as u64)?;
         // A device must not take away what we look at.
         rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;

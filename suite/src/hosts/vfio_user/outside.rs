@@ -1,8 +1,8 @@
 //! The outside region: what happens to a device that no register of it does.
 //!
 //! A packet arrives, time passes, a packet leaves: steps of a script for which vfio-user has no
-//! message. A server that knows our capability `{"migcert": {"outside": N}}` of VERSION has one more
-//! region, N, and this is its layout:
+//! message. A server that answers VERSION with a capability of our own, `{"migcert": {"outside": N}}`,
+//! has one more region, N; it is not asked for that. This is the layout of the region:
 //!
 //! | at | is | |
 //! |---|---|---|

@@ -21,6 +21,9 @@ use std::sync::Arc;
 const VECTORS: usize = 32;
 const MINOR: u16 = 1;
 
+/// Bytes of answers that wait for others at most.
+const MOST_AT_ONCE: usize = 64 << 10;
+
 const EIO: u32 = 5;
 const EINVAL: u32 = 22;
 const ENOTTY: u32 = 25;
@@ -101,14 +104,20 @@ impl Server {
         let outbox = &mut self.outbox;
         match (header.kind, answer) {
             (Kind::Command, Ok(reply)) => {
-                wire::message(outbox, header.id, header.command, Kind::Reply, |into| into.extend(reply));
+                wire::append(outbox, header.id, header.command, Kind::Reply, |into| into.extend(reply));
             }
             (Kind::Command, Err(error)) => {
-                wire::message(outbox, header.id, header.command, Kind::Failed(error), |_| {});
+                wire::append(outbox, header.id, header.command, Kind::Failed(error), |_| {});
             }
-            _ => return Ok(()),
+            _ => {}
         }
-        self.channel.send(&self.outbox, &[], None)
+        // Whoever asked for several things at once gets the answers at once.
+        if self.outbox.is_empty() || self.channel.has_message() && self.outbox.len() < MOST_AT_ONCE {
+            return Ok(());
+        }
+        let sent = self.channel.send(&self.outbox, &[], None);
+        self.outbox.clear();
+        sent
     }
 
     /// The payload of the reply, or the number of an error.
@@ -178,7 +187,7 @@ impl Server {
         let outside = Some(self.outside());
         let capabilities = Capabilities {
             max_msg_fds: VECTORS as u32,
-            migcert: proposed.capabilities.migcert.as_ref().map(|_| Extension { outside }),
+            migcert: Some(Extension { outside }),
             ..Capabilities::default()
         };
         Ok(Version { major: 0, minor: proposed.minor.min(MINOR), capabilities })

@@ -9,9 +9,9 @@ use super::wire::request::{Act, Request};
 use super::wire::version::{Capabilities, Version};
 use super::wire::{self, Access, Feature, HEADER, Kind, Migration, Transfer};
 use super::{config_space, memory};
+use crate::hosts::cell::Cell;
 use crate::hosts::limits::Limits;
 use crate::hosts::process::Process;
-use crate::hosts::scratch::Scratch;
 use migcert_core::device::{Device, GUEST_MEMORY, Interface, Register, Seen, State, Step};
 use migcert_core::error::Error;
 use std::os::fd::OwnedFd;
@@ -33,6 +33,8 @@ enum Logs {
     #[default]
     Everything,
     Nothing,
+    /// It has no log at all.
+    None,
 }
 
 struct Pci {
@@ -124,6 +126,7 @@ impl Pci {
                         return true;
                     }
                     (Some(Feature::DataSize) | None, _) => return false,
+                    (Some(Feature::LogStart), _) if self.logs == Logs::None => return false,
                     _ => {}
                 }
                 Reply::Feature(0, &data)
@@ -170,8 +173,7 @@ fn client(logs: Logs) -> Client {
     };
     thread::spawn(|| pci.run());
     let program = Path::new("/bin/sleep");
-    let process =
-        Process::start(program, &["1000"], Scratch::directory().expect("scratch")).expect("it starts");
+    let process = Process::start(program, &["1000"], Cell::alone().expect("a cell")).expect("it starts");
     Client::new(process, ours, Limits::default()).expect("they agree")
 }
 
@@ -221,6 +223,23 @@ fn every_page_that_changed_must_be_in_the_log() {
             (other, _) => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn dirty_memory_is_what_the_log_says_and_what_the_guest_did() {
+    let mut pages = device(Logs::Everything, &Guide { initial: vec![DOORBELL], ..Guide::default() });
+    assert_eq!(pages.dirty_memory().expect("asked"), Some(vec![]));
+    pages.set_state(State::PreCopy).expect("saves");
+    pages.guest(&write(GUEST_MEMORY, 0x12000, 5)).expect("writes");
+    // Whether the driver is up, what it wrote, and what the device wrote.
+    let page = 0..0x1000;
+    let expected = vec![memory::SIZE..memory::SIZE + 1, 0x2000..0x2004, page.clone()];
+    assert_eq!(pages.dirty_memory().expect("asked"), Some(expected));
+    pages.set_state(State::StopCopy).expect("saves");
+    assert_eq!(pages.dirty_memory().expect("asked"), Some(vec![page]));
+    assert_eq!(pages.dirty_memory().expect("asked"), Some(vec![]));
+    let mut none = device(Logs::None, &Guide::default());
+    assert_eq!(none.dirty_memory().expect("asked"), None);
 }
 
 #[test]

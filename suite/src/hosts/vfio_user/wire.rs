@@ -242,10 +242,18 @@ impl Header {
 /// Puts a whole message into a buffer that is used again and again.
 pub fn message(into: &mut Vec<u8>, id: u16, command: u16, kind: Kind, payload: impl FnOnce(&mut Vec<u8>)) {
     into.clear();
-    into.resize(HEADER, 0);
+    append(into, id, command, kind, payload);
+}
+
+/// Appends a whole message.
+pub fn append(into: &mut Vec<u8>, id: u16, command: u16, kind: Kind, payload: impl FnOnce(&mut Vec<u8>)) {
+    let start = into.len();
+    into.resize(start + HEADER, 0);
     payload(into);
-    let size = u32::try_from(into.len()).unwrap_or(u32::MAX);
-    into[..HEADER].copy_from_slice(&Header { id, command, size, kind }.bytes());
+    let size = u32::try_from(into.len() - start).unwrap_or(u32::MAX);
+    if let Some(header) = into.get_mut(start..start + HEADER) {
+        header.copy_from_slice(&Header { id, command, size, kind }.bytes());
+    }
 }
 
 /// Bytes of a region.

@@ -6,7 +6,7 @@
 
 use super::ring::{MEMORY, Ring};
 use crate::hosts::process::{Process, ready};
-use crate::hosts::reach::{Reached, reach};
+use crate::hosts::reach::{Pace, Reached, reach};
 use migcert_core::envelope::BadState;
 use migcert_core::error::{Error, Failure, Misbehaved, Refusal};
 use rustix::event::PollFlags;
@@ -57,9 +57,14 @@ pub(super) enum Logging {
 
 impl Backend {
     /// Connects to a program that was just started, as soon as its socket is there.
-    pub(super) fn connect(process: Process, socket: &Path, limit: Duration) -> Result<Backend, Error> {
-        let (process, stream) = connected(process, socket, limit)?;
-        let memory = memfd("guest memory", MEMORY)?;
+    pub(super) fn connect(
+        process: Process,
+        socket: &Path,
+        pace: &Pace,
+        limit: Duration,
+    ) -> Result<Backend, Error> {
+        let (process, stream) = connected(process, socket, pace, limit)?;
+        let memory = memfd("memory-backend-memfd", MEMORY)?;
         let ranges = [(GuestAddress(0), MEMORY, Some(FileOffset::new(memory, 0)))];
         let memory = GuestMemoryMmap::from_ranges_with_files(ranges).map_err(io::Error::other)?;
         let event = || EventFd::new(EFD_NONBLOCK);
@@ -67,7 +72,7 @@ impl Backend {
             frontend: Frontend::from_stream(stream, 2),
             process,
             memory,
-            log: memfd("dirty log", 4096)?,
+            log: memfd("vhost-log", 4096)?,
             kick: [event()?, event()?],
             call: [event()?, event()?],
             features: 0,
@@ -373,9 +378,22 @@ impl Backend {
     }
 }
 
+/// The features that a program offers, which was started for nothing else.
+pub(super) fn features(process: Process, socket: &Path, pace: &Pace, limit: Duration) -> Result<u64, Error> {
+    let (process, stream) = connected(process, socket, pace, limit)?;
+    let frontend = Frontend::from_stream(stream, 2);
+    let asked = process.within(limit, || frontend.get_features());
+    asked.map_err(|why| io::Error::other(format!("GET_FEATURES: {why}")).into())
+}
+
 /// Connects to a program; one that ends first has refused, or broke.
-fn connected(mut process: Process, socket: &Path, limit: Duration) -> Result<(Process, UnixStream), Error> {
-    match reach(&mut process, socket, limit)? {
+fn connected(
+    mut process: Process,
+    socket: &Path,
+    pace: &Pace,
+    limit: Duration,
+) -> Result<(Process, UnixStream), Error> {
+    match reach(&mut process, socket, pace, limit)? {
         Reached::Connected(stream) => Ok((process, stream)),
         Reached::Ended(how) => {
             let words = process.all_words();

@@ -7,11 +7,13 @@ use super::ring::{MEMORY, Ring};
 use super::site::Site;
 use crate::guests::virtio_fs::{self, Call, Driver, Line, Opens, Pending, Posted, Queue};
 use crate::hosts::limits::Transfer;
+use crate::hosts::process::Memory;
 use migcert_core::device::{
     Capabilities, Device, Interface, Machine, Options, Outside, Seen, Sight, State, Step, walk,
 };
 use migcert_core::error::{Error, Misbehaved, Refusal};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -24,7 +26,7 @@ pub(super) struct Owner {
     pub(super) site: Arc<Site>,
     /// Keeps the directory as long as the instance lives.
     pub(super) _outside: Outside,
-    pub(super) key: Vec<String>,
+    pub(super) key: Vec<OsString>,
     pub(super) uses: u32,
 }
 
@@ -43,8 +45,8 @@ pub(super) struct Instance {
     /// Whether a driver has been up in this backend since it was last pristine.
     touched: bool,
     logging: Logging,
-    /// How much memory the process had when the instance started.
-    memory: u64,
+    /// The memory of the process before it was given a state.
+    before: Option<Memory>,
     guest: Guest,
 }
 
@@ -84,8 +86,6 @@ impl Instance {
         config: Arc<Config>,
         pristine: Arc<OnceLock<Vec<u8>>>,
     ) -> Result<Instance, Error> {
-        backend.process.forget_highest_memory()?;
-        let memory = backend.process.memory()?.now;
         let options = Options { p2p: false, pre_copy: backend.can_log() };
         Ok(Instance {
             backend: Some(backend),
@@ -99,7 +99,7 @@ impl Instance {
             started: false,
             touched: false,
             logging: Logging::Off,
-            memory,
+            before: None,
         })
     }
 
@@ -128,7 +128,10 @@ impl Instance {
                 }
                 self.open(Direction::SAVE)
             }
-            (State::Stop, State::Resuming) => self.open(Direction::LOAD),
+            (State::Stop, State::Resuming) => {
+                self.before = self.backend()?.process.begin_growth().ok();
+                self.open(Direction::LOAD)
+            }
             (State::Resuming, State::Stop) => self.close(),
             (State::StopCopy, State::Stop) => match self.close() {
                 // Nobody wanted the rest: that the save broke off says nothing.
@@ -454,8 +457,9 @@ impl Device for Instance {
     }
 
     fn footprint(&mut self) -> Result<Option<u64>, Error> {
-        let before = self.memory;
-        Ok(Some(self.backend()?.process.memory()?.highest.saturating_sub(before)))
+        let now = self.backend()?.process.memory()?;
+        let before = *self.before.get_or_insert(now);
+        Ok(Some(now.highest.saturating_sub(before.now)))
     }
 }
 

@@ -4,8 +4,10 @@
 //! processes that are still well stay with it for the next machine.
 
 use super::backend::Backend;
+use crate::hosts::cell;
 use crate::hosts::scratch::Scratch;
 use rustix::io::Errno;
+use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -26,7 +28,7 @@ pub(super) struct Site {
 
 /// A process that waits for its next device, in the state of a fresh one.
 struct Idle {
-    command: Vec<String>,
+    command: Vec<OsString>,
     backend: Backend,
     uses: u32,
 }
@@ -44,7 +46,7 @@ impl Pool {
         let site = match idle {
             Some(site) => site,
             None => {
-                let shared = Scratch::directory()?;
+                let shared = cell::directory()?;
                 fs::set_permissions(shared.path(), Permissions::from_mode(0o755))?;
                 restore(shared.path())?;
                 Arc::new(Site { shared, idle: Mutex::default() })
@@ -63,6 +65,13 @@ impl Drop for Lease {
     }
 }
 
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.idle.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        cell::forget(self.shared.path());
+    }
+}
+
 impl Site {
     /// Where the directory is.
     pub(super) fn shared(&self) -> PathBuf {
@@ -70,7 +79,7 @@ impl Site {
     }
 
     /// A waiting process with this command line, and how often it was used.
-    pub(super) fn take(&self, command: &[String]) -> Option<(Backend, u32)> {
+    pub(super) fn take(&self, command: &[OsString]) -> Option<(Backend, u32)> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let at = idle.iter().position(|idle| idle.command == command)?;
         let idle = idle.remove(at);
@@ -78,7 +87,7 @@ impl Site {
     }
 
     /// Lets a process wait, unless it has served long or too many wait already.
-    pub(super) fn give(&self, command: Vec<String>, backend: Backend, uses: u32) {
+    pub(super) fn give(&self, command: Vec<OsString>, backend: Backend, uses: u32) {
         const USES: u32 = 2000;
         const WAITING: usize = 8;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);

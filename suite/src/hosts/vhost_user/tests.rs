@@ -2,8 +2,9 @@
 
 use super::backend::Backend;
 use super::ring::Ring;
+use crate::hosts::cell::Cell;
 use crate::hosts::process::Process;
-use crate::hosts::scratch::Scratch;
+use crate::hosts::reach::Pace;
 use migcert_core::error::Error;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -51,12 +52,15 @@ fn numbers<const N: usize>(bytes: &[u8]) -> [u32; N] {
 }
 
 fn connected(limit: Duration) -> (Backend, JoinHandle<Vec<Heard>>) {
-    let scratch = Scratch::directory().expect("scratch");
-    let socket = scratch.path().join("socket");
+    let cell = Cell::alone().expect("a cell");
+    let socket = cell.scratch().join("socket");
     let listener = UnixListener::bind(&socket).expect("bound");
     let listens = thread::spawn(move || listen(listener.accept().expect("connected").0));
-    let process = Process::start(Path::new("/bin/sleep"), &["60"], scratch).expect("started");
-    (Backend::connect(process, &socket, limit).unwrap_or_else(|why| panic!("{why}")), listens)
+    let process = Process::start(Path::new("/bin/sleep"), &["60"], cell).expect("started");
+    (
+        Backend::connect(process, &socket, &Pace::default(), limit).unwrap_or_else(|why| panic!("{why}")),
+        listens,
+    )
 }
 
 #[test]

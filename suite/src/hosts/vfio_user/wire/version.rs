@@ -26,7 +26,8 @@ pub struct Capabilities {
     pub max_dma_maps: u64,
     /// Page sizes of DMA maps, or-ed together.
     pub pgsizes: u64,
-    /// Our own: what a region can't say. Proposed by the client; a server that knows it answers.
+    /// Our own: what a region can't say. A server that has it says so without being asked, and a
+    /// client never does: a program must not know that it is tested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub migcert: Option<Extension>,
 }
@@ -47,7 +48,7 @@ impl Default for Capabilities {
 /// Our own capability.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extension {
-    /// The number of the outside region, in an answer.
+    /// The number of the outside region.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outside: Option<u32>,
 }

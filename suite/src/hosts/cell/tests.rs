@@ -1,0 +1,204 @@
+use super::*;
+use crate::hosts::isolation::Channel;
+use crate::hosts::process::Process;
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// What a shell prints in a cell.
+#[track_caller]
+fn says(cell: Cell, script: &str) -> String {
+    let mut shell = start(cell, script);
+    shell.ended(SOON).expect("waits").expect("ends");
+    shell.output()
+}
+
+#[track_caller]
+fn start(cell: Cell, script: &str) -> Process {
+    Process::start(Path::new("/bin/sh"), &["-c", script], cell).expect("sh starts")
+}
+
+/// Waits until a program has printed something.
+#[track_caller]
+fn until_printed(process: &Process) {
+    let deadline = Instant::now() + SOON;
+    while process.printed() == 0 {
+        assert!(Instant::now() < deadline, "nothing was printed");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn is_writable(place: &Path) -> bool {
+    place.is_dir() && rustix::fs::access(place, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// Places for files that nobody keeps, as far as this user can write there.
+fn places() -> Vec<PathBuf> {
+    let fixed = ["/tmp", "/var/tmp", "/dev/shm", "/run"].map(PathBuf::from);
+    fixed.into_iter().filter(|place| is_writable(place)).collect()
+}
+
+#[test]
+fn files_are_a_cells_own() {
+    const NAME: &str = "of-a-cell";
+    let cell = Cell::alone().expect("a cell");
+    let apart = cell.isolation();
+    let write: String =
+        places().iter().map(|place| format!("echo x >{}/{NAME}; ", place.display())).collect();
+    let read: String = places().iter().map(|place| format!("cat {}/{NAME}; ", place.display())).collect();
+    let writer = start(cell, &format!("{write} {read} echo $?; sleep 1000"));
+    until_printed(&writer);
+    let reader = says(Cell::alone().expect("a cell"), &format!("({read}) 2>/dev/null"));
+    let outside: Vec<bool> = places().iter().map(|place| place.join(NAME).exists()).collect();
+    assert!(writer.output().contains('x'), "{}", writer.output());
+    drop(writer);
+    if apart.keeps_files_apart() {
+        assert_eq!(reader, "");
+        assert_eq!(outside, vec![false; places().len()]);
+        // Whoever comes later does not find it either, in however many cells.
+        let later: Vec<_> = (0..4).map(|_| Cell::alone().expect("a cell")).collect();
+        for cell in later {
+            assert_eq!(says(cell, &format!("({read}) 2>/dev/null")), "");
+        }
+    } else {
+        assert!(!apart.shared.is_empty(), "{apart:?}");
+        places().iter().for_each(|place| drop(std::fs::remove_file(place.join(NAME))));
+    }
+}
+
+#[test]
+fn a_cell_in_which_nothing_changed_is_used_again() {
+    let open = || Cell::alone().expect("a cell");
+    let directory = |cell: &Cell| cell.made().expect("made").directory.path().to_path_buf();
+    let cell = open();
+    let first = directory(&cell);
+    assert_eq!(says(cell, "echo x >file; cat file"), "x\n");
+    let cell = open();
+    assert_eq!(directory(&cell), first);
+    if !cell.isolation().keeps_files_apart() {
+        return;
+    }
+    for change in ["echo x >/tmp/x", "mkdir ../x", "touch -d 1970-01-01 /tmp", "mount -t tmpfs x /mnt"] {
+        let cell = open();
+        let before = directory(&cell);
+        says(cell, change);
+        let cell = open();
+        assert_ne!(directory(&cell), before, "{change}");
+        assert_eq!(
+            says(cell, "cat /tmp/x; ls -d ../x; find /tmp -maxdepth 0 ! -newermt 1971-01-01; ls /mnt/x"),
+            says(open(), "cat /tmp/x; ls -d ../x; ls /mnt/x")
+        );
+    }
+}
+
+#[test]
+fn what_arguments_name_is_shared() {
+    let place = tempfile::tempdir().expect("a directory");
+    let file = place.path().join("disk");
+    std::fs::write(&file, "first").expect("written");
+    let args = [format!("--disk={},ro", file.display())];
+    let paths = plan::named(&args).into_iter().map(|path| (path, "named".to_owned())).collect();
+    let shares = Shares { paths, ..Shares::default() };
+    let script =
+        format!("cat {0}; echo second >{0}; echo x >{1}/beside", file.display(), place.path().display());
+    let cell = Cell::open(&[], &shares).expect("a cell");
+    let is_apart = cell.isolation().keeps_files_apart();
+    assert_eq!(says(cell, &script), "first");
+    assert_eq!(std::fs::read_to_string(&file).expect("there"), "second\n");
+    assert_eq!(place.path().join("beside").exists(), !is_apart);
+}
+
+#[test]
+fn other_cells_are_not_seen() {
+    let one = Cell::alone().expect("a cell");
+    let isolation = one.isolation();
+    let directory = one.made().expect("made").directory.path().to_path_buf();
+    let one = start(one, "echo x >file; echo y; sleep 1000");
+    until_printed(&one);
+    let two = Cell::alone().expect("a cell");
+    let run = directory.parent().expect("a folder").display().to_string();
+    let seen = says(two, &format!("ls {run}; cat {}/*/file 2>/dev/null", directory.display()));
+    if isolation.keeps_files_apart() {
+        assert_eq!(seen.lines().count(), 1, "{seen}");
+        assert!(!seen.contains('x') || !seen.lines().any(|line| line == "x"), "{seen}");
+    }
+    if isolation.apart.contains(&Channel::Processes) {
+        let seen = says(
+            Cell::alone().expect("a cell"),
+            "ls -d /proc/[0-9]*; cat /proc/1/comm; tr -d '\\0' </proc/1/cmdline",
+        );
+        assert!(seen.lines().count() <= 4, "{seen}");
+        assert!(seen.ends_with("init\n"), "{seen}");
+    }
+    drop(one);
+}
+
+#[test]
+fn nothing_that_was_started_stays() {
+    // In a session of its own, an orphan, without environment and descriptors.
+    let away = "exec sleep 1002.5 </dev/null >/dev/null 2>&1";
+    let script = format!("(env -i setsid sh -c '(cd /; {away}) &') & wait; echo started; sleep 1000");
+    let runs = || {
+        let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+        let command =
+            |entry: std::fs::DirEntry| std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        entries.map(command).any(|command| command == b"sleep\x001002.5\0")
+    };
+    let shell = start(Cell::alone().expect("a cell"), &script);
+    let deadline = Instant::now() + SOON;
+    while !runs() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(runs());
+    drop(shell);
+    assert!(!runs());
+}
+
+#[test]
+fn orphans_do_not_stay_as_zombies() {
+    // Each inner shell ends before what it started, which then ends as an orphan.
+    let script = "for i in 1 2 3 4 5 6 7 8; do sh -c 'sleep 0.01 &'; done; sleep 0.3; echo done; sleep 1000";
+    let shell = start(Cell::alone().expect("a cell"), script);
+    until_printed(&shell);
+    let zombies = || {
+        let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+        let stat =
+            |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        entries.map(stat).filter(|stat| stat.contains("(sleep) Z")).count()
+    };
+    let deadline = Instant::now() + SOON;
+    while zombies() != 0 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(zombies(), 0);
+}
+
+#[test]
+fn numbers_of_processes_differ() {
+    let number = || says(Cell::alone().expect("a cell"), "echo $$");
+    let numbers: std::collections::BTreeSet<String> = (0..5).map(|_| number()).collect();
+    assert_eq!(numbers.len(), 5, "{numbers:?}");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_an_error() {
+    let start = |name: &str| Process::start::<&str>(Path::new(name), &[], Cell::alone().expect("a cell"));
+    let kind = |name| start(name).expect_err("no program").kind();
+    assert_eq!(kind("/no/such/program"), io::ErrorKind::NotFound);
+    assert_eq!(kind("no-such-program"), io::ErrorKind::NotFound);
+    assert_eq!(kind("/etc/passwd"), io::ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn what_is_ours_does_not_show() {
+    let cell = Cell::alone().expect("a cell");
+    let script = "env; pwd; cat /proc/self/cmdline /proc/self/mountinfo /proc/$PPID/cmdline /proc/$PPID/environ \
+                  /proc/$PPID/comm; ls -l /proc/self/fd; echo end";
+    let says = says(cell, script);
+    // The checkout may have any name.
+    let here =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(1).expect("a folder").display().to_string();
+    let says = says.replace(&here, "");
+    assert!(says.ends_with("end\n"), "{says}");
+    assert!(!says.contains("migcert") && !says.contains("MIGCERT"), "{says}");
+}

@@ -1,0 +1,213 @@
+//! What keeps the instances of a device program apart, so that a destination sees nothing of its
+//! source but what the carrier brings (R-1.5).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A way by which one process can leave something for another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channel {
+    /// Files below a directory, or all of them where it has no name.
+    Files(PathBuf),
+    /// All other files.
+    OtherFiles,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// The network, with abstract and local sockets.
+    Network,
+    /// Other processes: what they have open, their memory, signals.
+    Processes,
+    /// The name of the host.
+    HostName,
+    /// The keyring of the session.
+    Keyring,
+    /// Devices, settings of the kernel, keyrings of the user.
+    Kernel,
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Channel::Files(path) if path.as_os_str().is_empty() => f.write_str("files"),
+            Channel::Files(path) if path.is_dir() => write!(f, "files in {}", path.display()),
+            Channel::Files(path) => write!(f, "the file {}", path.display()),
+            Channel::OtherFiles => f.write_str("other files"),
+            Channel::Ipc => f.write_str("System V IPC and POSIX message queues"),
+            Channel::Network => f.write_str("network and abstract sockets"),
+            Channel::Processes => f.write_str("processes"),
+            Channel::HostName => f.write_str("host name"),
+            Channel::Keyring => f.write_str("session keyring"),
+            Channel::Kernel => f.write_str("devices, kernel settings and user keyrings"),
+        }
+    }
+}
+
+/// What is kept apart for each instance of a program, what is not, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Isolation {
+    /// Each instance has its own.
+    pub apart: BTreeSet<Channel>,
+    /// All instances have the same, for this reason.
+    pub shared: Vec<Shared>,
+}
+
+/// What all instances have in common.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Shared {
+    /// What.
+    pub what: Channel,
+    /// Why it is not kept apart.
+    pub why: String,
+}
+
+/// What the instances of a program are to share, because somebody says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToShare {
+    /// All there is.
+    Everything,
+    /// The network of this machine.
+    Network,
+    /// A file or directory that exists.
+    Path(PathBuf),
+}
+
+impl Isolation {
+    /// Whether each instance writes to files of its own.
+    pub fn keeps_files_apart(&self) -> bool {
+        self.apart.iter().any(|channel| matches!(channel, Channel::Files(_)))
+    }
+
+    /// Notes what is not kept apart.
+    pub(super) fn share(&mut self, what: Channel, why: &str) {
+        self.apart.remove(&what);
+        if !self.shared.iter().any(|shared| shared.what == what) {
+            self.shared.push(Shared { what, why: why.to_owned() });
+        }
+    }
+
+    /// What is kept apart both here and there.
+    #[must_use]
+    pub fn and(mut self, other: &Isolation) -> Isolation {
+        self.apart.retain(|channel| other.apart.contains(channel));
+        other.shared.iter().for_each(|Shared { what, why }| self.share(what.clone(), why));
+        self
+    }
+
+    /// As JSON: `{"isolated": [..], "not_isolated": [{"what", "why"}]}`.
+    pub fn json(&self) -> Json {
+        let shared =
+            self.shared.iter().map(|Shared { what, why }| json!({ "what": what.to_string(), "why": why }));
+        json!({
+            "isolated": self.apart.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "not_isolated": shared.collect::<Vec<_>>(),
+        })
+    }
+
+    /// What is kept apart, on a line; `None` for nothing.
+    pub fn isolated(&self) -> Option<String> {
+        let all: Vec<String> = self.apart.iter().map(ToString::to_string).collect();
+        (!all.is_empty()).then(|| all.join(", "))
+    }
+
+    /// What is not, with the reasons, on a line; `None` for nothing.
+    pub fn not_isolated(&self) -> Option<String> {
+        let mut by_reason: Vec<(&str, Vec<String>)> = Vec::new();
+        for Shared { what, why } in &self.shared {
+            match by_reason.iter_mut().find(|(reason, _)| reason == why) {
+                Some((_, all)) => all.push(what.to_string()),
+                None => by_reason.push((why, vec![what.to_string()])),
+            }
+        }
+        let groups = by_reason.iter().map(|(why, all)| format!("{} ({why})", all.join(", ")));
+        let groups: Vec<String> = groups.collect();
+        (!groups.is_empty()).then(|| groups.join("; "))
+    }
+}
+
+/// What is known of the isolation of a program: nothing before it was started, and what all of its
+/// instances had since.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Option<Isolation>", into = "Option<Isolation>")]
+pub struct Known(Arc<Mutex<Option<Isolation>>>);
+
+impl From<Option<Isolation>> for Known {
+    fn from(so_far: Option<Isolation>) -> Known {
+        Known(Arc::new(Mutex::new(so_far)))
+    }
+}
+
+impl From<Known> for Option<Isolation> {
+    fn from(known: Known) -> Option<Isolation> {
+        known.so_far()
+    }
+}
+
+impl Known {
+    /// So far.
+    pub fn so_far(&self) -> Option<Isolation> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another instance had this.
+    pub fn note(&self, isolation: &Isolation) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(match known.take() {
+            Some(known) if known == *isolation => known,
+            Some(known) => known.and(isolation),
+            None => isolation.clone(),
+        });
+    }
+}
+
+/// It is about runs, not about what runs.
+impl PartialEq for Known {
+    fn eq(&self, _: &Known) -> bool {
+        true
+    }
+}
+
+impl Eq for Known {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn isolation(apart: &[Channel], shared: &[(Channel, &str)]) -> Isolation {
+        let mut all = Isolation { apart: apart.iter().cloned().collect(), shared: vec![] };
+        shared.iter().for_each(|(what, why)| all.share(what.clone(), why));
+        all
+    }
+
+    #[test]
+    fn it_is_told_in_lines() {
+        let tmp = || Channel::Files("/tmp".into());
+        let all = isolation(
+            &[tmp(), Channel::Ipc],
+            &[(Channel::Kernel, "it is one"), (Channel::Network, "no"), (Channel::OtherFiles, "it is one")],
+        );
+        let line = "files in /tmp, System V IPC and POSIX message queues";
+        assert_eq!(all.isolated().as_deref(), Some(line));
+        let line = "devices, kernel settings and user keyrings, other files (it is one); \
+                    network and abstract sockets (no)";
+        assert_eq!(all.not_isolated().as_deref(), Some(line));
+        let none = isolation(&[], &[(tmp(), "Operation not permitted")]);
+        assert_eq!(none.isolated(), None);
+        assert_eq!(none.not_isolated().as_deref(), Some("files in /tmp (Operation not permitted)"));
+        assert_eq!(isolation(&[], &[]).not_isolated(), None);
+    }
+
+    #[test]
+    fn what_is_known_is_what_all_had() {
+        let known = Known::default();
+        assert_eq!(known.so_far(), None);
+        known.note(&isolation(&[Channel::Ipc, Channel::Network], &[]));
+        known.note(&isolation(&[Channel::Ipc], &[(Channel::Network, "no")]));
+        known.note(&isolation(&[Channel::Ipc, Channel::Network], &[]));
+        assert_eq!(known.so_far(), Some(isolation(&[Channel::Ipc], &[(Channel::Network, "no")])));
+    }
+}
