@@ -4,6 +4,7 @@
 //! Lines of code say little of this: a load that never fails reaches them all.
 
 use crate::case::Case;
+use crate::document;
 use crate::files;
 use crate::generate::damage::Damage;
 use crate::text::{self, Lines};
@@ -268,7 +269,7 @@ impl Coverage {
     /// # Errors
     /// What keeps it from being one of this version.
     pub fn from_json(bytes: &[u8]) -> Result<Coverage, String> {
-        let file: File = serde_json::from_slice(bytes).map_err(|why| why.to_string())?;
+        let file: File = document::json(bytes).map_err(|why| why.to_string())?;
         if file.schema != SCHEMA || file.migcert != env!("CARGO_PKG_VERSION") {
             let (schema, made, this) = (&file.schema, &file.migcert, env!("CARGO_PKG_VERSION"));
             return Err(format!(

@@ -1,4 +1,4 @@
-//! TOML that others wrote: bounded, and with errors of one line that name the place.
+//! TOML and JSON that others wrote: bounded, and with errors of one line that name the place.
 
 use migcert_core::text::Short;
 use serde::de::DeserializeOwned;
@@ -7,13 +7,19 @@ use toml_parser::Source;
 /// Words, signs and gaps that a document has at most: what is made of them takes about 200 bytes each.
 pub const MAX_TOKENS: usize = 1 << 18;
 
+/// Values and names that a document of JSON has at most: what is made of one takes about 100 bytes.
+pub const MAX_VALUES: usize = 1 << 21;
+
 /// A document that can't be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadDocument {
     /// It has more than [`MAX_TOKENS`].
     #[error("it has more than {MAX_TOKENS} words and signs; make it smaller")]
     TooMany,
-    /// Not TOML, or not of the shape that is read.
+    /// It has more than [`MAX_VALUES`].
+    #[error("it has more than {MAX_VALUES} values and names; make it smaller, or its shards more")]
+    TooManyValues,
+    /// Not TOML or JSON, or not of the shape that is read.
     #[error("line {line}, column {column}: {why}")]
     At {
         /// From 1.
@@ -42,6 +48,42 @@ pub fn toml<T: DeserializeOwned>(text: &str) -> Result<T, BadDocument> {
             why: quoting_little(why.message()),
         }
     })
+}
+
+/// Reads a document of JSON.
+///
+/// # Errors
+/// [`BadDocument`], with the place.
+pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadDocument> {
+    if MAX_VALUES < values(bytes) {
+        return Err(BadDocument::TooManyValues);
+    }
+    serde_json::from_slice(bytes).map_err(|why| {
+        let (line, column) = (why.line(), why.column());
+        let message = why.to_string();
+        let place = format!(" at line {line} column {column}");
+        BadDocument::At {
+            line,
+            column,
+            why: quoting_little(message.strip_suffix(&place).unwrap_or(&message)),
+        }
+    })
+}
+
+/// How many values and names there are at most, by the signs around them: each is next to one of its
+/// own. In what is no JSON, it is any number.
+fn values(bytes: &[u8]) -> usize {
+    let (mut count, mut is_text, mut is_escaped) = (0, false, false);
+    for byte in bytes {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b',' | b':' | b'[' | b'{' if !is_text => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// A message of serde without most of what it quotes: that stands before the last comma, and what is
@@ -85,6 +127,22 @@ mod tests {
         says(&format!("{long} = 1"), "line 1, column 1: ");
         says(&format!("\"{long}\" = 1"), "line 1, column 1: unknown field `ääää");
         says(&format!("at = [{}]", "1,".repeat(MAX_TOKENS)), "it has more than");
+    }
+
+    #[test]
+    fn json_is_bounded_and_errors_name_the_place() {
+        let says = |text: &str| json::<Two>(text.as_bytes()).expect_err("bad").to_string();
+        assert_eq!(says("{\n\"at\": [1,"), "line 2, column 9: EOF while parsing a value");
+        assert_eq!(
+            says("{\"at\": [1]}"),
+            "line 1, column 10: invalid length 1, expected an array of length 2"
+        );
+        assert!(says(&format!("{{\"{}\": 1}}", "x".repeat(10_000))).len() < 300);
+        let list = |n: usize| format!("[{}0]", "0,".repeat(n));
+        assert_eq!(json::<Vec<u8>>(list(MAX_VALUES).as_bytes()), Err(BadDocument::TooManyValues));
+        assert_eq!(json::<Vec<u8>>(list(MAX_VALUES - 1).as_bytes()).map(|list| list.len()), Ok(MAX_VALUES));
+        let text = format!(r#"["{}\"{}"]"#, ",".repeat(MAX_VALUES), ":".repeat(MAX_VALUES));
+        assert!(json::<Vec<String>>(text.as_bytes()).is_ok());
     }
 
     #[test]

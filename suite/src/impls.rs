@@ -96,6 +96,7 @@ fn open_in(name: &str, processes: Processes, purpose: Purpose) -> Result<Opened,
         }
         _ if name.is_empty() => Err(CannotOpen::Name("an implementation's name is empty".to_owned())),
         _ if path.is_file() => {
+            files::open(path, MAX_PROGRAM)?;
             let absolute =
                 std::path::absolute(path).map_err(|why| CannotOpen::Name(format!("{name}: {why}")))?;
             cell::check().map_err(CannotOpen::Machine)?;

@@ -1,5 +1,7 @@
 //! Generators, rules, devices and hosts of migcert.
 
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod bench;
 pub mod bucket;
 pub mod case;

@@ -4,6 +4,8 @@
 //! found, 100 found, 2 usage or input that can't be understood, 4 too little executed to judge,
 //! 101 could not complete. A signal that ends it is the one that its parent sees.
 
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use commands::certify::{CertifyArgs, certify};

@@ -203,13 +203,32 @@ pub(super) fn drawn_seed() -> u64 {
     now.map_or(1, |now| now.as_nanos() as u64 & 0xffff_ffff)
 }
 
-pub(super) fn progress(len: u64) -> ProgressBar {
+/// A progress bar on standard error, on a terminal only.
+pub(super) struct Progress(ProgressBar);
+
+impl Progress {
+    /// What is being done: words of the program's own, because a terminal takes others for orders.
+    fn set_message(&self, words: &'static str) {
+        self.0.set_message(words);
+    }
+
+    pub(super) fn inc(&self, by: u64) {
+        self.0.inc(by);
+    }
+
+    pub(super) fn finish_and_clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+pub(super) fn progress(len: u64) -> Progress {
     let quiet = !std::io::stderr().is_terminal() || std::env::var_os("CI").is_some();
     if quiet {
-        return ProgressBar::hidden();
+        return Progress(ProgressBar::hidden());
     }
     let style = ProgressStyle::with_template("{elapsed} {bar:30} {pos}/{len} {msg}");
-    ProgressBar::new(len).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    Progress(ProgressBar::new(len).with_style(style))
 }
 
 /// Writes the case of each finding; without a place for the report, into `migcert-findings`. What

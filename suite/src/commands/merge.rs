@@ -8,7 +8,7 @@ use migcert::certify::enough;
 use migcert::honest::{self, SelfTest};
 use migcert::report::{self, Certificate};
 use migcert::shard::{self, MAX_FILE, Report, Whole};
-use migcert::{files, rules};
+use migcert::{document, files, rules};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -52,5 +52,5 @@ pub(crate) fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
 
 fn read(file: &Path) -> anyhow::Result<Report> {
     let bytes = files::read(file, MAX_FILE).map_err(|why| anyhow!("{}", why.why()))?;
-    serde_json::from_slice(&bytes).context("no report of a certification")
+    document::json(&bytes).context("no report of a certification")
 }
