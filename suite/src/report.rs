@@ -10,6 +10,7 @@ use crate::row;
 use crate::rules::{Finding, Level, Outcome};
 use crate::shard::Part;
 use crate::text::{Lines, Word};
+use causes::Causes;
 use migcert_core::compat::{self, Reason};
 use migcert_core::device::Interface;
 use migcert_core::param::{Configuration, Value};
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 mod asked;
+mod causes;
 mod excluded;
 mod waivers;
 
@@ -260,6 +262,7 @@ impl Certificate<'_> {
             "pairs": self.pairs(),
             "excluded": self.excluded().iter().map(Exclusion::json).collect::<Vec<_>>(),
             "waivers": self.waivers.iter().map(Waiver::json).collect::<Vec<_>>(),
+            "causes": self.causes().json(),
         });
         if let Some(cost) = self.cost {
             json["cost"] = json!(cost);
@@ -268,6 +271,10 @@ impl Certificate<'_> {
             json["part"] = json!(part);
         }
         json
+    }
+
+    fn causes(&self) -> Causes<'_> {
+        Causes::of(self.units)
     }
 
     /// The units of each rule, in the order of the rules.
@@ -284,8 +291,9 @@ impl Certificate<'_> {
 
     fn rule(&self, units: &[(usize, &Unit)]) -> Json {
         let rule = units[0].1.rule;
+        let causes = self.causes();
         let findings = units.iter().filter_map(|(i, unit)| {
-            let Outcome::Broken(Finding { summary, expected, observed, .. }) = &unit.outcome else {
+            let Outcome::Broken(Finding { summary, expected, observed, words, .. }) = &unit.outcome else {
                 return None;
             };
             let mut json = json!({ "summary": summary, "expected": expected, "observed": observed });
@@ -296,6 +304,10 @@ impl Certificate<'_> {
             }
             if let Some(bucket) = &unit.bucket {
                 json["bucket"] = json!(bucket.id());
+            }
+            causes.put(*i, &mut json);
+            if !words.is_empty() {
+                json["words"] = json!(words.marked());
             }
             if unit.known.is_some() {
                 json["known"] = json!(true);
@@ -368,6 +380,7 @@ impl Certificate<'_> {
     /// As text, for people.
     pub fn text(&self, strict: bool) -> Lines {
         let mut out = Lines::default();
+        let causes = self.causes();
         let several = 1 < self.subjects.len();
         for subject in self.subjects {
             let hash = subject.sha256.as_ref().map_or_else(String::new, |hash| format!("  sha256 {hash}"));
@@ -398,7 +411,8 @@ impl Certificate<'_> {
             let why = match outcome {
                 Outcome::NotApplicable(why) => format!("  ({why})"),
                 Outcome::Unsettled(why) => format!("  ({why})"),
-                _ => String::new(),
+                Outcome::Broken(_) => causes.why(&units),
+                Outcome::Held => String::new(),
             };
             let level = rule.level.name();
             let name = outcome.name();
@@ -413,7 +427,7 @@ impl Certificate<'_> {
             self.pair_table(&mut out);
         }
         for (i, unit) in self.units.iter().enumerate() {
-            self.finding(&mut out, i, unit, several);
+            self.finding(&mut out, i, unit, &causes);
             if unit.is_flaky() {
                 self.flaky(&mut out, i, unit);
             }
@@ -424,6 +438,7 @@ impl Certificate<'_> {
         Exclusion::section(&self.excluded(), &mut out);
         let (executed, total) = self.counts();
         let count = |name| self.rules().iter().filter(|units| worst(units).name() == name).count();
+        causes.text(&mut out);
         row!(out);
         for (at, subject) in self.subjects.iter().enumerate() {
             let Guests { steps, refused, .. } = self.guests(at);
@@ -440,9 +455,9 @@ impl Certificate<'_> {
         out.after(
             self.verdict.name(),
             format_args!(
-                "{partial}: executed {executed} of {total} cases; rules: {} held, {} broken, {} not applicable, {} unsettled; seed {:#x}",
+                "{partial}: executed {executed} of {total} cases; rules: {} held, {}, {} not applicable, {} unsettled; seed {:#x}",
                 count("held"),
-                count("broken"),
+                causes.count(count("broken")),
                 count("not-applicable"),
                 count("unsettled"),
                 self.seed,
@@ -505,8 +520,11 @@ impl Certificate<'_> {
         }
     }
 
-    fn finding(&self, out: &mut Lines, i: usize, unit: &Unit, several: bool) {
-        let Outcome::Broken(Finding { summary, expected, observed, .. }) = &unit.outcome else { return };
+    fn finding(&self, out: &mut Lines, i: usize, unit: &Unit, causes: &Causes<'_>) {
+        let Outcome::Broken(Finding { summary, expected, observed, words, .. }) = &unit.outcome else {
+            return;
+        };
+        let several = 1 < self.subjects.len();
         let rule = unit.rule;
         row!(out);
         row!(out, "broken  {} ({}, {})", rule.id, rule.cites, rule.level.name());
@@ -520,10 +538,19 @@ impl Certificate<'_> {
         if unit.known.is_some() {
             row!(out, "  known      it fails nothing");
         }
+        if let Some(rule) = causes.consequence_of(i) {
+            row!(out, "  cause      consequence of {rule}");
+        }
         row!(out, "  promise    {}", rule.promise);
         row!(out, "  found      {summary}");
         row!(out, "  expected   {}", clipped(expected));
         row!(out, "  observed   {}", clipped(observed));
+        for line in words.lines() {
+            match line.is_during {
+                true => row!(out, "  meanwhile  {}", line.text),
+                false => row!(out, "  printed    {}", line.text),
+            }
+        }
         row!(out, "  advice     {}", rule.advice);
         if let Some(bucket) = &unit.bucket {
             row!(out, "  bucket     {}", bucket.id());
