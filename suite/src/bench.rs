@@ -440,7 +440,7 @@ impl<'a> Bench<'a> {
 
     fn words(&self, step: &Step) -> String {
         let interface = self.source.interface(&self.case.model, &self.case.setup);
-        interface.map_or_else(|| step.to_string(), |interface| guests::of(&interface).tell(step))
+        interface.map_or_else(|_| step.to_string(), |interface| guests::of(&interface).tell(step))
     }
 }
 
@@ -480,12 +480,15 @@ impl Subject {
         }
     }
 
-    /// What a guest can do with an instance of this setup; `None` if it can't be started.
-    pub fn interface(&self, model: &ModelId, setup: &Setup) -> Option<Interface> {
-        deadline::check().ok()?;
-        let outside = self.program.outside().ok()?;
-        let device = self.program.start(model, setup, &outside).ok()?;
-        Some(device.capabilities().interface)
+    /// What a guest can do with an instance of this setup.
+    ///
+    /// # Errors
+    /// As [`migcert_core::program::Program::start`].
+    pub fn interface(&self, model: &ModelId, setup: &Setup) -> Result<Interface, Error> {
+        deadline::check()?;
+        let outside = self.program.outside()?;
+        let device = self.program.start(model, setup, &outside)?;
+        Ok(device.capabilities().interface)
     }
 }
 

@@ -7,14 +7,16 @@ use crate::deadline::{self, Timed};
 use crate::generate::script::{self, Between};
 use crate::known::Known;
 use crate::minimize::{Bounds, Names, minimize};
-use crate::rules::{Draws, Finding, Judge, Outcome, Rule};
+use crate::rules::{BLAMED, Draws, Finding, Judge, Outcome, Rule};
 use arbitrary::Unstructured;
 use migcert_core::device::Interface;
+use migcert_core::error::Error;
 use migcert_core::model::ModelId;
 use migcert_core::version::Setup;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
@@ -122,19 +124,52 @@ fn broken_rules(units: &[Unit]) -> impl Iterator<Item = &'static Rule> {
     units.iter().filter(|unit| matches!(unit.outcome, Outcome::Broken(_))).map(|unit| unit.rule)
 }
 
-/// What guests can do with the instances of a subject; started once for each setup.
+/// What guests can do with the instances of a subject; `None` where it refuses the setup. Started once
+/// for each setup, if that is answered.
 #[derive(Default)]
 struct Interfaces(Mutex<BTreeMap<(usize, ModelId, Setup), Option<Interface>>>);
 
 impl Interfaces {
-    fn of(&self, job: &Job<'_>, subject: usize, model: &ModelId, setup: &Setup) -> Option<Interface> {
+    fn of(
+        &self,
+        job: &Job<'_>,
+        subject: usize,
+        model: &ModelId,
+        setup: &Setup,
+    ) -> Result<Option<Interface>, Error> {
         let key = (subject, model.clone(), setup.clone());
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        known.unwrap_or_else(|| {
-            let found = job.subjects[subject].interface(model, setup);
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, found.clone());
-            found
-        })
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let found = match job.subjects[subject].interface(model, setup) {
+            Ok(interface) => Some(interface),
+            Err(Error::Refused(_)) => None,
+            Err(why) => return Err(why),
+        };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, found.clone());
+        Ok(found)
+    }
+}
+
+/// A case that was drawn.
+struct Drawn {
+    case: Case,
+    /// Why nobody could tell what a guest can do: its script is empty for no reason of its own.
+    blind: Option<String>,
+}
+
+impl Drawn {
+    /// What the case shows: one without a guest can't show that a rule holds with one.
+    fn shows(&self, outcome: Outcome) -> Outcome {
+        let is_blamed = |why: &str| why == BLAMED;
+        match (&self.blind, outcome) {
+            (_, Outcome::NotApplicable(why)) if is_blamed(&why) => Outcome::NotApplicable(why),
+            (Some(why), Outcome::Held | Outcome::NotApplicable(_)) => {
+                Outcome::Unsettled(format!("no instance could be asked what its guest can do: {why}"))
+            }
+            (_, outcome) => outcome,
+        }
     }
 }
 
@@ -145,16 +180,24 @@ fn drawn(
     pair: (usize, usize),
     index: u32,
     known: &Interfaces,
-) -> Option<Case> {
+) -> Option<Drawn> {
     let (source, destination) = (&job.subjects[pair.0], &job.subjects[pair.1]);
-    let interface = |model: &ModelId, setup: &Setup| known.of(job, pair.0, model, setup);
+    let blind = Cell::new(None);
+    let interface = |model: &ModelId, setup: &Setup| {
+        let found = known.of(job, pair.0, model, setup);
+        found.unwrap_or_else(|why| {
+            blind.set(Some(why.to_string()));
+            None
+        })
+    };
     let between = Between {
         source: (&source.name, &source.manifest),
         destination: (&destination.name, &destination.manifest),
         interface: &interface,
     };
     let dna = dna(job.seed, rule, &source.name, &destination.name, index);
-    script::case(&mut Unstructured::new(&dna), rule, &between).ok().flatten()
+    let case = script::case(&mut Unstructured::new(&dna), rule, &between).ok().flatten()?;
+    Some(Drawn { case, blind: blind.take() })
 }
 
 /// Runs the cases of a job in turns: the first of every rule on every pair in which the first
@@ -165,9 +208,9 @@ pub fn in_turns(job: &Job<'_>, each: &mut dyn FnMut(&'static Rule, &Case, Outcom
     work.retain(|(_, (from, to))| [*from, *to].contains(&0));
     for index in 0..job.cases {
         for (rule, pair) in &work {
-            let Some(case) = drawn(job, rule, *pair, index, &known) else { continue };
-            let outcome = judge(rule, &case, &job.subjects[pair.0], &job.subjects[pair.1]);
-            if each(rule, &case, outcome).is_break() {
+            let Some(drawn) = drawn(job, rule, *pair, index, &known) else { continue };
+            let outcome = judge(rule, &drawn.case, &job.subjects[pair.0], &job.subjects[pair.1]);
+            if each(rule, &drawn.case, drawn.shows(outcome)).is_break() {
                 return;
             }
         }

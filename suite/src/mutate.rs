@@ -121,7 +121,7 @@ fn settle(case: &mut Case) {
 }
 
 fn guest(drawn: &Drawn, case: &Case) -> Option<Box<dyn Guest>> {
-    drawn.source.interface(&case.model, &case.setup).map(|interface| guests::of(&interface))
+    drawn.source.interface(&case.model, &case.setup).ok().map(|interface| guests::of(&interface))
 }
 
 fn insert(case: &mut Case, drawn: &Drawn, u: &mut Unstructured<'_>) -> Result<()> {

@@ -358,7 +358,7 @@ pub(crate) fn draw(
     let between = Between {
         source: (&source.name, &source.manifest),
         destination: (&destination.name, &destination.manifest),
-        interface: &|model, setup| source.interface(model, setup),
+        interface: &|model, setup| source.interface(model, setup).ok(),
     };
     let case = script::case(u, rule, &between)?;
     Ok(case.map(|case| Drawn { rule, source, destination, case }))

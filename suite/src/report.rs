@@ -113,7 +113,7 @@ impl Tested {
 /// Bytes of registers that a guest of the first model may touch.
 fn reachable(subject: &Subject) -> u64 {
     let interface = subject.manifest.models.iter().next();
-    let interface = interface.and_then(|(id, model)| subject.interface(id, &model.latest()));
+    let interface = interface.and_then(|(id, model)| subject.interface(id, &model.latest()).ok());
     match interface {
         Some(Interface::Windows(windows)) => windows
             .windows

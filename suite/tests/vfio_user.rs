@@ -111,7 +111,7 @@ fn drawn(rule: &Rule, subject: &Subject) -> Option<Case> {
     let between = Between {
         source: (&subject.name, &subject.manifest),
         destination: (&subject.name, &subject.manifest),
-        interface: &|model, setup| subject.interface(model, setup),
+        interface: &|model, setup| subject.interface(model, setup).ok(),
     };
     script::case(&mut Unstructured::new(&bytes), rule, &between).expect("enough bytes")
 }

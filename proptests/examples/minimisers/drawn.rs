@@ -80,7 +80,7 @@ impl Planted {
         let between = Between {
             source: (&source.name, &source.manifest),
             destination: (&destination.name, &destination.manifest),
-            interface: &|model, setup| source.interface(model, setup),
+            interface: &|model, setup| source.interface(model, setup).ok(),
         };
         script::case(u, self.rule, &between)
     }

@@ -223,10 +223,10 @@ impl<'a> Runner<'a> {
         let &Task { rule, pair, .. } = task;
         let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
         let judged = deadline::until(self.job.budget.end(), || {
-            let case = drawn(self.job, rule, pair, index, &self.interfaces)?;
-            let bench = Bench::new(&case, source, destination);
-            let (outcome, counted) = (judge(rule, &bench), bench.counted());
-            Some((case, outcome, counted))
+            let drawn = drawn(self.job, rule, pair, index, &self.interfaces)?;
+            let bench = Bench::new(&drawn.case, source, destination);
+            let (outcome, counted) = (drawn.shows(judge(rule, &bench)), bench.counted());
+            Some((drawn.case, outcome, counted))
         });
         let (case, outcome, counted) = match judged {
             Timed::Whole(Some(judged)) => judged,
