@@ -9,6 +9,7 @@ use migcert::files;
 use migcert::impls;
 use migcert::oracle::{TARGETS, Target};
 use migcert::rules::{self, Outcome, Rule};
+use migcert_core::program::Unsupported;
 use std::ffi::OsStr;
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -75,7 +76,25 @@ fn opened(case: Case, found: Found) -> anyhow::Result<Input> {
     let rule = rule.ok_or_else(|| anyhow!("no rule `{}`; see `migcert list rules`", case.rule))?;
     let source = impls::fresh(&case.source)?;
     let destination = impls::fresh(&case.destination)?;
+    fits(&case, &source)?;
     Ok(Input::Case(Box::new(Tried { rule, case, source, destination, found })))
+}
+
+/// Whether the source supports the configurations of a case. Where it doesn't, the case was edited or
+/// the description has changed, and what came of it would be held against the device.
+fn fits(case: &Case, source: &Subject) -> anyhow::Result<()> {
+    let Some(model) = source.manifest.models.get(&case.model) else { return Ok(()) };
+    for (name, setup) in [("setup", Some(&case.setup)), ("other", case.other.as_ref())] {
+        let culprits = setup.map(|setup| model.faults(setup)).unwrap_or_default();
+        if !culprits.is_empty() {
+            let Case { model, source, .. } = case;
+            bail!(
+                "`{name}` is no configuration of `{model}` as `{source}` describes it: {}; mend `{name}`, or replay the case on the program that it was found in",
+                Unsupported(culprits)
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The fuzz target of this name.
