@@ -36,6 +36,8 @@
 //! initial = ["write 7:0x4/2=0x6"]                           # what a driver does first
 //! never = [{ region = 0, offset = 0x80, size = 8 }]         # what no driver touches
 //! volatile = [{ region = 0, offset = 0x10, size = 4 }]      # what is not compared
+//! config-space = "device"                                   # its state has it; "carrier" if not said: the
+//!                                                           # machine brings it along, as a VMM does
 //! limits.answer-ms = 2000                                   # 10000 if not said
 //! limits.transfer-ms = 30000                                # a whole save or load; 6 times an answer if not said
 //!
@@ -53,7 +55,7 @@ use crate::hosts::cell::Cell;
 use crate::hosts::isolation::{Known, ToShare};
 use crate::hosts::limits::Limits;
 use crate::hosts::process::Process;
-use crate::hosts::vfio_user::{self, Guide, Place, Socket, Told, VfioUser};
+use crate::hosts::vfio_user::{self, ConfigSpace, Guide, Place, Socket, Told, VfioUser};
 use crate::hosts::vhost_user::{Config, Processes, VhostUser};
 use crate::report::is_waived;
 use crate::rules;
@@ -93,6 +95,7 @@ struct Text {
     never: Vec<Range>,
     #[serde(default)]
     volatile: Vec<Range>,
+    config_space: Option<Carries>,
     #[serde(default)]
     initial: Vec<String>,
     #[serde(default)]
@@ -110,6 +113,7 @@ impl Text {
     /// An error for what would be said in vain.
     fn knows_no_registers(&self) -> Result<(), Why> {
         let in_vain = [
+            ("config-space", self.config_space.is_some()),
             ("initial", !self.initial.is_empty()),
             ("never", !self.never.is_empty()),
             ("scripts", !self.scripts.is_empty()),
@@ -130,6 +134,14 @@ enum Wire {
     VhostUser,
 }
 
+/// Who brings configuration space along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Carries {
+    Carrier,
+    Device,
+}
+
 /// How long things may take.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -141,9 +153,17 @@ struct Times {
 }
 
 impl Times {
-    fn limits(self) -> Limits {
-        let usual = self.answer_ms.map_or_else(Limits::default, |ms| Limits::of(Duration::from_millis(ms)));
-        Limits { transfer: self.transfer_ms.map_or(usual.transfer, Duration::from_millis), ..usual }
+    /// Longest time that something can be given: a day.
+    const LONGEST: u64 = 24 * 60 * 60 * 1000;
+
+    fn limits(self) -> Result<Limits, Why> {
+        let time = |name, ms: Option<u64>| match ms {
+            Some(ms) if !(1..=Times::LONGEST).contains(&ms) => Err(Why::Limit { name, ms }),
+            ms => Ok(ms.map(Duration::from_millis)),
+        };
+        let usual = time("answer-ms", self.answer_ms)?.map_or_else(Limits::default, Limits::of);
+        let transfer = time("transfer-ms", self.transfer_ms)?.unwrap_or(usual.transfer);
+        Ok(Limits { transfer, ..usual })
     }
 }
 
@@ -254,7 +274,7 @@ impl Profile {
             Some(binary) => (binary.to_owned(), vec![]),
             None => self.command(release)?,
         };
-        let limits = text.limits.limits();
+        let limits = text.limits.limits()?;
         let release = match text.releases.is_empty() {
             true => None,
             false => Some(self.release(&version(&binary, limits.answer)?)?),
@@ -352,6 +372,10 @@ impl Profile {
         Ok(Guide {
             never: self.text.never.iter().map(place).collect(),
             volatile: self.text.volatile.iter().map(place).collect(),
+            config_space: match self.text.config_space {
+                None | Some(Carries::Carrier) => ConfigSpace::Carrier,
+                Some(Carries::Device) => ConfigSpace::Device,
+            },
             initial,
             scripts,
         })
@@ -507,6 +531,8 @@ enum Why {
         "guest: `{0}` is no guest; there are `virtio-fs` and `virtio-fs-named`, and `registers` over vfio-user"
     )]
     Guest(String),
+    #[error("limits.{name}: {ms} is not from 1 to {}, which is a day", Times::LONGEST)]
+    Limit { name: &'static str, ms: u64 },
     #[error("{place}: {why}")]
     Info { place: String, why: BadManifest },
     #[error(
@@ -601,6 +627,20 @@ mod tests {
         says(&vfio, "fine");
         let volatile = "volatile = [{ region = 0, offset = 0, size = 4 }]\nargs";
         says(&vfio.replace("args", volatile), "fine");
+        for ms in ["0", "86400001"] {
+            let limits = format!("limits.transfer-ms = {ms}\nargs");
+            says(
+                &vfio.replace("args", &limits),
+                &format!("limits.transfer-ms: {ms} is not from 1 to 86400000"),
+            );
+        }
+        let config = "config-space = 'device'\nargs";
+        says(&vfio.replace("args", config), "fine");
+        says(&GOOD.replace("args", config), "config-space: it is about registers");
+        says(
+            &vfio.replace("args", &config.replace("device", "nobody")),
+            "line 3, column 24: unknown variant",
+        );
         says(&GOOD.replace("args", volatile), "volatile: it is about registers");
         says(&format!("{GOOD}\n[scripts]\nring = []"), "scripts: it is about registers");
         says(&vfio.replace("args", "initial = [\"touch 0\"]\nargs"), "initial[0]: `touch 0` is no step");

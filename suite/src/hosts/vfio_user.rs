@@ -9,7 +9,8 @@
 //! | `read_state` | MIG_DATA_READ; 0 bytes are the end, for now or for good |
 //! | `write_state` | MIG_DATA_WRITE |
 //! | `estimate` | DEVICE_FEATURE PROBE MIG_DATA_SIZE; where it has that, GET |
-//! | `reset` | DEVICE_RESET, where DEVICE_GET_INFO offers it |
+//! | `reset` | DEVICE_RESET, where DEVICE_GET_INFO offers it; then configuration space as it was at first |
+//! | `guest_memory` | the shared memory, and what can be written of PCI configuration space |
 //! | `guest` | REGION_READ, REGION_WRITE; then a round trip, the eventfds and guest memory are looked at |
 //!
 //! Every instance has a process of its own: a reset is a promise under test, not a tool.
@@ -37,9 +38,11 @@ use super::process::Process;
 use super::reach::{Pace, Reached, reach};
 use super::rooms::Rooms;
 use client::Client;
+pub use config_space::ConfigSpace;
+use config_space::Learned;
 use device::Instance;
 pub use interface::{Guide, Place};
-use migcert_core::device::{Device, Outside, Register};
+use migcert_core::device::{Device, Outside};
 use migcert_core::error::{Error, Misbehaved, Refusal};
 use migcert_core::manifest::MAX_BYTES;
 use migcert_core::model::ModelId;
@@ -116,7 +119,7 @@ pub struct VfioUser {
     /// How many models the program said it has.
     models: AtomicUsize,
     /// What was learned of PCI configuration space, by command line.
-    learned: Mutex<BTreeMap<Vec<String>, Arc<[Register]>>>,
+    learned: Mutex<BTreeMap<Vec<String>, Arc<Learned>>>,
     rooms: Rooms,
     pace: Pace,
 }
@@ -225,14 +228,14 @@ impl VfioUser {
         }
     }
 
-    /// The registers of a PCI configuration space, learned once in a process of its own.
-    fn learned(&self, args: &[String], size: u64) -> Result<Arc<[Register]>, Error> {
+    /// What is known of a PCI configuration space, learned once in a process of its own.
+    fn learned(&self, args: &[String], size: u64) -> Result<Arc<Learned>, Error> {
         let known = || self.learned.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(learned) = known().get(args) {
             return Ok(Arc::clone(learned));
         }
-        let learned = config_space::learn(&mut self.launch(args)?, size, &self.config.guide.never);
-        let learned: Arc<[Register]> = learned.into();
+        let learned = Learned::of(&mut self.launch(args)?, size, &self.config.guide.never);
+        let learned = Arc::new(learned);
         known().insert(args.to_vec(), Arc::clone(&learned));
         Ok(learned)
     }

@@ -1,6 +1,7 @@
 //! One instance: what the traits ask for, in messages.
 
 use super::client::{self, Client};
+use super::config_space::{ConfigSpace, Learned};
 use super::dma_log::DmaLog;
 use super::interface::{self, CONFIG, Guide};
 use super::irqs::Irqs;
@@ -30,6 +31,8 @@ pub(super) struct Instance {
     log: DmaLog,
     guide: Guide,
     interface: Interface,
+    /// What the machine carries of configuration space.
+    carried: Option<Arc<Learned>>,
     options: Options,
     can_reset: bool,
     /// The state that it said it is in when it was asked last.
@@ -41,12 +44,12 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    /// An instance that was just started. `learn` gives the registers of a PCI configuration
-    /// space of so many bytes.
+    /// An instance that was just started. `learn` gives what is known of a PCI configuration space of
+    /// so many bytes.
     pub(super) fn new(
         mut client: Client,
         guide: &Guide,
-        learn: impl FnOnce(u64) -> Result<Arc<[Register]>, Error>,
+        learn: impl FnOnce(u64) -> Result<Arc<Learned>, Error>,
     ) -> Result<Instance, Error> {
         let outside = client.outside;
         let regions = (0..outside.unwrap_or(0).min(client::MOST)).map(Request::RegionInfo);
@@ -65,14 +68,16 @@ impl Instance {
         client.plan((info.irqs != 0).then_some(Request::IrqInfo(0)));
         client.map()?;
         let irqs = Irqs::new(&mut client, &info)?;
+        let mut carried = None;
         let interface = match outside {
             Some(region) => Interface::Registers(described(&mut client, region)?.into()),
             None => {
                 let is_pci = info.flags & DeviceInfo::PCI != 0;
                 let config = regions.iter().find(|region| is_pci && region.index == CONFIG);
                 let learned = config.map(|region| learn(region.size)).transpose()?;
-                let learned = learned.as_deref().unwrap_or_default();
-                let windows = interface::windows(&info, &regions, guide, learned, irqs.vectors());
+                let registers = learned.as_ref().map_or(&[][..], |learned| &learned.registers);
+                let windows = interface::windows(&info, &regions, guide, registers, irqs.vectors());
+                carried = learned.filter(|_| guide.config_space == ConfigSpace::Carrier);
                 Interface::Windows(Arc::new(windows))
             }
         };
@@ -83,6 +88,7 @@ impl Instance {
             log: DmaLog::default(),
             guide: guide.clone(),
             interface,
+            carried,
             options: Options { p2p: flags & Migration::P2P != 0, pre_copy: flags & Migration::PRE_COPY != 0 },
             can_reset: info.flags & DeviceInfo::RESET != 0,
             state,
@@ -307,6 +313,9 @@ impl Device for Instance {
         self.client.map_anew()?;
         self.irqs.enable(&mut self.client)?;
         self.irqs.raised(&mut self.client)?;
+        if let Some(carried) = &self.carried {
+            carried.refresh(&mut self.client)?;
+        }
         Ok(self.client.memory.refresh()?)
     }
 
@@ -332,14 +341,23 @@ impl Device for Instance {
     fn guest_memory(&mut self) -> Result<Vec<u8>, Error> {
         let mut bytes = self.client.memory.remember()?;
         bytes.push(self.is_up.into());
+        if let Some(carried) = &self.carried {
+            self.client.begin_step();
+            bytes.extend(carried.save(&mut self.client)?);
+        }
         Ok(bytes)
     }
 
     fn set_guest_memory(&mut self, memory: &[u8]) -> Result<(), Error> {
         let foreign = || io::Error::new(io::ErrorKind::InvalidData, "not the memory of a guest of this host");
-        let (is_up, memory) = memory.split_last().ok_or_else(foreign)?;
+        let (memory, rest) = memory.split_at_checked(memory::SIZE).ok_or_else(foreign)?;
+        let (is_up, config) = rest.split_first().ok_or_else(foreign)?;
         self.client.memory.recall(memory)?;
         self.is_up = *is_up != 0;
+        if let Some(carried) = &self.carried {
+            self.client.begin_step();
+            carried.restore(&mut self.client, config)?;
+        }
         Ok(())
     }
 
@@ -348,7 +366,11 @@ impl Device for Instance {
         if !self.log.is_kept(&mut self.client)? {
             return Ok(None);
         }
-        self.log.take(&mut self.client).map(Some)
+        let mut dirty = self.log.take(&mut self.client)?;
+        // The machine brings it along again at the end, whoever changed it.
+        let config = memory::SIZE + 1;
+        dirty.extend(self.carried.as_ref().map(|carried| config..config + carried.len()));
+        Ok(Some(dirty))
     }
 
     fn footprint(&mut self) -> Result<Option<u64>, Error> {

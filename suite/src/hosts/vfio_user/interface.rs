@@ -1,5 +1,6 @@
 //! What a guest can do with a device of which only regions are known.
 
+use super::config_space::ConfigSpace;
 use super::memory;
 use super::wire::reply::{DeviceInfo, RegionInfo};
 use migcert_core::device::{Register, Step, Windows};
@@ -13,6 +14,8 @@ pub struct Guide {
     pub never: Vec<Place>,
     /// Read, and not compared.
     pub volatile: Vec<Place>,
+    /// Who brings PCI configuration space along.
+    pub config_space: ConfigSpace,
     /// What a guest does first, once in its life.
     pub initial: Vec<Step>,
     /// What a guest does as one step, by name.

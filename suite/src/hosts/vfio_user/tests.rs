@@ -2,13 +2,14 @@
 
 use super::channel::Channel;
 use super::client::Client;
+use super::config_space::{ConfigSpace, Learned};
 use super::device::Instance;
 use super::interface::{CONFIG, Guide, Place};
+use super::memory;
 use super::wire::reply::{DeviceInfo, IrqInfo, RegionInfo, Reply};
 use super::wire::request::{Act, Request};
 use super::wire::version::{Capabilities, Version};
 use super::wire::{self, Access, Feature, HEADER, Kind, Migration, Transfer};
-use super::{config_space, memory};
 use crate::hosts::cell::Cell;
 use crate::hosts::limits::Limits;
 use crate::hosts::process::Process;
@@ -178,7 +179,7 @@ fn client(logs: Logs) -> Client {
 }
 
 fn device(logs: Logs, guide: &Guide) -> Instance {
-    let learn = |size| Ok(config_space::learn(&mut client(Logs::default()), size, &guide.never).into());
+    let learn = |size| Ok(Learned::of(&mut client(Logs::default()), size, &guide.never).into());
     Instance::new(client(logs), guide, learn).expect("a device")
 }
 
@@ -228,16 +229,18 @@ fn every_page_that_changed_must_be_in_the_log() {
 #[test]
 fn dirty_memory_is_what_the_log_says_and_what_the_guest_did() {
     let mut pages = device(Logs::Everything, &Guide { initial: vec![DOORBELL], ..Guide::default() });
-    assert_eq!(pages.dirty_memory().expect("asked"), Some(vec![]));
+    // Configuration space comes along again whenever somebody asks: a word behind its offset.
+    let config = memory::SIZE + 1..memory::SIZE + 6;
+    assert_eq!(pages.dirty_memory().expect("asked"), Some(vec![config.clone()]));
     pages.set_state(State::PreCopy).expect("saves");
     pages.guest(&write(GUEST_MEMORY, 0x12000, 5)).expect("writes");
     // Whether the driver is up, what it wrote, and what the device wrote.
     let page = 0..0x1000;
-    let expected = vec![memory::SIZE..memory::SIZE + 1, 0x2000..0x2004, page.clone()];
+    let expected = vec![memory::SIZE..memory::SIZE + 1, 0x2000..0x2004, page.clone(), config.clone()];
     assert_eq!(pages.dirty_memory().expect("asked"), Some(expected));
     pages.set_state(State::StopCopy).expect("saves");
-    assert_eq!(pages.dirty_memory().expect("asked"), Some(vec![page]));
-    assert_eq!(pages.dirty_memory().expect("asked"), Some(vec![]));
+    assert_eq!(pages.dirty_memory().expect("asked"), Some(vec![page, config.clone()]));
+    assert_eq!(pages.dirty_memory().expect("asked"), Some(vec![config]));
     let mut none = device(Logs::None, &Guide::default());
     assert_eq!(none.dirty_memory().expect("asked"), None);
 }
@@ -263,6 +266,26 @@ fn configuration_space_is_learned_and_places_are_left_alone() {
         "CONFIG.32 0x8 2x4 0xffffffff",
     ];
     assert_eq!(windows(&Guide { never, ..Guide::default() }), narrow);
+}
+
+#[test]
+fn configuration_space_moves_with_the_machine() {
+    const READ: Step = Step::Read { region: CONFIG, offset: 4, size: 4 };
+    let moved = |config_space| {
+        let guide = Guide { config_space, ..Guide::default() };
+        let (mut first, mut second) = (device(Logs::Everything, &guide), device(Logs::Everything, &guide));
+        sees(&mut first, &write(CONFIG, 4, 0x6), "nothing");
+        second.set_guest_memory(&first.guest_memory().expect("memory")).expect("put in place");
+        second
+    };
+    // Its status bit, which a one clears, stays as it is.
+    let mut second = moved(ConfigSpace::Carrier);
+    sees(&mut second, &READ, "0x80000006");
+    second.reset().expect("reset");
+    sees(&mut second, &READ, "0x80000000");
+    sees(&mut moved(ConfigSpace::Device), &READ, "0x80000000");
+    let cut = second.guest_memory().expect("memory");
+    assert!(second.set_guest_memory(&cut[..cut.len() - 1]).is_err());
 }
 
 #[test]
