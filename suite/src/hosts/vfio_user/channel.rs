@@ -1,8 +1,7 @@
 //! Whole messages over a stream socket: split and merged ones, and descriptors that come along.
 
 use super::wire::{HEADER, Header, Malformed};
-use crate::hosts::process::ready;
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -11,9 +10,9 @@ use rustix::net::{
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Descriptors that the kernel takes along with one message.
 pub(super) const MAX_FDS: usize = 253;
@@ -62,11 +61,8 @@ pub(super) struct Until<'a> {
 
 impl Channel {
     /// An end whose owner has no use for descriptors: the kernel drops them.
-    pub(super) fn without_fds(socket: UnixStream) -> io::Result<Channel> {
-        // Who answers at once is not polled first; who doesn't, is.
-        const AT_ONCE: Duration = Duration::from_millis(10);
-        socket.set_read_timeout(Some(AT_ONCE))?;
-        Ok(Channel { socket, inbox: vec![0; 8 << 10], unread: 0..0, fds: vec![], takes_fds: false })
+    pub(super) fn without_fds(socket: UnixStream) -> Channel {
+        Channel { socket, inbox: vec![0; 8 << 10], unread: 0..0, fds: vec![], takes_fds: false }
     }
 
     /// An end that waits as long as it takes, and keeps the descriptors that come.
@@ -123,11 +119,13 @@ impl Channel {
                 return Err(Broken::Slow);
             }
             self.make_room(wanted);
+            // Whoever waits in `recv` is also woken when the other side has read what was sent; whoever
+            // polls is not.
+            self.wait(PollFlags::IN, until)?;
             match self.fill() {
                 Ok(0) => return Err(Broken::Closed),
                 Ok(count) => self.unread.end += count,
-                Err(Errno::AGAIN) => self.wait(PollFlags::IN, until)?,
-                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -164,11 +162,11 @@ impl Channel {
     fn fill(&mut self) -> Result<usize, Errno> {
         let room = &mut self.inbox[self.unread.end..];
         if !self.takes_fds {
-            return Ok(rustix::net::recv(&self.socket, room, RecvFlags::empty())?.0);
+            return Ok(rustix::net::recv(&self.socket, room, RecvFlags::DONTWAIT)?.0);
         }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::CMSG_CLOEXEC;
+        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
         let got = rustix::net::recvmsg(&self.socket, &mut [IoSliceMut::new(room)], &mut control, flags)?;
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(fds) = message {
@@ -182,14 +180,24 @@ impl Channel {
     }
 
     fn wait(&self, what: PollFlags, until: Option<Until<'_>>) -> Result<(), Broken> {
+        let socket = PollFd::new(&self.socket, what);
         let Some(Until { deadline, end }) = until else {
-            return Err(Broken::Machine(io::Error::other("a blocking socket did not block")));
+            return match poll(&mut [socket], None) {
+                Ok(_) | Err(Errno::INTR) => Ok(()),
+                Err(errno) => Err(errno.into()),
+            };
         };
-        match ready(&[(self.socket.as_fd(), what), (end, PollFlags::IN)], deadline) {
-            Ok(Some(0)) => Ok(()),
-            Ok(Some(_)) => Err(Broken::Closed),
-            Ok(None) => Err(Broken::Slow),
-            Err(why) => Err(Broken::Machine(why)),
+        let mut polled = [socket, PollFd::from_borrowed_fd(end, PollFlags::IN)];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).map_err(|why| Broken::Machine(io::Error::other(why)))?;
+            match poll(&mut polled, Some(&left)) {
+                Ok(0) => return Err(Broken::Slow),
+                Ok(_) if polled[0].revents().is_empty() => return Err(Broken::Closed),
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
         }
     }
 }

@@ -58,7 +58,7 @@ impl Client {
     /// Those of any request.
     pub(super) fn new(process: Process, socket: UnixStream, limits: Limits) -> Result<Client, Error> {
         let mut client = Client {
-            channel: Channel::without_fds(socket)?,
+            channel: Channel::without_fds(socket),
             process,
             memory: Memory::new()?,
             limits,
