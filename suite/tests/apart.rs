@@ -75,7 +75,10 @@ impl Place {
 
     /// Certifies, with nothing in the environment that says who does.
     fn certify(&self, subject: &str, settings: &[(&str, &OsStr)]) -> Output {
-        let mut command = Command::new(self.path("tester"));
+        self.certify_by(Command::new(self.path("tester")), subject, settings)
+    }
+
+    fn certify_by(&self, mut command: Command, subject: &str, settings: &[(&str, &OsStr)]) -> Output {
         command
             .args(["certify", subject, "--only", "twin-after-load", "--cases", "12", "--seed", "1"])
             .args(["--format", "json", "--report", "report"])
@@ -151,6 +154,23 @@ fn whoever_cheats_nobody_passes_apart_or_not() {
         }
         assert_eq!(left(&place.path("scratch")), 0);
     }
+}
+
+/// Whatever can't be started for want of processes, nobody is accused of it.
+#[test]
+fn a_fork_that_fails_is_not_the_programs_fault() {
+    let place = Place::of_nobody();
+    let mut failed = 0;
+    for processes in 2..12 {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nproc={processes}")).arg(place.path("tester"));
+        let output = place.certify_by(command, &place.program("plain"), &[]);
+        let words = [output.stdout, output.stderr].map(|words| String::from_utf8_lossy(&words).into_owned());
+        assert!(![Some(100), Some(2)].contains(&output.status.code()), "{processes}: {words:?}");
+        assert!(!words.concat().contains("is gone"), "{processes}: {words:?}");
+        failed += usize::from(words.concat().contains("temporarily unavailable"));
+    }
+    assert_ne!(failed, 0);
 }
 
 #[test]

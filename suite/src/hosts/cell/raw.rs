@@ -37,13 +37,15 @@ pub(super) unsafe fn fork() -> Result<Forked> {
         }
         let child = libc::fork();
         if child != 0 {
+            // It returns its error, and leaves `errno` alone.
             libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), null_mut());
         }
         child
     };
     match child {
         0 => Ok(Forked::Child),
-        child => Pid::from_raw(child).filter(|_| 0 < child).map(Forked::Parent).ok_or(Errno::AGAIN),
+        // A negative one is no number of a process, and not to be taken for one.
+        child => Pid::from_raw(child.max(0)).map(Forked::Parent).ok_or_else(last_error),
     }
 }
 
@@ -92,13 +94,13 @@ pub(super) fn spawn(
         let end = end.wrapping_sub(end as usize % 64);
         libc::clone(begin, end.cast(), flags, (&raw mut before).cast())
     };
-    match Pid::from_raw(pid) {
+    match Pid::from_raw(pid.max(0)) {
         Some(pid) if before.errno != 0 => {
             let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
             Err(Errno::from_raw_os_error(before.errno))
         }
-        Some(pid) if 0 < pid.as_raw_pid() => Ok(pid),
-        _ => Err(last_error()),
+        Some(pid) => Ok(pid),
+        None => Err(last_error()),
     }
 }
 
