@@ -1,12 +1,16 @@
 //! The bench: what a rule works with. Starts devices, plays the guest's steps, moves devices,
 //! compares what was seen, and tells all of it as a story if somebody wants to hear it.
 
+mod control;
+mod noise;
 mod story;
 mod tally;
 mod told;
 mod trouble;
 mod who;
 
+pub use control::{Earlier, Recipe, Time, Unmoved};
+pub use noise::Noise;
 pub use tally::{Counted, Guests, Hidden};
 pub use told::{Named, keep_device_panics_quiet};
 pub use who::{Event, Operation, Past, Site, Who};
@@ -17,7 +21,9 @@ use crate::coverage::{Dimension, outcome, saw};
 use crate::deadline;
 use crate::guests;
 use crate::hosts::isolation::Known;
+use crate::learned::Learned;
 use crate::rules::{Cause, Failing, Finding, Judgement, Outcome, Stop, What, broken, refused};
+use control::Kept;
 use migcert_core::compat::Verdict;
 use migcert_core::device::{Device, Interface, Machine, Outside, Seen, Sight, State, Step};
 use migcert_core::error::Error;
@@ -27,11 +33,13 @@ use migcert_core::program::{Manifest, Model, Program};
 use migcert_core::version::Setup;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use story::Story;
 use tally::{Of, Tally};
 use trouble::Trouble;
@@ -59,6 +67,10 @@ pub struct Subject {
     pub cases: u32,
     /// What is known of how instances are kept apart; `None` where they run in this process.
     pub isolation: Option<Known>,
+    /// What of it is volatile. Whoever opens it again, to confirm a finding, shares this.
+    pub learned: Arc<Learned>,
+    /// Whether it has time of its own.
+    pub time: Time,
 }
 
 /// Bytes of a region that no guest touches, because a profile says so.
@@ -84,6 +96,15 @@ pub struct Bench<'a> {
     earlier: OnceCell<Vec<u8>>,
     story: Story,
     tally: Arc<Tally>,
+    began: Instant,
+    /// Whether a difference is not followed by control runs.
+    is_hasty: bool,
+    /// How long to wait for what comes late; `None` where nothing is waited for.
+    patience: Cell<Option<Duration>>,
+    /// Whether what is broken stays so however long is waited.
+    is_certain: Cell<bool>,
+    /// The runs without a migration.
+    unmoved: RefCell<Vec<Kept<'a>>>,
 }
 
 /// What became of a load.
@@ -124,6 +145,11 @@ impl<'a> Bench<'a> {
             earlier: OnceCell::new(),
             story: Story::default(),
             tally: Arc::default(),
+            began: Instant::now(),
+            is_hasty: false,
+            patience: Cell::new(None),
+            is_certain: Cell::new(false),
+            unmoved: RefCell::default(),
         }
     }
 
@@ -217,14 +243,16 @@ impl<'a> Bench<'a> {
     /// [`Stop`] if the device fails at a step.
     pub fn play(&self, device: &mut dyn Device, steps: Range<usize>) -> Result<Vec<Seen>, Stop> {
         let steps = self.case.script.get(steps).unwrap_or_default();
-        Ok(steps.iter().map(|step| device.guest(step)).collect::<Result<_, Error>>()?)
+        let mut seen = steps.iter().map(|step| device.guest(step)).collect::<Result<Vec<_>, Error>>()?;
+        if let Some(last) = seen.last_mut() {
+            last.0.extend(self.arrivals(device)?.0);
+        }
+        Ok(seen)
     }
 
     /// What a device that never migrates shows for the whole script.
-    pub fn twin(&self) -> Result<Vec<Seen>, Stop> {
-        let outside = self.outside()?;
-        let mut twin = self.instance(Who::Twin, self.source, &self.case.setup, &outside)?;
-        self.play(&mut *twin, 0..self.case.script.len())
+    pub fn twin(&self) -> Result<Rc<Vec<Seen>>, Stop> {
+        Ok(self.unmoved(self.plain())?.seen)
     }
 
     /// A source that played the script up to a point, then was stopped and saved.
@@ -356,32 +384,6 @@ impl<'a> Bench<'a> {
         Ok(device.set_state(State::Running)?)
     }
 
-    /// Compares what two devices showed from a step on.
-    ///
-    /// # Errors
-    /// [`Stop::Broken`] with the first difference.
-    pub fn same(&self, what: &str, from: usize, expected: &[Seen], observed: &[Seen]) -> Judgement {
-        let pairs = expected.iter().zip(observed).enumerate();
-        let Some((i, (expected, observed))) = pairs.into_iter().find(|(_, (e, o))| e != o) else {
-            return Ok(());
-        };
-        let step = from + i;
-        let words = self.case.script.get(step).map_or_else(String::new, |step| self.words(step));
-        let place = self.case.script.get(step).map_or_else(String::new, who::place);
-        let told = self.story.so_far();
-        Err(Stop::Broken(Box::new(Finding {
-            summary: format!("{what}: step {}: {words}", step + 1),
-            expected: expected.to_string(),
-            observed: observed.to_string(),
-            cause: Cause {
-                what: What::Difference { place, kind: kind_of(expected, observed) },
-                site: told.used,
-                steps: told.steps,
-            },
-            words: observed.words(),
-        })))
-    }
-
     /// Whether the answers to a part of the script could be those of a legitimate history.
     ///
     /// # Errors
@@ -459,6 +461,7 @@ fn kind(sight: &Sight) -> String {
         Sight::Interrupt(vector) => format!("interrupt {vector}"),
         Sight::Bytes(_) => "bytes".to_owned(),
         Sight::Refused { errno, .. } => errno.to_string(),
+        Sight::Memory { .. } => "memory".to_owned(),
         Sight::Volatile => "what is volatile".to_owned(),
         Sight::Words(words) => without_marks(words),
     }
@@ -477,7 +480,21 @@ impl Subject {
             waive: BTreeMap::new(),
             cases: CASES,
             isolation: None,
+            learned: Arc::default(),
+            time: Time::Own,
         }
+    }
+
+    /// The same, known to have no time but what steps give it.
+    #[must_use]
+    pub fn timeless(self) -> Subject {
+        Subject { time: Time::Given, ..self }
+    }
+
+    /// The same, which shares what is known to be volatile with another that is the same.
+    #[must_use]
+    pub fn sharing(self, other: &Subject) -> Subject {
+        Subject { learned: Arc::clone(&other.learned), ..self }
     }
 
     /// What a guest can do with an instance of this setup.

@@ -223,9 +223,44 @@ pub fn judge(rule: &Rule, case: &Case, source: &Subject, destination: &Subject) 
     rule.judge(&Bench::new(case, source, destination))
 }
 
+/// A finding is settled anew so often at most where control runs of its small case teach more of what
+/// is volatile.
+const ROUNDS: usize = 3;
+
 /// Makes a finding small, until its time is up, and confirms it on fresh instances. What is not there
-/// every time is none, but flaky; what there is no time to confirm is unsettled, with its case.
+/// every time is none, but flaky; what control runs of the small case explain is none either; and what
+/// there is no time to confirm is unsettled, with its case.
 fn settle(
+    job: &Job<'_>,
+    mut unit: Unit,
+    case: Case,
+    mut finding: Finding,
+    pair: (&Subject, &Subject),
+    judge: Judge,
+    shrink_until: Option<Instant>,
+) -> Unit {
+    for round in 1.. {
+        let generations = || [pair.0.learned.generation(), pair.1.learned.generation()];
+        let before = generations();
+        let settled = settle_once(job, unit.clone(), case.clone(), finding, pair, judge, shrink_until);
+        if before == generations() || ROUNDS <= round {
+            return settled;
+        }
+        // The small case taught something: what is left of the case that was found?
+        let again = || judge(unit.rule, &Bench::new(&case, pair.0, pair.1));
+        match deadline::until(job.budget.end(), again) {
+            Timed::Whole(Outcome::Broken(again)) => finding = again,
+            Timed::Whole(outcome) => {
+                unit.judged = u32::from(outcome == Outcome::Held);
+                return Unit { outcome, ..unit };
+            }
+            Timed::Cut => return settled,
+        }
+    }
+    unit
+}
+
+fn settle_once(
     job: &Job<'_>,
     unit: Unit,
     case: Case,
@@ -236,7 +271,7 @@ fn settle(
 ) -> Unit {
     let rule = unit.rule;
     let mut breaks = |case: &Case| {
-        let judged = || judge(rule, &Bench::new(case, source, destination));
+        let judged = || judge(rule, &Bench::new(case, source, destination).hasty());
         matches!(deadline::until(shrink_until, judged), Timed::Whole(Outcome::Broken(_)))
     };
     let bounds = Bounds { tries: job.shrinks, subjects: [source, destination], names: Names::Kept };
@@ -247,18 +282,25 @@ fn settle(
         let why = format!("a finding could not be confirmed: {why}");
         Unit { outcome: Outcome::Unsettled(why), case: Some(case.clone()), ..unit.clone() }
     };
+    let mut is_controlled = false;
     for _ in 0..CONFIRM {
-        let reopened = || (job.reopen)(&source.name).and_then(|s| Ok((s, (job.reopen)(&destination.name)?)));
+        let again = |subject: &Subject| Ok::<_, String>((job.reopen)(&subject.name)?.sharing(subject));
+        let reopened = || again(source).and_then(|first| Ok((first, again(destination)?)));
         let Timed::Whole(fresh) = deadline::until(job.budget.end(), reopened) else {
             return unconfirmed(deadline::UP);
         };
-        let (source, destination) = match fresh {
+        let (first, second) = match fresh {
             Ok(fresh) => fresh,
             Err(why) => return unconfirmed(&why),
         };
-        let again = || Bucket::judged(judge, rule, &Bench::new(&case, &source, &destination).telling());
-        match deadline::until(job.budget.end(), again) {
-            Timed::Whole((Outcome::Broken(again), there)) => (finding, bucket) = (again, there),
+        let bench = Bench::new(&case, &first, &second).telling();
+        // Control runs for one of them say it for all.
+        let bench = if is_controlled { bench.hasty() } else { bench };
+        match deadline::until(job.budget.end(), || Bucket::judged(judge, rule, &bench)) {
+            Timed::Whole((Outcome::Broken(again), there)) => {
+                (finding, bucket) = (again, there);
+                is_controlled = true;
+            }
             Timed::Whole((other, _)) => others.push(other.name()),
             Timed::Cut => return unconfirmed(deadline::UP),
         }

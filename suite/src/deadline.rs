@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 thread_local! {
     static SCOPE: Cell<Scope> = const { Cell::new(Scope { end: None, is_cut: false }) };
@@ -85,13 +85,18 @@ pub fn check() -> io::Result<()> {
     }
 }
 
+/// Sleeps, and no longer than there is time.
+pub fn sleep(time: Duration) {
+    let left = SCOPE.get().end.map(|end| end.saturating_duration_since(Instant::now()));
+    std::thread::sleep(left.map_or(time, |left| left.min(time)));
+}
+
 /// What is said of what there was no time for.
 pub const UP: &str = "the time was up";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn past() -> Option<Instant> {
         Instant::now().checked_sub(Duration::from_millis(1)).or(Some(Instant::now()))

@@ -7,6 +7,7 @@ use migcert_core::program::{Manifest, Program};
 use std::collections::BTreeSet;
 
 pub mod blk;
+pub mod clock;
 pub mod engine;
 pub mod fault;
 pub mod host;
@@ -100,9 +101,38 @@ pub static NULL: Device = Device {
     faults: &[],
 };
 
+/// Those that keep what they promise, and are not deterministic: nothing of that is a fault.
+pub static CLOCKS: &[Device] = &[
+    Device {
+        name: "counter",
+        what: "a counter that runs freely; no fault, and learned to be volatile",
+        made: Made::Releases(1, &clock::COUNTER),
+        faults: &[engine::faults::ALL],
+    },
+    Device {
+        name: "serial-number",
+        what: "a serial number that is drawn at the start; no fault, and learned to be volatile",
+        made: Made::Releases(1, &clock::SERIAL_NUMBER),
+        faults: &[engine::faults::ALL],
+    },
+    Device {
+        name: "late",
+        what: "interrupts that come some time later; no fault, and learned to be volatile",
+        made: Made::Releases(1, &clock::LATE),
+        faults: &[engine::faults::ALL, clock::ALL],
+    },
+];
+
 /// All that can be named.
 pub fn named() -> impl Iterator<Item = &'static Device> {
-    ALL.iter().chain([&NULL])
+    ALL.iter().chain(CLOCKS).chain([&NULL])
+}
+
+/// Whether a device of this name, with whatever release and faults, has time of its own: the others
+/// have no more than the steps of a script give them.
+pub fn has_own_time(text: &str) -> bool {
+    let name = text.split(['@', '+', '=']).next().unwrap_or_default();
+    CLOCKS.iter().any(|device| device.name == name)
 }
 
 /// Reads `NAME[@RELEASE][+FAULT]...` or `NAME[+FAULT]...=JSON`; without a release, the latest.

@@ -146,6 +146,9 @@ pub fn verdict(
         }
         Verdict::Pass | Verdict::Incomplete if is_stale => Verdict::Fail,
         Verdict::Pass if subjects.iter().any(|subject| !subject.inert.is_empty()) => Verdict::Incomplete,
+        Verdict::Pass if subjects.iter().any(|subject| subject.learned.too_much().is_some()) => {
+            Verdict::Incomplete
+        }
         verdict => verdict,
     }
 }

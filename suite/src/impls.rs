@@ -70,7 +70,9 @@ enum Purpose {
 fn open_in(name: &str, processes: Processes, purpose: Purpose) -> Result<Opened, CannotOpen> {
     if let Some(text) = name.strip_prefix("builtin:") {
         let program = devices::parse(text).map_err(CannotOpen::Name)?;
-        return described(name, program).map(Opened::Program);
+        let subject = described(name, program)?;
+        let is_timeless = !devices::has_own_time(text);
+        return Ok(Opened::Program(if is_timeless { subject.timeless() } else { subject }));
     }
     if let Some(Named { file, release, binary }) = profile(name) {
         let bad = |why| CannotOpen::Profile(Box::new(why));

@@ -20,6 +20,7 @@ pub mod hostile;
 pub mod hosts;
 pub mod impls;
 pub mod known;
+pub mod learned;
 pub mod minimize;
 pub mod mutate;
 pub mod oracle;

@@ -225,7 +225,7 @@ fn opened(name: &str, is_welcome: fn(bool) -> bool) -> Option<Arc<Subject>> {
         return None;
     }
     let manifest = program.describe().ok()?;
-    let subject = Arc::new(Subject::new(name.to_owned(), program, manifest));
+    let subject = Arc::new(Subject::new(name.to_owned(), program, manifest).timeless());
     keep(&subject, has_faults);
     Some(subject)
 }
@@ -366,7 +366,7 @@ pub(crate) fn draw(
 
 fn described(manifest: &Manifest) -> Arc<Subject> {
     let program = synthetic::program(manifest.clone(), Faults::default());
-    Arc::new(Subject::new(devices::synthetic_name(manifest), program, manifest.clone()))
+    Arc::new(Subject::new(devices::synthetic_name(manifest), program, manifest.clone()).timeless())
 }
 
 /// The devices that have releases.
@@ -381,7 +381,7 @@ fn released() -> Vec<(&'static str, u32, &'static Kind)> {
 fn release_of(name: &str, kind: &'static Kind, release: u32) -> Arc<Subject> {
     let program = release::program(kind, release, Faults::default());
     let manifest = program.describe().unwrap_or_default();
-    Arc::new(Subject::new(format!("builtin:{name}@{release}"), program, manifest))
+    Arc::new(Subject::new(format!("builtin:{name}@{release}"), program, manifest).timeless())
 }
 
 impl Drawn {

@@ -6,6 +6,7 @@ use crate::files::CannotWrite;
 use crate::honest::{self, Inert, Missing, SelfTest};
 use crate::hosts::isolation::Known;
 use crate::impls;
+use crate::learned;
 use crate::row;
 use crate::rules::{Finding, Level, Outcome};
 use crate::shard::Part;
@@ -86,6 +87,8 @@ pub struct Tested {
     pub changed: Option<String>,
     /// What is known of how instances are kept apart; `None` where they run in this process.
     pub isolation: Option<Known>,
+    /// What of it is volatile; all that is known after the rules were tried.
+    pub learned: learned::Report,
 }
 
 impl Tested {
@@ -101,12 +104,14 @@ impl Tested {
             inert: honest::inert(subject, until),
             changed: None,
             isolation: subject.isolation.clone(),
+            learned: subject.learned.report(),
         }
     }
 
     /// Adds what is known of it after rules were tried.
     pub fn after(&mut self, subject: &Subject) {
         self.changed = impls::changed(subject);
+        self.learned = subject.learned.report();
     }
 }
 
@@ -263,6 +268,7 @@ impl Certificate<'_> {
             "excluded": self.excluded().iter().map(Exclusion::json).collect::<Vec<_>>(),
             "waivers": self.waivers.iter().map(Waiver::json).collect::<Vec<_>>(),
             "causes": self.causes().json(),
+            "learned": self.subjects.iter().flat_map(|s| s.learned.json(&s.name)).collect::<Vec<_>>(),
         });
         if let Some(cost) = self.cost {
             json["cost"] = json!(cost);
@@ -435,6 +441,7 @@ impl Certificate<'_> {
         for waiver in self.waivers.iter().filter(|waiver| waiver.is_stale) {
             waiver.text(&mut out);
         }
+        self.subjects.iter().for_each(|subject| subject.learned.text(&subject.name, &mut out));
         Exclusion::section(&self.excluded(), &mut out);
         let (executed, total) = self.counts();
         let count = |name| self.rules().iter().filter(|units| worst(units).name() == name).count();

@@ -7,6 +7,7 @@ use crate::case::{Case, Found};
 use crate::certify::{Job, PIECE, Runner, Short, Task, Unit, Verdict, blame, tasks, with_idle};
 use crate::honest::Inert;
 use crate::hosts::isolation::Known;
+use crate::learned;
 use crate::report::{Asked, Tested, waiver};
 use crate::rules::{Cause, Finding, Outcome, selected};
 use migcert_core::error::Aside;
@@ -97,6 +98,8 @@ struct SubjectFile {
     changed: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     isolation: Option<Known>,
+    #[serde(default, skip_serializing_if = "learned::Report::is_empty")]
+    learned: learned::Report,
 }
 
 /// A piece of the work, and what comes of it whatever else its cases break, where that is not the
@@ -308,6 +311,7 @@ pub fn merge(reports: Vec<(String, Report)>, self_test: &Json) -> Result<Whole, 
 struct Own {
     inert: Vec<Inert>,
     changed: Option<String>,
+    learned: learned::Report,
 }
 
 impl Own {
@@ -319,6 +323,7 @@ impl Own {
         }
         let changed = subject.changed.take();
         self.changed = self.changed.take().or(changed);
+        self.learned.add(&std::mem::take(&mut subject.learned));
     }
 }
 
@@ -349,11 +354,11 @@ fn difference(one: &Report, other: &Report) -> Option<&'static str> {
 
 impl From<&Tested> for SubjectFile {
     fn from(tested: &Tested) -> SubjectFile {
-        let Tested { name, sha256, manifest, waive, never, reachable, inert, changed, isolation } =
+        let Tested { name, sha256, manifest, waive, never, reachable, inert, changed, isolation, learned } =
             tested.clone();
         // As it is read again; what `to_json` writes is JSON.
         let manifest = serde_json::from_str(&manifest.to_json()).unwrap_or_default();
-        SubjectFile { name, sha256, manifest, waive, never, reachable, inert, changed, isolation }
+        SubjectFile { name, sha256, manifest, waive, never, reachable, inert, changed, isolation, learned }
     }
 }
 
@@ -366,11 +371,11 @@ impl SubjectFile {
         }
     }
 
-    fn read(self, Own { inert, changed }: Own) -> Result<Tested, String> {
+    fn read(self, Own { inert, changed, learned }: Own) -> Result<Tested, String> {
         let SubjectFile { name, sha256, manifest, waive, never, reachable, isolation, .. } = self;
         let manifest = Manifest::from_json(manifest.to_string().as_bytes());
         let manifest = manifest.map_err(|why| format!("the description of `{name}`: {why}"))?;
-        Ok(Tested { name, sha256, manifest, waive, never, reachable, inert, changed, isolation })
+        Ok(Tested { name, sha256, manifest, waive, never, reachable, inert, changed, isolation, learned })
     }
 }
 

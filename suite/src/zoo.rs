@@ -51,7 +51,7 @@ pub struct Hunt {
 pub fn open(faulty: &Faulty) -> Result<(Vec<Subject>, Faults), String> {
     let (program, faults) = devices::planted(faulty.name.trim_start_matches("builtin:"))?;
     let manifest = program.describe().map_err(|why| why.to_string())?;
-    let subject = Subject::new(faulty.name.clone(), program, manifest);
+    let subject = Subject::new(faulty.name.clone(), program, manifest).timeless();
     let beside = impls::subject(&faulty.beside).map_err(|why| why.to_string())?;
     Ok((vec![subject, beside], faults))
 }
@@ -159,7 +159,7 @@ pub fn triggers(fault: &'static Fault, case: &Case) -> Result<Events, String> {
     let open = |name: &str| -> Result<(Subject, Faults), String> {
         let (program, faults) = devices::planted(name.trim_start_matches("builtin:"))?;
         let manifest = program.describe().map_err(|why| why.to_string())?;
-        Ok((Subject::new(name.to_owned(), program, manifest), faults))
+        Ok((Subject::new(name.to_owned(), program, manifest).timeless(), faults))
     };
     let ((source, here), (destination, there)) = (open(&case.source)?, open(&case.destination)?);
     crate::certify::judge(rule, case, &source, &destination);

@@ -145,7 +145,8 @@ fn builtin(name: &str) -> Subject {
 fn served(name: &str) -> Subject {
     let program = program(name, Socket::Path);
     let manifest = program.describe().unwrap_or_else(|why| panic!("{why}"));
-    Subject::new(name.to_owned(), Box::new(program), manifest)
+    // What is served has no time of its own, here or there.
+    Subject::new(name.to_owned(), Box::new(program), manifest).timeless()
 }
 
 fn program(name: &str, socket: Socket) -> VfioUser {

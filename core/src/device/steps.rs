@@ -2,6 +2,7 @@
 
 use crate::error::{Aside, Errno};
 use crate::text::Short;
+use crc_fast::CrcAlgorithm;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -190,6 +191,13 @@ pub enum Sight {
     },
     /// A value that is read and not compared.
     Volatile,
+    /// Bytes that the device wrote to guest memory, where the host shows which and where.
+    Memory {
+        /// Where, in the addresses of [`GUEST_MEMORY`].
+        address: u64,
+        /// What is there now.
+        bytes: Vec<u8>,
+    },
     /// A reply, in the words of the guest driver.
     Words(String),
 }
@@ -214,6 +222,16 @@ impl fmt::Display for Sight {
             Sight::Bytes(bytes) => write!(f, "bytes {}", hex::encode(bytes)),
             Sight::Refused { errno, .. } => write!(f, "refused: {errno}"),
             Sight::Volatile => f.write_str("volatile"),
+            Sight::Memory { address, bytes } => {
+                const SHORT: usize = 64;
+                let head = bytes.get(..SHORT).unwrap_or(bytes);
+                write!(f, "memory {address:#x}: {}", hex::encode(head))?;
+                if head.len() == bytes.len() {
+                    return Ok(());
+                }
+                let sum = crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes);
+                write!(f, "... {} bytes, CRC-32C {sum:08x}", bytes.len())
+            }
             Sight::Words(words) => f.write_str(words),
         }
     }

@@ -62,6 +62,12 @@ impl Story {
         self.change(|told| told.lines.push(line()));
     }
 
+    /// As if nothing had happened yet.
+    pub(super) fn forget(&self) {
+        self.change(|told| *told = Told::default());
+        *locked(&self.kept) = Kept::default();
+    }
+
     /// The latest failure that is this one.
     pub(super) fn failure(&self, trouble: &Trouble) -> Option<Failed> {
         locked(&self.kept).failures.iter().rfind(|failed| failed.trouble == *trouble).cloned()

@@ -61,7 +61,7 @@ impl Tally {
                 Sight::Interrupt(_) => self.saw(Class::Interrupt),
                 Sight::Refused { .. } => is_refused = true,
                 Sight::Volatile => side.hide(step),
-                Sight::Bytes(_) | Sight::Value(_) | Sight::Words(_) => {}
+                Sight::Bytes(_) | Sight::Memory { .. } | Sight::Value(_) | Sight::Words(_) => {}
             }
         }
         side.refused.fetch_add(is_refused.into(), Relaxed);

@@ -10,6 +10,8 @@ use std::fmt;
 pub enum Who {
     /// One more of the source's configuration.
     Another,
+    /// It never migrates, and shows what differs without a migration.
+    Control,
     /// It loads.
     Destination,
     /// The only one.
@@ -37,7 +39,7 @@ pub enum Who {
 impl Who {
     /// Whether it shows what must be seen, and is not what is judged.
     pub const fn is_reference(self) -> bool {
-        matches!(self, Who::Earlier | Who::Fresh | Who::Twin)
+        matches!(self, Who::Control | Who::Earlier | Who::Fresh | Who::Twin)
     }
 }
 
@@ -45,6 +47,7 @@ impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Who::Another => "another device",
+            Who::Control => "a control",
             Who::Destination => "the destination",
             Who::Device => "the device",
             Who::Earlier => "an earlier device",

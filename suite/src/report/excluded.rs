@@ -20,6 +20,17 @@ pub enum Exclusion {
         /// By default.
         usual: u32,
     },
+    /// What shows at a place differs without a migration, and was not compared, or only over all steps.
+    Learned {
+        /// The subject's IMPL.
+        subject: String,
+        /// Where.
+        place: String,
+        /// Things seen that it hid, in whole or in part.
+        hid: u64,
+        /// Of all that were compared.
+        of: u64,
+    },
     /// A profile has the guest leave a place alone.
     Never {
         /// The subject's IMPL.
@@ -163,7 +174,13 @@ impl Certificate<'_> {
             sights: hidden.sights,
             of: guests.sights,
         });
-        left.chain(volatile).collect()
+        let learned = subject.learned.entries.iter().map(|entry| Exclusion::Learned {
+            subject: subject.name.clone(),
+            place: entry.place.to_string(),
+            hid: entry.hid,
+            of: subject.learned.compared,
+        });
+        left.chain(volatile).chain(learned).collect()
     }
 }
 
@@ -193,6 +210,10 @@ impl Exclusion {
     pub fn json(&self) -> Json {
         match self {
             Exclusion::Cases { cases, usual } => json!({ "kind": "cases", "cases": cases, "default": usual }),
+            Exclusion::Learned { subject, place, hid, of } => json!({
+                "kind": "learned", "impl": subject, "place": place, "steps": hid,
+                "percent": share(*hid, *of),
+            }),
             Exclusion::Never { subject, place, reachable } => json!({
                 "kind": "never", "impl": subject, "region": place.region, "offset": place.offset,
                 "size": place.size, "bits": place.size.saturating_mul(8), "steps": 0,
@@ -233,6 +254,8 @@ impl Exclusion {
                     "never      {size} bytes of {subject} at {region}:{offset:#x}: {share} % of its registers"
                 )
             }
+            // The section about what was learned says it.
+            Exclusion::Learned { .. } => return None,
             Exclusion::NotApplicable { cases, planned, .. } if cases == planned => return None,
             Exclusion::NotApplicable { rule, why, cases, planned } => {
                 format!("cases      {cases} of {planned} of {rule}: {why}")

@@ -124,20 +124,22 @@ fn off_is_absence(bench: &Bench<'_>) -> Judgement {
     let added = full.keys().filter(|name| !here.params.contains_key(*name)).map(ToString::to_string);
     let added = added.collect::<Vec<_>>().join("`, `");
 
-    let before = bench.stopped(bench.case.script.len())?;
+    let mut before = bench.unmoved(bench.plain())?;
+    let saved = bench.usual().save(&mut *before.device, None)?;
     let outside = bench.outside()?;
     let mut after = bench.instance(Who::Newer, bench.destination, plan.destination(), &outside)?;
     let seen = bench.play(&mut *after, 0..bench.case.script.len())?;
-    bench.same(&format!("with `{added}` off"), 0, &bench.twin()?, &seen)?;
+    bench.same(&format!("with `{added}` off"), 0, &before.seen, &seen)?;
     let state = bench.usual().save(&mut *after, None)?;
-    if state == before.state {
+    if state == saved {
         return Ok(());
     }
-    let differ = state.iter().zip(&before.state).position(|(a, b)| a != b);
-    let differ = differ.unwrap_or(state.len().min(before.state.len()));
-    Err(broken(
-        format!("with `{added}` off the state is not that of the release before"),
-        format!("{} bytes, all the same", before.state.len()),
-        format!("{} bytes, the first difference at byte {differ}", state.len()),
-    ))
+    match bench.noise(&before.recipe, &saved)?.difference(&saved, &state) {
+        None => Ok(()),
+        Some(differ) => Err(broken(
+            format!("with `{added}` off the state is not that of the release before"),
+            format!("{} bytes, all the same", saved.len()),
+            format!("{} bytes, the first difference at byte {differ}", state.len()),
+        )),
+    }
 }

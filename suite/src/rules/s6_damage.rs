@@ -24,13 +24,13 @@ pub(super) const DAMAGE_IS_CONSISTENT: Rule = Rule {
 };
 
 fn damage_is_consistent(bench: &Bench<'_>) -> Judgement {
-    each_accepted(bench, |damage| is_whole(bench, damage))
+    each_accepted(bench, |changed| is_whole(bench, changed))
 }
 
 /// Judges what of the damage is accepted.
-fn each_accepted(bench: &Bench<'_>, judge: impl Fn(&[Damage]) -> Judgement) -> Judgement {
-    each_damaged(bench, |device, state, damage| match bench.load_other(device, DAMAGED, state)? {
-        Load::Accepted => judge(damage),
+fn each_accepted(bench: &Bench<'_>, judge: impl Fn(&Changed) -> Judgement) -> Judgement {
+    each_damaged(bench, |device, changed, _| match changed.arrives(bench, device)? {
+        Load::Accepted => judge(changed),
         Load::Refused(_) => Ok(()),
     })
 }
@@ -39,7 +39,7 @@ fn each_accepted(bench: &Bench<'_>, judge: impl Fn(&[Damage]) -> Judgement) -> J
 /// them reaches, another would hide.
 fn each_damaged(
     bench: &Bench<'_>,
-    judge: impl Fn(&mut dyn Device, &mut [u8], &[Damage]) -> Judgement,
+    judge: impl Fn(&mut dyn Device, &mut Changed, &[Damage]) -> Judgement,
 ) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
     let mut device = bench.prepared(&stopped)?;
@@ -47,9 +47,9 @@ fn each_damaged(
     let one_by_one = device.capabilities().can_reset && damage.iter().all(Damage::is_forged);
     let mut tried = false;
     for damage in damage.chunks(if one_by_one { 1 } else { damage.len().max(1) }) {
-        let Some(mut state) = damaged(bench, &stopped.state, damage)? else { continue };
+        let Some(state) = damaged(bench, &stopped.state, damage)? else { continue };
         tried = true;
-        judge(&mut *device, &mut state, damage)?;
+        judge(&mut *device, &mut Changed { parcel: DAMAGED, before: stopped.state.clone(), state }, damage)?;
         if one_by_one {
             device.reset()?;
         }
@@ -60,12 +60,47 @@ fn each_damaged(
 /// What is loaded, as it is told.
 pub(super) const DAMAGED: &str = "a damaged state";
 
+/// A state that was changed on its way.
+pub(super) struct Changed {
+    /// What it is now, as it is told.
+    pub(super) parcel: &'static str,
+    /// As it was saved.
+    pub(super) before: Vec<u8>,
+    /// As it arrives.
+    pub(super) state: Vec<u8>,
+}
+
+impl Changed {
+    /// Loads it.
+    pub(super) fn arrives(&self, bench: &Bench<'_>, device: &mut dyn Device) -> Result<Load, Stop> {
+        bench.load_other(device, self.parcel, &self.state)
+    }
+
+    /// Loads it on a machine of its own, whose source did the same.
+    ///
+    /// # Errors
+    /// [`Stop::NotApplicable`] where that source saves other bytes, and these may mean nothing
+    /// there: they name what the first one left on its host.
+    pub(super) fn again(&self, bench: &Bench<'_>) -> Result<(Load, Box<dyn Device>, Stopped), Stop> {
+        let stopped = bench.stopped(bench.at()[0])?;
+        let is_anywhere = stopped.device.capabilities().interface.has_registers();
+        needs(
+            is_anywhere || stopped.state == self.before,
+            "two sources that did the same save different bytes, and one means nothing on the host of the other",
+        )?;
+        let mut device = bench.prepared(&stopped)?;
+        let load = self.arrives(bench, &mut *device)?;
+        Ok((load, device, stopped))
+    }
+}
+
 const WHOLE: &str = "the damage left a whole state";
 
 /// A damaged state was accepted: then it means one thing.
-fn is_whole(bench: &Bench<'_>, damage: &[Damage]) -> Judgement {
+fn is_whole(bench: &Bench<'_>, changed: &Changed) -> Judgement {
     let at = bench.at()[0];
     let accepted = || {
+        let (load, device, stopped) = changed.again(bench)?;
         let twice = || {
             broken(
                 "one damaged state, loaded twice, was accepted and then refused",
@@ -73,7 +108,7 @@ fn is_whole(bench: &Bench<'_>, damage: &[Damage]) -> Judgement {
                 "accepted the first time and refused the second time",
             )
         };
-        accepted_damage(bench, damage)?.ok_or_else(twice)
+        load.is_accepted().then_some((device, stopped)).ok_or_else(twice)
     };
     let (mut device, stopped) = accepted()?;
     bench.go_on(&mut *device, &stopped.memory)?;
@@ -114,18 +149,6 @@ pub(super) fn damaged_by_all(bench: &Bench<'_>, stopped: &Stopped) -> Result<Vec
     damaged(bench, &stopped.state, &bench.case.damage)?.ok_or(Stop::NotApplicable(WHOLE.into()))
 }
 
-/// A destination that accepted a damaged state, and where that came from.
-type Accepted = (Box<dyn Device>, Stopped);
-
-/// What became of a damaged state; `None` if it was refused.
-fn accepted_damage(bench: &Bench<'_>, damage: &[Damage]) -> Result<Option<Accepted>, Stop> {
-    let stopped = bench.stopped(bench.at()[0])?;
-    let Some(state) = damaged(bench, &stopped.state, damage)? else { return Ok(None) };
-    let mut device = bench.prepared(&stopped)?;
-    let accepted = bench.load_other(&mut *device, DAMAGED, &state)?.is_accepted();
-    Ok(accepted.then_some((device, stopped)))
-}
-
 pub(super) const DAMAGE_IS_NOTICED: Rule = Rule {
     id: "damage-is-noticed",
     cites: "R-6.4",
@@ -144,11 +167,11 @@ fn damage_is_noticed(bench: &Bench<'_>) -> Judgement {
         let mut state = bench.stopped(bench.at()[0])?.state;
         needs(!reseal(&mut state), "no checksum notices damage that is sealed again")?;
     }
-    each_accepted(bench, |damage| match accepted_damage(bench, damage)? {
-        Some((mut device, stopped)) => {
+    each_accepted(bench, |changed| match changed.again(bench)? {
+        (Load::Accepted, mut device, stopped) => {
             continues(bench, &mut *device, &stopped, "a damaged state was accepted, and the guest notices")
         }
-        None => Ok(()),
+        (Load::Refused(_), ..) => Ok(()),
     })
 }
 
@@ -166,11 +189,11 @@ pub(super) const LOAD_IS_BOUNDED: Rule = Rule {
 };
 
 fn load_is_bounded(bench: &Bench<'_>) -> Judgement {
-    each_damaged(bench, |device, state, damage| {
+    each_damaged(bench, |device, changed, damage| {
         if !damage.iter().all(Damage::is_forged) {
-            claim_too_much(bench, state);
+            claim_too_much(bench, &mut changed.state);
         }
-        is_bounded(bench, device, state)
+        is_bounded(bench, device, &changed.state)
     })
 }
 

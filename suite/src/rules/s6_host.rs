@@ -90,7 +90,9 @@ fn each_trouble(
         let carrier = bench.usual();
         let mut played = at;
         let mut guest = |device: &mut dyn Device| {
-            let Some(step) = bench.case.script[..busy].get(played) else { return Ok(Round::Last) };
+            let Some(step) = bench.case.script[..busy].get(played) else {
+                return bench.arrivals(device).map(|_| Round::Last);
+            };
             played += 1;
             device.guest(step).map(|_| Round::Again)
         };

@@ -1,6 +1,7 @@
 //! Chapter R-6: loads of a state that was cut, made longer or comes from elsewhere.
 
 use super::s5_check::CHECK_IS_SOUND;
+use super::s6_damage::Changed;
 use super::s6_move::{CHUNKING, TWIN_AFTER_LOAD};
 use super::{Class, Draws, Judgement, Level, On, Rule, broken, refused};
 use crate::bench::{Bench, Load, Stopped, needs};
@@ -44,7 +45,11 @@ fn cut_is_refused(bench: &Bench<'_>) -> Judgement {
         bench.tell(|| format!("only {keep} of {len} bytes arrive"));
         if bench.load_other(&mut *device, CUT, &stopped.state[..keep])?.is_accepted() {
             let what = format!("a state cut to {keep} of {len} bytes was accepted");
-            harmless(bench, CUT, &what, |state| state.truncate(keep))?;
+            harmless(
+                bench,
+                &what,
+                Changed { parcel: CUT, before: stopped.state.clone(), state: stopped.state[..keep].to_vec() },
+            )?;
         }
         device = bench.renewed(device, &stopped)?;
     }
@@ -53,17 +58,9 @@ fn cut_is_refused(bench: &Bench<'_>) -> Judgement {
 
 /// A changed state was accepted: then it must have changed nothing that a guest can see, on a
 /// machine of its own.
-fn harmless(
-    bench: &Bench<'_>,
-    parcel: &'static str,
-    what: &str,
-    change: impl FnOnce(&mut Vec<u8>),
-) -> Judgement {
-    let at = bench.at()[0];
-    let mut stopped = bench.stopped(at)?;
-    let mut device = bench.prepared(&stopped)?;
-    change(&mut stopped.state);
-    match bench.load_other(&mut *device, parcel, &stopped.state)? {
+fn harmless(bench: &Bench<'_>, what: &str, changed: Changed) -> Judgement {
+    let (load, mut device, stopped) = changed.again(bench)?;
+    match load {
         Load::Accepted => continues(bench, &mut *device, &stopped, &format!("{what}, and the guest notices")),
         Load::Refused(why) => {
             Err(refused(why, format!("where before {what}"), "accepted or refused, each time"))
@@ -112,7 +109,7 @@ fn extension_is_harmless(bench: &Bench<'_>) -> Judgement {
         let long = [&stopped.state[..], &more].concat();
         if bench.load_other(&mut *device, EXTENDED, &long)?.is_accepted() {
             let what = format!("a state with {} bytes after its end was accepted", more.len());
-            harmless(bench, EXTENDED, &what, |state| state.extend(&more))?;
+            harmless(bench, &what, Changed { parcel: EXTENDED, before: stopped.state.clone(), state: long })?;
         }
         device = bench.renewed(device, &stopped)?;
     }
@@ -170,7 +167,11 @@ fn foreign_is_refused(bench: &Bench<'_>) -> Judgement {
         bench.tell(|| format!("{len} bytes of {what} come instead"));
         if bench.load_other(&mut *device, FOREIGN, &foreign)?.is_accepted() {
             let what = format!("{len} bytes of {what} were accepted as a state");
-            harmless(bench, FOREIGN, &what, |state| *state = foreign)?;
+            harmless(
+                bench,
+                &what,
+                Changed { parcel: FOREIGN, before: stopped.state.clone(), state: foreign },
+            )?;
         }
         device = bench.renewed(device, &stopped)?;
     }

@@ -3,9 +3,8 @@
 use super::s6_damage::{DAMAGED, damaged_by_all};
 use super::s6_load::{LOADS, continues};
 use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken, refused};
-use crate::bench::{Bench, Load, Stopped, Subject, Who, needs, needs_reset};
-use migcert_core::device::{Device, Outside, State};
-use migcert_core::version::Setup;
+use crate::bench::{Bench, Earlier, Load, Recipe, Stopped, Who, needs, needs_reset};
+use migcert_core::device::Device;
 
 pub(super) const REFUSAL_DOES_NOT_RUN: Rule = Rule {
     id: "refusal-does-not-run",
@@ -65,27 +64,11 @@ fn refusal_leaves_nothing(bench: &Bench<'_>) -> Judgement {
 pub(super) fn as_fresh(bench: &Bench<'_>, device: &mut dyn Device, past: usize, what: &str) -> Judgement {
     // Whether a reset comes before or after something that is in flight is up to the device.
     needs(!bench.leaves_in_flight(device, past), "requests are in flight at the reset")?;
-    let outside = bench.outside()?;
-    let _before = stopped_after(bench, bench.source, &bench.case.setup, &outside, past)?;
-    let mut fresh = bench.instance(Who::Fresh, bench.source, &bench.case.setup, &outside)?;
-    let expected = bench.play(&mut *fresh, 0..bench.case.script.len())?;
+    let (subject, setup) = (bench.source, bench.case.setup.clone());
+    let earlier = Earlier { subject, setup: setup.clone(), steps: past };
+    let fresh = bench.unmoved(Recipe { who: Who::Fresh, subject, setup, earlier: Some(earlier) })?;
     let seen = bench.play(device, 0..bench.case.script.len())?;
-    bench.same(what, 0, &expected, &seen)
-}
-
-/// An instance that did so many steps of the script and was stopped: what it owes the host's side
-/// is there.
-fn stopped_after(
-    bench: &Bench<'_>,
-    subject: &Subject,
-    setup: &Setup,
-    outside: &Outside,
-    past: usize,
-) -> Result<Box<dyn Device>, Stop> {
-    let mut device = bench.instance(Who::Earlier, subject, setup, outside)?;
-    bench.play(&mut *device, 0..past)?;
-    device.set_state(State::Stop)?;
-    Ok(device)
+    bench.same_as(&fresh.recipe, what, 0, &fresh.seen, &seen)
 }
 
 pub(super) const REFUSAL_CAN_BE_RETRIED: Rule = Rule {
@@ -133,9 +116,9 @@ fn load_replaces_all(bench: &Bench<'_>) -> Judgement {
     let len = bench.case.script.len();
     let setup = bench.plan()?.destination().clone();
     // Its earlier use is the past of the host's side, for the twin as well.
-    let used = |outside: &Outside| stopped_after(bench, bench.destination, &setup, outside, len);
+    let earlier = Earlier { subject: bench.destination, setup, steps: len };
     let outside = bench.outside()?;
-    let mut device = used(&outside)?;
+    let mut device = bench.earlier_device(&earlier, &outside)?;
     needs(device.capabilities().interface.has_registers(), "an earlier use would change the host's side")?;
     let mut source = bench.instance(Who::Source, bench.source, &bench.case.setup, &outside)?;
     bench.play(&mut *source, 0..at)?;
@@ -145,9 +128,9 @@ fn load_replaces_all(bench: &Bench<'_>) -> Judgement {
     }
     bench.go_on(&mut *device, &source.guest_memory()?)?;
     let seen = bench.play(&mut *device, at..len)?;
-    let outside = bench.outside()?;
-    let _before = used(&outside)?;
-    let mut twin = bench.instance(Who::Twin, bench.source, &bench.case.setup, &outside)?;
-    let expected = bench.play(&mut *twin, 0..len)?;
-    bench.same("loaded into an instance that was used before", at, &expected[at..], &seen)
+    let setup = bench.case.setup.clone();
+    let twin =
+        bench.unmoved(Recipe { who: Who::Twin, subject: bench.source, setup, earlier: Some(earlier) })?;
+    let what = "loaded into an instance that was used before";
+    bench.same_as(&twin.recipe, what, at, &twin.seen[at..], &seen)
 }

@@ -101,23 +101,13 @@ impl Memory {
         }
         let sight = |span: Range<usize>| {
             let address = |at: usize| ADDRESSES.start + at as u64;
-            let words = told(address(span.start), &self.now[span.clone()]);
-            (address(span.start)..address(span.end), Sight::Words(words))
+            let bytes = self.now[span.clone()].to_vec();
+            let sight = Sight::Memory { address: address(span.start), bytes };
+            (address(span.start)..address(span.end), sight)
         };
         let sights = spans.into_iter().map(sight).collect();
         std::mem::swap(&mut self.now, &mut self.known);
         Ok(sights)
-    }
-}
-
-fn told(address: u64, bytes: &[u8]) -> String {
-    const SHORT: usize = 64;
-    match bytes.get(..SHORT) {
-        None => format!("memory {address:#x}: {}", hex::encode(bytes)),
-        Some(head) => {
-            let (count, sum) = (bytes.len(), crc32c::crc32c(bytes));
-            format!("memory {address:#x}: {}... {count} bytes, CRC-32C {sum:08x}", hex::encode(head))
-        }
     }
 }
 

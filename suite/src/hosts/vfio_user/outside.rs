@@ -11,8 +11,9 @@
 //! | 4 | read | once more what was taken, from its beginning |
 //! | 0x1000_0000 | read | the registers of the device: the length in 4 bytes, then JSON |
 //!
-//! Bytes after the end of what is read are 0. What is seen is a list of `{"bytes": HEX}` and
-//! `{"words": TEXT}`, and nothing at all where nothing was seen; interrupts come as interrupts do.
+//! Bytes after the end of what is read are 0. What is seen is a list of `{"bytes": HEX}`,
+//! `{"memory": {"address": N, "bytes": HEX}}` and `{"words": TEXT}`, and nothing at all where nothing
+//! was seen; interrupts come as interrupts do.
 //! Steps are also taken while the device is stopped: then `pass` must do nothing. A
 //! register is `{"name", "region", "offset", "size", "count", "stride", "writable", "max"}`.
 
@@ -30,6 +31,7 @@ pub(super) const LENGTH: usize = 4;
 #[serde(rename_all = "lowercase")]
 enum Shown {
     Bytes(String),
+    Memory { address: u64, bytes: String },
     Words(String),
 }
 
@@ -38,6 +40,9 @@ enum Shown {
 pub(super) fn show(sights: &[Sight]) -> Option<Vec<u8>> {
     let shown = sights.iter().filter_map(|sight| match sight {
         Sight::Bytes(bytes) => Some(Shown::Bytes(hex::encode(bytes))),
+        Sight::Memory { address, bytes } => {
+            Some(Shown::Memory { address: *address, bytes: hex::encode(bytes) })
+        }
         Sight::Words(words) => Some(Shown::Words(words.clone())),
         Sight::Value(_) | Sight::Interrupt(_) | Sight::Refused { .. } | Sight::Volatile => None,
     });
@@ -54,9 +59,11 @@ pub(super) fn see(json: &[u8]) -> Result<Vec<Sight>, String> {
         return Ok(vec![]);
     }
     let shown: Vec<Shown> = serde_json::from_slice(json).map_err(|why| why.to_string())?;
+    let bytes = |digits: String| hex::decode(digits).map_err(|why| why.to_string());
     let sight = |shown| {
         Ok(match shown {
-            Shown::Bytes(digits) => Sight::Bytes(hex::decode(digits).map_err(|why| why.to_string())?),
+            Shown::Bytes(digits) => Sight::Bytes(bytes(digits)?),
+            Shown::Memory { address, bytes: digits } => Sight::Memory { address, bytes: bytes(digits)? },
             Shown::Words(words) => Sight::Words(words),
         })
     };

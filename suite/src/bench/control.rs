@@ -1,0 +1,432 @@
+//! Control runs: nothing is a finding that two runs without a migration show as well.
+//!
+//! Where a comparison finds a difference, the script is played again on fresh instances that never
+//! migrate: the same steps, further apart in time and at another pace. What these runs, and the one
+//! that was compared with, show differently is learned as volatile ([`Learned`]) and compared no
+//! more. A device that has no clock, no chance and no threads shows the same each time and costs
+//! these runs only where a finding is due.
+
+use super::story::Story;
+use super::tally::Of;
+use super::who::{self, Who};
+use super::{Bench, Named, Subject, kind_of};
+use crate::deadline::sleep;
+use crate::learned::{Difference, Masks, Sample, learn, millis};
+use crate::rules::{Cause, Finding, Judgement, Stop, What, broken};
+use migcert_core::device::{Device, Outside, Seen, Sight, State, Step};
+use migcert_core::error::Error;
+use migcert_core::program::Program;
+use migcert_core::version::Setup;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Control runs for a difference.
+const RUNS: u32 = 4;
+/// Of a device that has no time but what its steps give it, so many say as much.
+const TIMELESS_RUNS: usize = 2;
+/// Where a subject is known not to be deterministic, so many more follow.
+const CLOSER_RUNS: usize = 12;
+/// The shortest pause before a control run.
+const SHORT: Duration = Duration::from_millis(20);
+/// The longest, but that none is shorter than what the run took that found the difference.
+const LONG: Duration = Duration::from_secs(2);
+/// The longest pause in the middle of a run, in all.
+const BETWEEN: Duration = Duration::from_millis(200);
+/// How long to wait at the end of a run for what may be under way.
+const ARRIVAL: Duration = Duration::from_millis(120);
+/// What a device that was stopped shows.
+const NOTHING: &str = "nothing is seen while time passes";
+/// A run pauses in so many places.
+const PLACES: usize = 8;
+/// A script up to this length is waited in after each step.
+const FEW: usize = 5;
+
+/// Whether a device has time of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Time {
+    /// It may: it can read a clock, have threads, or be a process.
+    #[default]
+    Own,
+    /// It has none but what [`Step::Pass`] gives it, and control runs need no pauses.
+    Given,
+}
+
+/// How an instance that never migrated came to show what it did; again, if need be.
+#[derive(Clone, PartialEq)]
+pub struct Recipe<'a> {
+    /// The part that it plays.
+    pub who: Who,
+    /// Whose instance.
+    pub subject: &'a Subject,
+    /// Its configuration.
+    pub setup: Setup,
+    /// What happened on its host side before it was started.
+    pub earlier: Option<Earlier<'a>>,
+}
+
+/// An earlier instance on the same host side, which is stopped and stays.
+#[derive(Clone, PartialEq)]
+pub struct Earlier<'a> {
+    /// Whose instance.
+    pub subject: &'a Subject,
+    /// Its configuration.
+    pub setup: Setup,
+    /// How many steps of the script it did.
+    pub steps: usize,
+}
+
+/// A run without a migration.
+pub struct Unmoved<'a> {
+    /// What it showed, step by step.
+    pub seen: Rc<Vec<Seen>>,
+    /// The device, at the end of the script.
+    pub device: Box<dyn Device>,
+    /// How it came about.
+    pub recipe: Recipe<'a>,
+    _earlier: Option<Box<dyn Device>>,
+    _outside: Outside,
+}
+
+/// What is kept of a run without a migration.
+pub(super) struct Kept<'a> {
+    recipe: Recipe<'a>,
+    seen: Rc<Vec<Seen>>,
+}
+
+/// How fast a run is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    before: Duration,
+    between: Duration,
+    /// At the end; `None` where nothing is waited for.
+    after: Option<Duration>,
+}
+
+/// The paces of control runs for a run that took so long.
+fn paces(time: Time, took: Duration, waits: bool) -> Vec<Pace> {
+    if time == Time::Given {
+        return vec![Pace::default(); TIMELESS_RUNS];
+    }
+    let longest = LONG.max(took);
+    let pause = took.clamp(SHORT, longest);
+    let pace = |run: u32| {
+        let before = (pause * run).min(longest);
+        let last = if run == RUNS { took.min(LONG) } else { Duration::ZERO };
+        // One of them is as fast as it can be: what was compared with may have been the slow one.
+        let between = if run == 1 { Duration::ZERO } else { before.min(BETWEEN) };
+        Pace { before, between, after: waits.then(|| ARRIVAL.max(last)) }
+    };
+    (1..=RUNS).map(pace).collect()
+}
+
+impl PartialEq for Subject {
+    /// The same subject, not one that is like it.
+    fn eq(&self, other: &Subject) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl<'a> Bench<'a> {
+    /// The same, which makes no control runs: what differs and is not known to be volatile is broken
+    /// at once. For cases that are tried on the way to a finding.
+    pub fn hasty(mut self) -> Bench<'a> {
+        self.is_hasty = true;
+        self
+    }
+
+    /// An instance that never migrates plays the whole script.
+    ///
+    /// # Errors
+    /// As [`Bench::instance`] and [`Bench::play`].
+    pub fn unmoved(&self, recipe: Recipe<'a>) -> Result<Unmoved<'a>, Stop> {
+        let outside = self.outside()?;
+        let earlier =
+            recipe.earlier.as_ref().map(|earlier| self.earlier_device(earlier, &outside)).transpose()?;
+        let mut device = self.instance(recipe.who, recipe.subject, &recipe.setup, &outside)?;
+        let mut seen = Vec::new();
+        for part in self.parts() {
+            seen.extend(self.play(&mut *device, part)?);
+        }
+        let seen = Rc::new(seen);
+        let kept = Kept { recipe: recipe.clone(), seen: Rc::clone(&seen) };
+        self.unmoved.borrow_mut().push(kept);
+        Ok(Unmoved { seen, device, recipe, _earlier: earlier, _outside: outside })
+    }
+
+    /// An instance that did its part of the script and was stopped: what it owes the host's side is
+    /// there.
+    ///
+    /// # Errors
+    /// As [`Bench::instance`] and [`Bench::play`].
+    pub fn earlier_device(&self, earlier: &Earlier<'_>, outside: &Outside) -> Result<Box<dyn Device>, Stop> {
+        let mut device = self.instance(Who::Earlier, earlier.subject, &earlier.setup, outside)?;
+        self.play(&mut *device, 0..earlier.steps)?;
+        device.set_state(State::Stop)?;
+        Ok(device)
+    }
+
+    /// A source of the case's configuration, on a host side of its own.
+    pub fn plain(&self) -> Recipe<'a> {
+        Recipe { who: Who::Twin, subject: self.source, setup: self.case.setup.clone(), earlier: None }
+    }
+
+    /// The script in the parts after which a rule waits, where it waits.
+    fn parts(&self) -> Vec<Range<usize>> {
+        let len = self.case.script.len();
+        let mut ends: Vec<usize> = match self.patience.get() {
+            None => vec![],
+            Some(_) if len <= FEW => (1..len).collect(),
+            Some(_) => self.at().to_vec(),
+        };
+        ends.push(len);
+        let begins = std::iter::once(0).chain(ends.clone());
+        begins.zip(ends).map(|(begin, end)| begin..end).collect()
+    }
+
+    /// Compares what two devices showed from a step on: a source that never migrated, and another.
+    ///
+    /// # Errors
+    /// [`Stop::Broken`] with the first difference that control runs don't explain.
+    pub fn same(&self, what: &str, from: usize, expected: &[Seen], observed: &[Seen]) -> Judgement {
+        self.same_as(&self.plain(), what, from, expected, observed)
+    }
+
+    /// The same, where what is expected came about in another way.
+    ///
+    /// # Errors
+    /// As [`Bench::same`].
+    pub fn same_as(
+        &self,
+        recipe: &Recipe<'a>,
+        what: &str,
+        from: usize,
+        expected: &[Seen],
+        observed: &[Seen],
+    ) -> Judgement {
+        let script = self.case.script.get(from..).unwrap_or_default();
+        let difference = || self.masks().difference(script, expected, observed);
+        let count = expected.len().min(observed.len());
+        self.masks().count(script, &expected[..count]);
+        let Some(mut left) = difference() else { return Ok(()) };
+        // What comes late is waited for before control runs are asked.
+        if left.over_all.is_none() || self.patience.get() == Some(ARRIVAL) {
+            self.learns(recipe, observed)?;
+            if difference().is_some() {
+                self.looks_closer(recipe)?;
+            }
+            let Some(now) = difference() else { return Ok(()) };
+            left = now;
+        }
+        let (one, other) = (&expected[left.step], &observed[left.step]);
+        let Difference { step, over_all, expected, observed } = left;
+        let step = from + step;
+        let (summary, place, kind) = match over_all {
+            Some(what_of) => {
+                let summary = format!("{what}: {what_of}, up to step {}", step + 1);
+                (summary, what_of, "over all steps".to_owned())
+            }
+            None => {
+                let words = self.case.script.get(step).map_or_else(String::new, |step| self.words(step));
+                let place = self.case.script.get(step).map_or_else(String::new, who::place);
+                (format!("{what}: step {}: {words}", step + 1), place, kind_of(one, other))
+            }
+        };
+        let told = self.story.so_far();
+        Err(Stop::Broken(Box::new(Finding {
+            summary,
+            expected,
+            observed,
+            cause: Cause { what: What::Difference { place, kind }, site: told.used, steps: told.steps },
+            words: other.words(),
+        })))
+    }
+
+    /// A device that was just stopped does nothing, however much time passes.
+    ///
+    /// # Errors
+    /// [`Stop::Broken`] if it does.
+    pub fn still(&self, device: &mut dyn Device, what: impl Fn() -> String) -> Judgement {
+        const UNITS: u32 = 8;
+        let seen = device.guest(&Step::Pass(UNITS))?;
+        let is_forgiven = || self.masks().are_late(&seen);
+        if !is_forgiven() {
+            self.learns(&self.plain(), std::slice::from_ref(&seen))?;
+        }
+        if !is_forgiven() {
+            return Err(broken(what(), NOTHING, format!("seen: {seen}")));
+        }
+        let Some(time) = self.late() else { return Ok(()) };
+        // That was raised before the device stopped, and is seen now. What comes from here on is not.
+        sleep(time);
+        let seen = device.guest(&Step::Pass(UNITS))?;
+        if seen == Seen::default() {
+            return Ok(());
+        }
+        self.is_certain.set(true);
+        Err(broken(what(), NOTHING, format!("seen: {seen}")))
+    }
+
+    fn masks(&self) -> Masks<'_> {
+        Masks::of(&self.source.learned, &self.destination.learned)
+    }
+
+    /// What has to be played again, and how: the run that was compared with, and the other subject's.
+    fn recipes(&self, recipe: &Recipe<'a>) -> Vec<Recipe<'a>> {
+        let mut all = vec![recipe.clone()];
+        if !Arc::ptr_eq(&self.source.learned, &self.destination.learned)
+            && let Ok(plan) = self.plan()
+        {
+            let setup = plan.destination().clone();
+            all.push(Recipe { who: Who::Twin, subject: self.destination, setup, earlier: None });
+        }
+        all
+    }
+
+    /// Learns from control runs.
+    fn learns(&self, recipe: &Recipe<'a>, observed: &[Seen]) -> Judgement {
+        if self.is_hasty {
+            return Ok(());
+        }
+        let took = self.began.elapsed();
+        for recipe in self.recipes(recipe) {
+            let known = self.known(&recipe);
+            let comes = |seen: &[Seen]| seen.iter().flat_map(|seen| &seen.0).any(|sight| !is_answer(sight));
+            let waits = comes(observed) || known.iter().any(|seen| comes(seen));
+            self.control(&recipe, &known, &paces(recipe.subject.time, took, waits))?;
+        }
+        Ok(())
+    }
+
+    /// Learns from many control runs, one right after the other, of a device that is known not to be
+    /// deterministic: a bit that changes by chance is the same in a few of them, now and then.
+    fn looks_closer(&self, recipe: &Recipe<'a>) -> Judgement {
+        if self.is_hasty {
+            return Ok(());
+        }
+        for recipe in self.recipes(recipe) {
+            if recipe.subject.time == Time::Own && !recipe.subject.learned.is_empty() {
+                self.control(&recipe, &self.known(&recipe), &[Pace::default(); CLOSER_RUNS])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The runs that were made like this so far.
+    fn known(&self, recipe: &Recipe<'a>) -> Vec<Rc<Vec<Seen>>> {
+        let kept = self.unmoved.borrow();
+        kept.iter().filter(|kept| kept.recipe == *recipe).map(|kept| Rc::clone(&kept.seen)).collect()
+    }
+
+    fn control(&self, recipe: &Recipe<'a>, known: &[Rc<Vec<Seen>>], paces: &[Pace]) -> Judgement {
+        let began = Instant::now();
+        let controls = paces.iter().map(|pace| Ok((self.controlled(recipe, *pace)?, pace.after.is_some())));
+        let controls = controls.collect::<Result<Vec<_>, Stop>>()?;
+        let apart = millis(began.elapsed() / paces.len().max(1) as u32);
+        let known = known.iter().map(|seen| Sample { seen, has_waited: false });
+        let controls = controls.iter().map(|(seen, has_waited)| Sample { seen, has_waited: *has_waited });
+        let samples: Vec<Sample<'_>> = known.chain(controls).collect();
+        let is_news = learn(&recipe.subject.learned, &self.case.script, &samples, apart);
+        self.tell(|| {
+            let what =
+                if is_news { "differed from each other, which is learned" } else { "showed nothing new" };
+            format!("{} control runs without a migration {what}", paces.len())
+        });
+        Ok(())
+    }
+
+    /// Plays the whole script at a pace, silently: it is no part of the case.
+    fn controlled(&self, recipe: &Recipe<'a>, pace: Pace) -> Result<Vec<Seen>, Stop> {
+        let start = |subject, setup, outside: &Outside| {
+            let named = Named {
+                who: Who::Control,
+                subject,
+                of: Of::Source,
+                story: Story::default(),
+                tally: Arc::default(),
+            };
+            named.start(&self.case.model, setup, outside)
+        };
+        let run = || -> Result<Vec<Seen>, Error> {
+            let outside = recipe.subject.program.outside()?;
+            let earlier = recipe.earlier.as_ref().map(|earlier| {
+                let mut device = start(earlier.subject, &earlier.setup, &outside)?;
+                let steps = self.case.script.iter().take(earlier.steps);
+                steps.into_iter().try_for_each(|step| device.guest(step).map(drop))?;
+                device.set_state(State::Stop)?;
+                Ok::<_, Error>(device)
+            });
+            let _earlier = earlier.transpose()?;
+            let mut device = start(recipe.subject, &recipe.setup, &outside)?;
+            let script = &self.case.script;
+            sleep(pace.before);
+            let apart = script.len().div_ceil(PLACES).max(1);
+            let pauses = script.len() / apart;
+            let mut seen = Vec::with_capacity(script.len() + 1);
+            for (at, step) in script.iter().enumerate() {
+                if at % apart == apart - 1 {
+                    sleep(pace.between / pauses.max(1) as u32);
+                }
+                seen.push(device.guest(step)?);
+            }
+            if let Some(after) = pace.after
+                && device.capabilities().interface.has_registers()
+            {
+                sleep(after);
+                seen.push(device.guest(&Step::Pass(0))?);
+            }
+            Ok(seen)
+        };
+        run().map_err(|why| Stop::Unsettled(format!("a control run without a migration failed: {why}")))
+    }
+
+    /// Begins to wait for what comes late, or to wait longer, where a subject has anything of the
+    /// kind. Says whether that makes a difference.
+    pub(crate) fn begins_to_wait(&self) -> bool {
+        let next = match (self.late(), self.patience.get()) {
+            (None, _) | (_, Some(ARRIVAL)) => return false,
+            (_, patience) if self.is_certain.get() || self.is_hasty && patience.is_some() => return false,
+            (Some(first), None) => first,
+            (Some(_), Some(_)) => ARRIVAL,
+        };
+        self.patience.set(Some(next));
+        self.unmoved.borrow_mut().clear();
+        self.story.forget();
+        true
+    }
+
+    /// How long to wait at first for what comes late; `None` where nothing does.
+    fn late(&self) -> Option<Duration> {
+        let all = [&self.source.learned, &self.destination.learned];
+        let late = all.into_iter().filter(|learned| learned.has_late());
+        late.map(|learned| learned.patience().min(ARRIVAL)).max()
+    }
+
+    /// What was broken was not when it was waited for long: the next time, that is done at once.
+    pub(crate) fn was_impatient(&self) {
+        if self.patience.get() == Some(ARRIVAL) {
+            self.source.learned.waits_longer();
+            self.destination.learned.waits_longer();
+        }
+    }
+
+    /// Waits for what comes late, where that is called for, and shows it.
+    ///
+    /// # Errors
+    /// The device's own.
+    pub fn arrivals(&self, device: &mut dyn Device) -> Result<Seen, Error> {
+        match self.patience.get() {
+            Some(time) if device.capabilities().interface.has_registers() => {
+                sleep(time);
+                device.guest(&Step::Pass(0))
+            }
+            _ => Ok(Seen::default()),
+        }
+    }
+}
+
+/// Whether it answers the step, and comes with it for sure.
+fn is_answer(sight: &Sight) -> bool {
+    !matches!(sight, Sight::Bytes(_) | Sight::Interrupt(_) | Sight::Memory { .. })
+}

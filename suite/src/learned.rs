@@ -1,0 +1,287 @@
+//! What of a subject is volatile: what two instances that did the same show differently without any
+//! migration, such as a clock, a serial number, or an interrupt that comes when it likes.
+//!
+//! Control runs find it ([`Bench::same`](crate::bench::Bench::same)), or who opens it says so. From then
+//! on no comparison sees it, in any rule and case of the subject. What is excluded is counted, and
+//! more than [`MOST`] of what is compared is too much for a verdict.
+
+mod compare;
+mod place;
+mod report;
+mod sample;
+
+pub use compare::{Difference, Masks};
+pub use place::{Entry, How, Pattern, Place};
+pub use report::Report;
+pub use sample::{Sample, learn};
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+/// The largest part of what is compared that may be volatile, as one in so many: a quarter. Where
+/// more of it is, the verdict is *incomplete*: what is left says too little of the device.
+pub const MOST: u64 = 4;
+
+/// The most places that are kept apart. A subject with more of them is volatile as a whole: nothing
+/// is compared any more, and the verdict is *incomplete*.
+pub const PLACES: usize = 256;
+
+/// How often a place is learned until all bits above its lowest volatile one count as volatile.
+const OFTEN: u32 = 3;
+
+/// What is volatile in one subject, shared by all who have it open.
+#[derive(Debug, Default)]
+pub struct Learned {
+    known: RwLock<Known>,
+    /// How often something was added.
+    generation: AtomicU32,
+    /// How long what comes late is waited for at first, in milliseconds.
+    patience: AtomicU32,
+    counts: Counts,
+}
+
+/// What comparisons looked at.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Things seen that were compared, volatile or not.
+    compared: AtomicU64,
+    /// What of them was volatile, in parts of [`WHOLE`].
+    hidden: AtomicU64,
+}
+
+/// A value of which no bit is compared counts so much.
+const WHOLE: u64 = 64;
+
+/// The places, and where to find the entry of each.
+#[derive(Debug, Default)]
+struct Known {
+    entries: Vec<Noted>,
+    /// Volatile bits by region and byte.
+    bytes: BTreeMap<(u32, u64), (u8, usize)>,
+    /// The others, by what they are.
+    others: BTreeMap<Place, usize>,
+    /// Whether there were more than [`PLACES`].
+    is_full: bool,
+}
+
+#[derive(Debug)]
+struct Noted {
+    entry: Entry,
+    hid: AtomicU64,
+}
+
+impl Learned {
+    /// What is known to be volatile before anything is tried.
+    pub fn pinned(places: impl IntoIterator<Item = Place>) -> Learned {
+        let learned = Learned::default();
+        for place in places {
+            learned.add(place, How::Pinned);
+        }
+        learned.generation.store(0, Relaxed);
+        learned
+    }
+
+    /// How often something was learned; anything else than before means that there is more now.
+    pub fn generation(&self) -> u32 {
+        self.generation.load(Relaxed)
+    }
+
+    /// Whether nothing is volatile, as far as anybody knows.
+    pub fn is_empty(&self) -> bool {
+        self.read().entries.is_empty()
+    }
+
+    /// Whether something comes now in one step and now in another.
+    pub fn has_late(&self) -> bool {
+        self.read().entries.iter().any(|noted| noted.entry.place.is_late())
+    }
+
+    /// How long to wait for what comes late, to begin with.
+    pub fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience.load(Relaxed).max(1).into())
+    }
+
+    /// That was too short.
+    pub fn waits_longer(&self) {
+        let now = self.patience.load(Relaxed);
+        self.patience.store(now.max(1).saturating_mul(2), Relaxed);
+    }
+
+    /// Adds a place, or widens one. Says whether it was news.
+    pub fn add(&self, place: Place, how: How) -> bool {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let is_new = known.add(place, how);
+        if is_new {
+            self.generation.fetch_add(1, Relaxed);
+        }
+        is_new
+    }
+
+    /// What is known now, with what it hid.
+    pub fn report(&self) -> Report {
+        let known = self.read();
+        let hid = |noted: &Noted| Entry { hid: noted.hid.load(Relaxed), ..noted.entry.clone() };
+        let mut entries: Vec<Entry> = known.entries.iter().map(hid).collect();
+        entries.sort();
+        Report {
+            entries,
+            compared: self.counts.compared.load(Relaxed),
+            hidden: self.counts.hidden.load(Relaxed) / WHOLE,
+            is_full: known.is_full,
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn add(&mut self, place: Place, how: How) -> bool {
+        if self.is_full {
+            return false;
+        }
+        if let Place::Bits { region, offset, size, bits } = place {
+            return self.add_bits((region, offset, size), bits, how);
+        }
+        let key = place.key();
+        if let Some(at) = self.others.get(&key).copied() {
+            let known = &mut self.entries[at].entry.place;
+            let wider = known.wider(&place);
+            return std::mem::replace(known, wider.clone()) != wider;
+        }
+        if let Some(at) = self.push(place, how) {
+            self.others.insert(key, at);
+        }
+        true
+    }
+
+    fn add_bits(&mut self, (region, offset, size): (u32, u64, u8), bits: u64, how: How) -> bool {
+        let before = self.mask(region, offset, size);
+        if bits & !before == 0 {
+            return false;
+        }
+        let is_here = |noted: &Noted| {
+            matches!(noted.entry.place, Place::Bits { region: r, offset: o, size: s, .. }
+                if (r, o, s) == (region, offset, size))
+        };
+        let at = match self.entries.iter().position(is_here) {
+            Some(at) => Some(at),
+            None => self.push(Place::Bits { region, offset, size, bits: 0 }, how),
+        };
+        let Some(at) = at else { return true };
+        let entry = &mut self.entries[at].entry;
+        let Place::Bits { bits: known, .. } = &mut entry.place else { return false };
+        // Whatever changes again, and more of it, changes as a whole.
+        let all = match entry.times {
+            0 => *known | bits,
+            1..OFTEN => span(*known | bits),
+            _ => upwards(*known | bits) & wide(size),
+        };
+        *known = all;
+        entry.times += 1;
+        for (byte, mask) in (offset..).zip(all.to_le_bytes()).take(size.into()).filter(|(_, mask)| *mask != 0)
+        {
+            self.bytes.entry((region, byte)).or_insert((0, at)).0 |= mask;
+        }
+        true
+    }
+
+    fn push(&mut self, place: Place, how: How) -> Option<usize> {
+        if PLACES <= self.entries.len() {
+            self.is_full = true;
+            return None;
+        }
+        let entry = Entry { place, how, times: 0, hid: 0 };
+        self.entries.push(Noted { entry, hid: AtomicU64::new(0) });
+        Some(self.entries.len() - 1)
+    }
+
+    /// The volatile bits of an access.
+    fn mask(&self, region: u32, offset: u64, size: u8) -> u64 {
+        let byte = |at: u64| self.bytes.get(&(region, at)).map_or(0, |(mask, _)| *mask);
+        (0..u64::from(size.min(8)))
+            .rev()
+            .fold(0, |mask, i| mask << 8 | u64::from(byte(offset.saturating_add(i))))
+    }
+
+    /// Notes that something of an access was not compared.
+    fn hid(&self, region: u32, offset: u64, size: u8) {
+        let mut bytes =
+            (0..u64::from(size)).filter_map(|i| self.bytes.get(&(region, offset.saturating_add(i))));
+        if let Some((_, at)) = bytes.next() {
+            self.entries[*at].hid.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// All bits of so many bytes.
+fn wide(size: u8) -> u64 {
+    u64::MAX.checked_shr(64 - 8 * u32::from(size.clamp(1, 8))).unwrap_or(u64::MAX)
+}
+
+/// All bits from the lowest of these to the highest.
+fn span(bits: u64) -> u64 {
+    upwards(bits) & u64::MAX.checked_shr(bits.leading_zeros()).unwrap_or(0)
+}
+
+/// All bits from the lowest of these upwards.
+fn upwards(bits: u64) -> u64 {
+    u64::MAX.checked_shl(bits.trailing_zeros()).unwrap_or(0)
+}
+
+/// How far apart two instances were that did the same.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen() -> How {
+        How::Seen { apart: 40, pattern: Pattern::Varies }
+    }
+
+    fn bits(offset: u64, size: u8, bits: u64) -> Place {
+        Place::Bits { region: 0, offset, size, bits }
+    }
+
+    #[test]
+    fn what_changes_again_changes_as_a_whole() {
+        let learned = Learned::default();
+        assert!(learned.add(bits(0x10, 4, 0b100), seen()));
+        assert!(!learned.add(bits(0x10, 4, 0b100), seen()));
+        assert_eq!(learned.read().mask(0, 0x10, 4), 0b100);
+        assert!(learned.add(bits(0x10, 4, 1 << 6), seen()));
+        assert_eq!(learned.read().mask(0, 0x10, 4), 0b111_1100);
+        assert!(learned.add(bits(0x10, 4, 1 << 7), seen()));
+        assert_eq!(learned.read().mask(0, 0x10, 4), 0b1111_1100);
+        assert!(learned.add(bits(0x10, 4, 1 << 8), seen()));
+        assert_eq!(learned.read().mask(0, 0x10, 4), 0xffff_fffc);
+        assert_eq!(learned.report().entries.len(), 1);
+    }
+
+    #[test]
+    fn accesses_of_other_sizes_see_the_same_bits() {
+        let learned = Learned::default();
+        learned.add(bits(0x10, 4, 0x00ff_0001), seen());
+        let known = learned.read();
+        assert_eq!(known.mask(0, 0x12, 1), 0xff);
+        assert_eq!(known.mask(0, 0x0c, 8), 0x00ff_0001 << 32);
+        assert_eq!(known.mask(1, 0x10, 4), 0);
+    }
+
+    #[test]
+    fn too_many_places_are_all_of_them() {
+        let learned = Learned::default();
+        for offset in 0..PLACES as u64 {
+            learned.add(bits(offset * 8, 4, 1), seen());
+        }
+        assert_eq!(learned.report().too_much(), None);
+        learned.add(bits(0x10_0000, 4, 1), seen());
+        assert!(learned.report().too_much().is_some());
+    }
+}

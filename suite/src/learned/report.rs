@@ -1,0 +1,116 @@
+//! What a report says of what is volatile.
+
+use super::{Entry, How, Learned, MOST, PLACES};
+use crate::row;
+use crate::text::Lines;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+/// What a report says of the volatile places of a subject.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// The places, in order.
+    pub entries: Vec<Entry>,
+    /// Things seen that were compared, volatile or not.
+    pub compared: u64,
+    /// How many of them that hid; what was hidden in part counts as the part.
+    pub hidden: u64,
+    /// Whether there were more places than are kept apart.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_full: bool,
+}
+
+impl Report {
+    /// Why what is left to be compared says too little, where it does.
+    pub fn too_much(&self) -> Option<String> {
+        if self.is_full {
+            return Some(format!(
+                "more than {PLACES} places of it are volatile, so nothing was compared any more"
+            ));
+        }
+        let is_too_much = self.compared < self.hidden.saturating_mul(MOST);
+        is_too_much.then(|| {
+            let percent = 100 * self.hidden / self.compared.max(1);
+            format!("{percent} % of what was compared is volatile, more than one in {MOST}")
+        })
+    }
+
+    /// Whether nothing is volatile.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds what was learned and counted elsewhere.
+    pub fn add(&mut self, other: &Report) {
+        let all = Learned::default();
+        for entry in self.entries.iter().chain(&other.entries) {
+            all.add(entry.place.clone(), entry.how.clone());
+        }
+        let hid = |entry: &Entry| {
+            let of = |report: &Report| {
+                let same = report.entries.iter().filter(|known| known.place.key() == entry.place.key());
+                same.map(|known| known.hid).sum::<u64>()
+            };
+            of(self) + of(other)
+        };
+        let mut merged = all.report();
+        merged.entries.iter_mut().for_each(|entry| entry.hid = hid(entry));
+        merged.compared = self.compared + other.compared;
+        merged.hidden = self.hidden + other.hidden;
+        merged.is_full |= self.is_full || other.is_full;
+        *self = merged;
+    }
+
+    /// Adds the section of a text report; nothing where nothing is volatile.
+    pub fn text(&self, name: &str, out: &mut Lines) {
+        if self.is_empty() {
+            return;
+        }
+        let places = match self.entries.len() {
+            1 => "1 place is volatile and not".to_owned(),
+            many => format!("{many} places are volatile and not"),
+        };
+        row!(out);
+        row!(out, "learned  {name}: {places} compared");
+        for entry in &self.entries {
+            let did = match entry.place.is_late() {
+                true => "compared over all steps that follow, not step by step;",
+                false => "hid",
+            };
+            row!(out, "  volatile   {entry}; {did} {} of {} values", entry.hid, self.compared);
+        }
+        if let Some(why) = self.too_much() {
+            row!(out, "  too much   {why}");
+        }
+        if self.unpinned().next().is_none() {
+            row!(out, "  pinned     all of it, by the profile; nothing new was learned");
+            return;
+        }
+        row!(out, "  note       it is not deterministic, so the same seed need not teach the same again");
+    }
+
+    /// What is not pinned.
+    fn unpinned(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.how != How::Pinned)
+    }
+
+    /// As elements of the member `learned` of a report.
+    pub fn json(&self, name: &str) -> Vec<Json> {
+        let element = |entry: &Entry| {
+            let mut json = json!({
+                "impl": name,
+                "place": entry.place.to_string(),
+                "pinned": entry.how == How::Pinned,
+                "hid": entry.hid,
+                "compared": self.compared,
+            });
+            if let How::Seen { apart, pattern } = &entry.how {
+                json["apart_ms"] = json!(apart);
+                json["pattern"] = json!(pattern);
+            }
+            json
+        };
+        self.entries.iter().map(element).collect()
+    }
+}

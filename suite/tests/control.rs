@@ -1,0 +1,125 @@
+//! Control runs: devices that are not deterministic pass, what of them is volatile is learned, and
+//! what is wrong with them beside is found. Devices that are deterministic teach nothing.
+
+use migcert::bench::Subject;
+use migcert::certify::{Budget, Job, Unit, certify};
+use migcert::devices;
+use migcert::impls;
+use migcert::known::Known;
+use migcert::learned::{Learned, Place, Report};
+use migcert::rules::{self, Outcome, Rule};
+use migcert::text::Lines;
+use std::sync::Arc;
+
+/// Cases of each rule.
+const CASES: u32 = 20;
+
+#[test]
+fn a_counter_that_runs_is_learned() {
+    let learned = passes("builtin:counter");
+    let all = |place: &Place| matches!(place, Place::Bits { region: 0, offset: 0x10, size: 8, .. });
+    assert!(is_all_of_it(&learned, all), "{learned:#?}");
+}
+
+#[test]
+fn a_serial_number_that_is_drawn_is_learned() {
+    let learned = passes("builtin:serial-number");
+    let all = |place: &Place| matches!(place, Place::Bits { region: 0, offset: 0x18, size: 8, .. });
+    assert!(is_all_of_it(&learned, all), "{learned:#?}");
+}
+
+#[test]
+fn an_interrupt_that_comes_late_is_learned() {
+    let learned = passes("builtin:late");
+    let all = |place: &Place| *place == Place::Interrupt { vector: 0, late: true };
+    assert!(is_all_of_it(&learned, all), "{learned:#?}");
+}
+
+fn is_all_of_it(learned: &Report, is_expected: impl Fn(&Place) -> bool) -> bool {
+    let [only] = &learned.entries[..] else { return false };
+    is_expected(&only.place) && only.hid != 0 && learned.too_much().is_none()
+}
+
+/// What is learned of a device that passes.
+#[track_caller]
+fn passes(name: &str) -> Report {
+    let subjects = [open(name)];
+    for unit in run(&subjects, rules::ALL.to_vec(), CASES) {
+        let is_quiet = matches!(unit.outcome, Outcome::Held | Outcome::NotApplicable(_));
+        assert!(is_quiet, "{name}, {}: {:?}", unit.rule.id, unit.outcome);
+    }
+    subjects[0].learned.report()
+}
+
+/// What was pinned is not learned again, and nothing else is.
+#[test]
+fn what_is_pinned_is_excluded_from_the_start() {
+    let place = Place::Bits { region: 0, offset: 0x10, size: 8, bits: u64::MAX };
+    let pinned = Arc::new(Learned::pinned([place]));
+    let subjects = [Subject { learned: Arc::clone(&pinned), ..open("builtin:counter") }];
+    let about_moving = rules::selected(&["R-1".to_owned()]).expect("rules");
+    for unit in run(&subjects, about_moving, CASES) {
+        let is_quiet = matches!(unit.outcome, Outcome::Held | Outcome::NotApplicable(_));
+        assert!(is_quiet, "{}: {:?}", unit.rule.id, unit.outcome);
+    }
+    assert_eq!(pinned.generation(), 0);
+    let mut text = Lines::default();
+    pinned.report().text("it", &mut text);
+    assert!(text.as_str().contains("nothing new was learned"), "{text}");
+}
+
+/// A device may have a clock and a fault.
+#[test]
+fn faults_are_found_beside_what_is_volatile() {
+    const FAULTS: &[(&str, &str)] = &[
+        ("hisi-match-done", "ping-pong"),
+        ("session-resumed", "sessions-end"),
+        ("late-goes-on", "stop-is-still"),
+        ("vfio-realize-cleanup", "refusal-can-be-retried"),
+        ("plain-format", "damage-is-noticed"),
+        ("pds-fds-reset", "reset-is-fresh"),
+    ];
+    for device in devices::CLOCKS {
+        let has = |fault: &str| device.faults().any(|known| known.id == fault);
+        for (fault, rule) in FAULTS.iter().filter(|(fault, _)| has(fault)) {
+            let name = format!("builtin:{}+{fault}", device.name);
+            let own = rules::selected(&[(*rule).to_owned()]).expect("a rule");
+            let units = run(&[open(&name)], own, 60);
+            let found = units.iter().any(|unit| matches!(unit.outcome, Outcome::Broken(_)));
+            assert!(found, "{name}: {:#?}", units.iter().map(|unit| &unit.outcome).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn devices_that_are_deterministic_teach_nothing() {
+    for device in devices::ALL.iter().filter(|device| 1 < device.releases()) {
+        let subjects =
+            [1, device.releases()].map(|release| open(&format!("builtin:{}@{release}", device.name)));
+        for unit in run(&subjects, rules::ALL.to_vec(), 10) {
+            let is_quiet = matches!(unit.outcome, Outcome::Held | Outcome::NotApplicable(_));
+            assert!(is_quiet, "{}, {}: {:?}", device.name, unit.rule.id, unit.outcome);
+        }
+        assert!(subjects.iter().all(|subject| subject.learned.is_empty()), "{}", device.name);
+    }
+}
+
+fn open(name: &str) -> Subject {
+    impls::subject(name).unwrap_or_else(|why| panic!("{why}"))
+}
+
+fn run(subjects: &[Subject], rules: Vec<&'static Rule>, cases: u32) -> Vec<Unit> {
+    let job = Job {
+        subjects,
+        rules,
+        seed: 1,
+        cases,
+        shrinks: 50,
+        jobs: 2,
+        budget: Budget::unlimited(),
+        fit: None,
+        known: &Known::default(),
+        reopen: &|name| Ok(open(name)),
+    };
+    certify(&job, &|_| ())
+}
