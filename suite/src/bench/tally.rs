@@ -1,10 +1,10 @@
 //! What guests did and saw on a bench, counted.
 
 use crate::rules::{Class, Classes};
-use migcert_core::device::{Interface, Seen, Sight, Step};
+use migcert_core::device::{Capabilities, Interface, Machine, Seen, Sight, Step};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 /// Counts while it happens, of source and destination.
@@ -20,6 +20,7 @@ struct Side {
     refused: AtomicU64,
     sights: AtomicU64,
     interrupts: AtomicU32,
+    is_driven: AtomicBool,
     volatile: Mutex<BTreeMap<String, Hidden>>,
 }
 
@@ -43,10 +44,14 @@ impl Tally {
         self.classes.fetch_or(Classes::bit(class), Relaxed);
     }
 
-    /// An instance with this interface started.
-    pub(super) fn started(&self, of: Of, interface: &Interface) {
-        if let Interface::Windows(windows) = interface {
-            self.side(of).interrupts.fetch_max(windows.interrupts, Relaxed);
+    /// An instance with these capabilities started.
+    pub(super) fn started(&self, of: Of, capabilities: &Capabilities) {
+        let side = self.side(of);
+        if let Interface::Windows(windows) = &capabilities.interface {
+            side.interrupts.fetch_max(windows.interrupts, Relaxed);
+        }
+        if capabilities.machine == Machine::Host {
+            side.is_driven.store(true, Relaxed);
         }
     }
 
@@ -81,6 +86,7 @@ impl Tally {
             refused: side.refused.load(Relaxed),
             sights: side.sights.load(Relaxed),
             interrupts: side.interrupts.load(Relaxed),
+            is_driven: side.is_driven.load(Relaxed),
             volatile: side.volatile.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
         let [source, destination] = &self.sides;
@@ -139,6 +145,9 @@ pub struct Guests {
     pub sights: u64,
     /// The most interrupt vectors that an instance said it has; 0 where it can't say.
     pub interrupts: u32,
+    /// Whether our host walks the states for it: then nothing is ever sent in PRE_COPY.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_driven: bool,
     /// Things seen that were not compared, by the place where they were.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub volatile: BTreeMap<String, Hidden>,
@@ -151,6 +160,7 @@ impl Guests {
         self.refused = self.refused.saturating_add(other.refused);
         self.sights = self.sights.saturating_add(other.sights);
         self.interrupts = self.interrupts.max(other.interrupts);
+        self.is_driven |= other.is_driven;
         for (place, hidden) in &other.volatile {
             let entry = self.volatile.entry(place.clone()).or_default();
             (entry.bits, entry.sights) = (hidden.bits, entry.sights.saturating_add(hidden.sights));

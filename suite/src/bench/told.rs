@@ -49,9 +49,9 @@ impl Program for Named<'_> {
             saw(Dimension::Outcome, || outcome::REFUSED_AT_START);
         }
         let device = started?;
-        let interface = device.capabilities().interface;
-        self.tally.started(self.of, &interface);
-        let guest = self.story.is_told().then(|| guests::of(&interface));
+        let capabilities = device.capabilities();
+        self.tally.started(self.of, &capabilities);
+        let guest = self.story.is_told().then(|| guests::of(&capabilities.interface));
         let site = Site { who: self.who, at: Some(State::Running), past: Past::default() };
         let (of, story, tally) = (self.of, self.story.clone(), Arc::clone(&self.tally));
         Ok(Box::new(Teller { site, of, device, guest, is_loaded: false, story, tally }))

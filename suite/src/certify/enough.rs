@@ -60,7 +60,11 @@ fn handful(unit: &Unit, (judged, planned): (u32, u32)) -> Option<String> {
 fn unseen(unit: &Unit, seen: &BTreeMap<(&'static str, usize), Seen>) -> Option<String> {
     let seen = seen.get(&(unit.rule.id, unit.pair.0))?;
     let is_missing = |class: &&Class| {
-        let is_due = **class != Class::Interrupt || seen.has_interrupts;
+        let is_due = match class {
+            Class::Interrupt => seen.has_interrupts,
+            Class::PreCopy => !seen.is_driven,
+            Class::Migration | Class::Refusal | Class::Reset => true,
+        };
         is_due && !seen.classes.has(**class)
     };
     let missing = unit.rule.sees.iter().find(is_missing)?;
@@ -73,6 +77,8 @@ struct Seen {
     classes: Classes,
     /// Whether the source, or a destination of it, has interrupts: it offers or raised some anywhere.
     has_interrupts: bool,
+    /// Whether our host walks the states for the source, and sends nothing in PRE_COPY.
+    is_driven: bool,
 }
 
 fn seen(units: &[Unit]) -> BTreeMap<(&'static str, usize), Seen> {
@@ -88,6 +94,7 @@ fn seen(units: &[Unit]) -> BTreeMap<(&'static str, usize), Seen> {
         let seen = all.entry((unit.rule.id, unit.pair.0)).or_default();
         seen.classes = seen.classes.or(unit.counted.classes);
         seen.has_interrupts = with_interrupts[&unit.pair.0];
+        seen.is_driven |= unit.counted.source.is_driven;
     }
     all
 }
@@ -180,6 +187,13 @@ mod tests {
             moved(Guests { interrupts: 1, ..Guests::default() }),
             "it never saw an interrupt, and the device has interrupts",
         );
+        // Over vhost-user, where our host walks the states, nothing is sent while the device runs.
+        let pre_copy = |guests| {
+            let counted = Counted { source: guests, classes, ..Counted::default() };
+            Unit { counted, ..held("precopy-is-stop-copy", 40, 40, 40) }
+        };
+        says(pre_copy(Guests::default()), "it never saw a PRE_COPY round that sent something");
+        says(pre_copy(Guests { is_driven: true, ..Guests::default() }), "held");
         // Raised in the cases of another rule: then this one must see one, too.
         let units = enough(vec![moved(Guests::default()), unit()]);
         assert!(matches!(units[0].outcome, Outcome::Unsettled(_)));
