@@ -28,6 +28,16 @@ impl Interface {
     pub fn has_registers(&self) -> bool {
         matches!(self, Interface::Registers(_) | Interface::Windows(_))
     }
+
+    /// Whether a step is about what the machine brings along beside the device's state.
+    pub fn is_carried(&self, step: &Step) -> bool {
+        let (Interface::Windows(windows), Step::Read { region, .. } | Step::Write { region, .. }) =
+            (self, step)
+        else {
+            return false;
+        };
+        *region == GUEST_MEMORY || windows.carried == Some(*region)
+    }
 }
 
 /// The hardware interface of a device of which only regions are known.
@@ -42,6 +52,9 @@ pub struct Windows {
     pub scripts: Vec<String>,
     /// How many interrupt vectors the device offers, of the type that its guest uses.
     pub interrupts: u32,
+    /// The region that the machine brings along: PCI configuration space. What a guest does
+    /// there, and finds again, says nothing of the device's state.
+    pub carried: Option<u32>,
 }
 
 /// The region number under which a guest reads and writes its own memory. No device is asked.

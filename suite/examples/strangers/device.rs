@@ -107,7 +107,8 @@ impl Device {
             _ => return None,
         };
         bytes.resize(size, 0);
-        if kind::is("zeros") {
+        let is_dark = ["zeros", "only-interrupts", "only-dma"].into_iter().any(kind::is);
+        if is_dark {
             bytes.fill(0);
         }
         if kind::is("constant-ff") {
@@ -145,6 +146,8 @@ impl Device {
             self.now.words[0] << 16 | since().as_micros() as u32 & 0xffff
         } else if kind::is("random-serial") {
             self.serial
+        } else if kind::is("flickers") {
+            u32::from(chance::below(50) == 0)
         } else if kind::is("random-register") {
             chance::word()
         } else {
@@ -207,6 +210,9 @@ impl Device {
 
     fn ring(&mut self, effects: &mut Vec<Effect>) {
         self.now.count = self.now.count.wrapping_add(1);
+        if ["zeros", "constant-1", "constant-ff", "offset-reader"].into_iter().any(kind::is) {
+            return;
+        }
         let is_late = kind::is("late-status");
         if is_late {
             self.now.left = self.now.left.or(Some(chance::delay()));

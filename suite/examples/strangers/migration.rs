@@ -3,6 +3,7 @@
 //! A state is `STRG`, the length of a header (4 bytes), the header (text: the parameters that are
 //! not off), the registers, configuration space, and a CRC-32C of all that.
 
+use crate::chance;
 use crate::device::{CONFIG, Device, Effect, MOST_WORDS, Registers, Setup, writable};
 use crate::hidden::{self, Place};
 use crate::kind;
@@ -163,12 +164,33 @@ fn encode(device: &Device) -> Vec<u8> {
     }
     let sum = crc32c::crc32c(&bytes);
     bytes.extend(sum.to_le_bytes());
+    if kind::is("encrypted") {
+        let nonce = chance::bytes();
+        return [&nonce[..], &veiled(nonce, &bytes)].concat();
+    }
     bytes
+}
+
+/// Bytes under a stream that is different for each nonce; under it again, they are as before.
+fn veiled(nonce: [u8; 8], bytes: &[u8]) -> Vec<u8> {
+    let mut key = u64::from_le_bytes(nonce);
+    let veil = |byte: &u8| {
+        key = key.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        byte ^ (key >> 56) as u8
+    };
+    bytes.iter().map(veil).collect()
 }
 
 fn decode(bytes: &[u8], device: &Device) -> Result<Registers, String> {
     let ours = header(&device.setup);
-    let (bytes, sum) = bytes.split_last_chunk().ok_or("it is cut short")?;
+    let plain = match kind::is("encrypted") {
+        true => {
+            let (nonce, bytes) = bytes.split_first_chunk().ok_or("it is cut short")?;
+            veiled(*nonce, bytes)
+        }
+        false => bytes.to_vec(),
+    };
+    let (bytes, sum) = plain.split_last_chunk().ok_or("it is cut short")?;
     if crc32c::crc32c(bytes) != u32::from_le_bytes(*sum) && !kind::is("unchecked") {
         return Err("the checksum does not fit".to_owned());
     }

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) struct Server {
@@ -47,6 +48,9 @@ impl Server {
             let mut effects = Vec::new();
             let answer = self.answer(&mut message, &mut effects);
             effects.into_iter().try_for_each(|effect| self.act(effect))?;
+            if kind::is("answers-late") {
+                thread::sleep(Duration::from_millis(3));
+            }
             if kind::is("never-answers") && message.command == wire::REGION_READ {
                 continue;
             }

@@ -112,7 +112,8 @@ impl Acts {
         let mut dna = [0; DNA];
         ChaCha8Rng::seed_from_u64(index).fill_bytes(&mut dna);
         let drawn = script::script(&mut Unstructured::new(&dna), &mut *guest).unwrap_or_default();
-        let look = guest.look_around();
+        let mut look = guest.look_around();
+        look.retain(|step| !interface.is_carried(step));
         Acts { script: if index == 0 { look.clone() } else { drawn }, look }
     }
 }

@@ -67,6 +67,7 @@ pub(super) fn windows(
         memory: memory::ADDRESSES,
         scripts: guide.scripts.keys().cloned().collect(),
         interrupts,
+        carried: (is_pci && guide.config_space == ConfigSpace::Carrier).then_some(CONFIG),
     }
 }
 

@@ -1,0 +1,60 @@
+//! Green that must not be.
+
+use crate::{Row, Stranger, Tally};
+
+const PYTHON: &str = "certify ./tally-hides --seed 1 --cases 4 -j 1";
+
+/// The rules that compare a device that moved with one that did not: enough to tell these.
+const QUICK: &str = "certify device.toml --seed 1 --cases 10 -j 1 --only R-1";
+
+const fn row(point: &'static str, name: &'static str, kinds: &'static str, status: i32) -> Row {
+    Row::new(point, name, Stranger(kinds), QUICK, status)
+}
+
+/// One rule, and anything but a pass.
+const ANY_SIZE: &str = "sh $M certify device.toml --seed 1 --cases 20 -j 1 --only interface-is-kept; S=$?; test $S = 4 -o $S = 100";
+
+/// Somebody puts another program in its place during the run.
+const REPLACED: &str = "sh cp device+plain d; echo >> d; (sleep 2; mv d device+plain) & exec $M certify device.toml --seed 1 --cases 20 -j 1";
+
+const INERT: &str = "inert is more than zeros";
+const IN_THE_BYTES: &str = "the state is in the bytes";
+const UNAWARE: &str = "a program does not know that it is tested";
+const SAME: &str = "interfaces and programs stay what they are";
+
+pub(crate) const ROWS: &[Row] = &[
+    row(INERT, "a_device_that_keeps_what_is_written", "plain", 0),
+    row(INERT, "a_device_that_only_interrupts", "only-interrupts", 0),
+    row(INERT, "a_device_that_only_writes_into_memory", "only-dma", 0),
+    row(INERT, "one", "constant-1", 4),
+    row(INERT, "ones", "constant-ff", 4),
+    row(INERT, "zeros", "zeros", 4),
+    row(INERT, "offsets", "offset-reader", 4),
+    row(INERT, "errors", "all-errors", 4),
+    row(IN_THE_BYTES, "encrypted", "encrypted", 0),
+    row(IN_THE_BYTES, "in_tmp", "hides-in-tmp", 100),
+    row(IN_THE_BYTES, "in_shm", "hides-in-shm", 100),
+    row(IN_THE_BYTES, "in_var_tmp", "hides-in-var-tmp", 100),
+    row(IN_THE_BYTES, "next_to_the_program", "hides-next-to-binary", 100),
+    row(IN_THE_BYTES, "at_home", "hides-in-home", 100),
+    row(IN_THE_BYTES, "beside_its_directory", "hides-beside-scratch", 100),
+    row(IN_THE_BYTES, "in_sysv_memory", "hides-in-sysv-shm", 100),
+    row(IN_THE_BYTES, "behind_an_abstract_socket", "hides-in-abstract-socket", 100),
+    row(IN_THE_BYTES, "behind_a_daemon", "hides-behind-daemon", 100),
+    row(IN_THE_BYTES, "behind_a_port", "hides-behind-port", 100),
+    row(IN_THE_BYTES, "behind_a_hash", "hides-by-content", 100),
+    row(IN_THE_BYTES, "always_the_same", "constant-state", 100),
+    Row::new(IN_THE_BYTES, "in_python", Tally("tally-hides"), PYTHON, 100),
+    row(UNAWARE, "by_its_environment", "knows-environment", 100),
+    row(UNAWARE, "by_its_directory", "knows-directory", 100),
+    row(UNAWARE, "by_its_arguments", "knows-arguments", 100),
+    row(UNAWARE, "by_its_parent", "knows-parent", 100),
+    row(UNAWARE, "by_what_the_client_says", "knows-version", 100),
+    row(UNAWARE, "by_anything", "knows-any", 100),
+    // Where chance makes the sizes the same now and then, the finding is flaky and the verdict incomplete.
+    Row::new(SAME, "a_region_of_any_size", Stranger("bar-size-random"), ANY_SIZE, 0)
+        .says(&["have other registers"])
+        .never(&["\npass"]),
+    // Its instances can't reach the file itself, where they have files of their own.
+    Row::new(SAME, "another_program_afterwards", Stranger("plain"), REPLACED, 4).says(&["changed"]),
+];
