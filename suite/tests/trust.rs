@@ -147,7 +147,11 @@ fn try_out(row: &Row) {
     }
 
     assert!(took < row.within, "it took {took:?}\n{said}");
-    assert_eq!(ended.code(), Some(row.status), "{ended}\n{said}");
+    // Where the machine lets nobody keep files apart, the report says so instead.
+    let is_apart = !said.lines().any(|line| line.starts_with("not isolated") && line.contains("files in "));
+    if is_apart || row.point != cheats::IN_THE_BYTES {
+        assert_eq!(ended.code(), Some(row.status), "{ended}\n{said}");
+    }
     for words in row.says {
         assert!(said.contains(words), "no `{words}` in\n{said}");
     }
@@ -201,7 +205,11 @@ fn start(place: &Path, run: &str, scratch: &Path, output: File) -> Child {
     };
     command
         .current_dir(place)
-        .envs(["PATH", "HOME"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(
+            ["PATH", "HOME", "MIGCERT_ISOLATE"]
+                .into_iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
         .env("MIGCERT_SCRATCH", scratch)
         .stdin(Stdio::null())
         .stdout(output.try_clone().expect("a file"))

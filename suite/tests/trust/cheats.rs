@@ -2,7 +2,7 @@
 
 use crate::{Row, Stranger, Tally};
 
-const PYTHON: &str = "certify ./tally-hides --seed 1 --cases 4 -j 1";
+const PYTHON: &str = "certify ./tally-hides --seed 1 --cases 10 -j 1 --only R-1";
 
 /// The rules that compare a device that moved with one that did not: enough to tell these.
 const QUICK: &str = "certify device.toml --seed 1 --cases 10 -j 1 --only R-1";
@@ -18,7 +18,7 @@ const ANY_SIZE: &str = "sh $M certify device.toml --seed 1 --cases 20 -j 1 --onl
 const REPLACED: &str = "sh cp device+plain d; echo >> d; (sleep 2; mv d device+plain) & exec $M certify device.toml --seed 1 --cases 20 -j 1";
 
 const INERT: &str = "inert is more than zeros";
-const IN_THE_BYTES: &str = "the state is in the bytes";
+pub(crate) const IN_THE_BYTES: &str = "the state is in the bytes";
 const UNAWARE: &str = "a program does not know that it is tested";
 const SAME: &str = "interfaces and programs stay what they are";
 
@@ -36,7 +36,8 @@ pub(crate) const ROWS: &[Row] = &[
     row(IN_THE_BYTES, "in_shm", "hides-in-shm", 100),
     row(IN_THE_BYTES, "in_var_tmp", "hides-in-var-tmp", 100),
     row(IN_THE_BYTES, "next_to_the_program", "hides-next-to-binary", 100),
-    row(IN_THE_BYTES, "at_home", "hides-in-home", 100),
+    // What may lie on a disk that hosts share is not hidden, and the report says so.
+    row(IN_THE_BYTES, "at_home", "hides-in-home", 0).says(&["not isolated: ", "other files"]),
     row(IN_THE_BYTES, "beside_its_directory", "hides-beside-scratch", 100),
     row(IN_THE_BYTES, "in_sysv_memory", "hides-in-sysv-shm", 100),
     row(IN_THE_BYTES, "behind_an_abstract_socket", "hides-in-abstract-socket", 100),
