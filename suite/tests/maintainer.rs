@@ -109,7 +109,8 @@ fn what_a_property_keeps_is_replayed() {
 /// A program that is faulty in its first processes only, and then another binary.
 #[test]
 fn a_flaky_finding_says_its_rate_and_another_binary_is_noticed() {
-    let place = tempfile::tempdir().expect("a directory");
+    // Where its instances share what they write.
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     for name in ["rtc-2", "rtc-2+fresh-stopped"] {
         symlink(example("rtc"), place.path().join(name)).expect("linked");
     }
