@@ -44,6 +44,8 @@ struct Row {
     never: &'static [&'static str],
     /// In which time it ends: far more than it takes, far less than what was wrong takes.
     within: Duration,
+    /// Whether chance has a say: run with `--ignored`, and looked at by a person.
+    by_chance: bool,
     /// What is tried afterwards in the directory, with what was printed.
     then: fn(&Path, &str),
 }
@@ -66,6 +68,7 @@ impl Row {
             says: &[],
             never: &["panicked"],
             within: LIMIT,
+            by_chance: false,
             then: NOTHING,
         }
     }
@@ -76,6 +79,10 @@ impl Row {
 
     const fn never(self, never: &'static [&'static str]) -> Row {
         Row { never, ..self }
+    }
+
+    const fn by_chance(self) -> Row {
+        Row { by_chance: true, ..self }
     }
 
     const fn within(self, seconds: u64) -> Row {
@@ -112,6 +119,7 @@ fn main() -> ExitCode {
             try_out(row);
             Ok(())
         })
+        .with_ignored_flag(row.by_chance)
     };
     let conclusion = libtest_mimic::run(&args, rows().map(trial).collect());
     // What devices hid outside of their directories, where they could.
