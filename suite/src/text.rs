@@ -16,7 +16,7 @@
 //! migcert::say!("note: {model} was skipped");         // the same on standard error
 //! ```
 //!
-//! Machines read [`json`] and [`toml`], in which such characters are escaped as these formats have
+//! Machines read [`json`] and [`toml()`], in which such characters are escaped as these formats have
 //! it, and the commands that we suggest have their arguments as [`Word`].
 
 use migcert_core::text::{Line, is_plain};
@@ -85,7 +85,7 @@ macro_rules! row {
     }};
 }
 
-/// Writes a line to standard error, under the same rules as [`row!`].
+/// Writes a line to standard error, under the same rules as `row!`.
 #[macro_export]
 macro_rules! say {
     ($($line:tt)*) => {{

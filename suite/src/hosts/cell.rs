@@ -105,7 +105,7 @@ impl Cell {
     /// A cell for a program that shares nothing.
     ///
     /// # Errors
-    /// As [`Cell::open`].
+    /// As `Cell::open`.
     pub fn alone() -> io::Result<Cell> {
         Cell::open(&[], &Shares::default())
     }
