@@ -2,7 +2,7 @@
 
 use crate::{Row, Stranger, Tally, USUAL};
 
-const PYTHON: &str = "certify ./tally --seed 1 --cases 10 -j 2 --only R-1";
+const PYTHON: &str = "certify ./tally --seed 1 --cases 10 -j 2 --only twin-after-second,ping-pong";
 
 const fn row(point: &'static str, name: &'static str, kinds: &'static str, status: i32) -> Row {
     Row::new(point, name, Stranger(kinds), USUAL, status).never(&["broken  "])

@@ -46,8 +46,8 @@ pub(crate) const ROWS: &[Row] = &[
     row(EXCLUDED, "everything_is_never_touched", |place| profile(place, ALL_NEVER), USUAL, 4),
     row(EXCLUDED, "a_waiver", |place| faulty_profile(place, "[waive]\n\"twin-after-load\" = \"known\"\n"), USUAL, 0)
         .says(&["waived", "known"]),
-    row(WAIVERS, "of_no_rule", |place| profile(place, "[waive]\n\"R-9.9\" = \"why not\"\n"), DEVICE, 2)
-        .says(&["R-9.9"]),
+    row(WAIVERS, "of_no_rule", |place| profile(place, "[waive]\n\"no-such-rule\" = \"why not\"\n"), DEVICE, 2)
+        .says(&["no-such-rule"]),
     row(WAIVERS, "of_a_rule_that_holds", |place| profile(place, "[waive]\nchunking = \"why not\"\n"), USUAL, 100)
         .never(&["\npass"]),
     row(TIME, "absurd", nothing, "certify builtin:nic --max-time 99999999999999999999h", 2),
