@@ -76,14 +76,6 @@ pub(crate) const ROWS: &[Row] = &[
     row(OURS, "a_case_without_a_parameter", case_without_a_parameter, CASE, 2),
     row(
         OURS,
-        "a_scratch_directory_that_is_not_utf8",
-        |place| stranger(place, "plain"),
-        "sh D=$(printf 's/\\377'); mkdir \"$D\"; MIGCERT_SCRATCH=$D $M certify device.toml --seed 1 --cases 2; S=$?; rmdir \"$D\"; test $S != 100",
-        0,
-    )
-    .never(&["broken  "]),
-    row(
-        OURS,
         "too_few_descriptors",
         |place| stranger(place, "plain"),
         "sh ulimit -n 14; $M certify device.toml --seed 1 --cases 2; test $? != 100",
