@@ -1,6 +1,10 @@
 //! Instances of device programs are kept apart: a state that is not in the bytes is not found. What
 //! can't be kept apart is said, and whoever cheats nobody is judged alike.
 
+#[path = "common/example.rs"]
+mod example;
+
+use example::example;
 use serde_json::Value as Json;
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -92,14 +96,6 @@ impl Place {
         }
         command.output().expect("migcert starts")
     }
-}
-
-/// A program from `examples`, which `cargo test` builds beside the tests.
-fn example(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().expect("a path");
-    let path = tests.ancestors().nth(2).expect("a folder").join("examples").join(name);
-    assert!(path.exists(), "{} is not there: run `cargo build --examples`", path.display());
-    path
 }
 
 #[track_caller]

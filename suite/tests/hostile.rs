@@ -4,11 +4,15 @@
 //! its report must have. For every row: limits of time and memory hold, and nothing is left
 //! behind, neither process nor file. Many rows wait, so more of them run at a time than elsewhere.
 
+#[path = "common/example.rs"]
+mod example;
+
+use example::example;
 use libtest_mimic::{Arguments, Trial};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -324,12 +328,4 @@ fn running(place: &Path) -> Vec<(Pid, String)> {
     };
     let line = |pid: Pid| String::from_utf8_lossy(&read(pid, "cmdline")).into_owned();
     pids.filter_map(Pid::from_raw).filter(is_ours).map(|pid| (pid, line(pid))).collect()
-}
-
-/// A program from `examples`, which `cargo test` builds beside the tests.
-fn example(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().expect("a path");
-    let path = tests.ancestors().nth(2).expect("a folder").join("examples").join(name);
-    assert!(path.exists(), "{} is not there: run `cargo build --examples`", path.display());
-    path
 }

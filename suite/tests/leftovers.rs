@@ -1,6 +1,10 @@
 //! Nothing is left behind: no process, no socket, no directory, neither at the end nor after a
 //! signal. A test program of its own, whose children are those of one test at a time.
 
+#[path = "common/example.rs"]
+mod example;
+
+use example::example;
 use migcert::hosts::vhost_user::Processes;
 use migcert::profile::Profile;
 use migcert_core::device::Step;
@@ -310,12 +314,4 @@ impl Run {
         let halves = halves.filter(|file| file.extension().is_some_and(|extension| extension == "part"));
         assert_eq!(halves.collect::<Vec<_>>(), Vec::<PathBuf>::new());
     }
-}
-
-/// A program from `examples`, which `cargo test` builds beside the tests.
-fn example(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().expect("a path");
-    let path = tests.ancestors().nth(2).expect("a folder").join("examples").join(name);
-    assert!(path.exists(), "{} is not there: run `cargo build --examples`", path.display());
-    path
 }

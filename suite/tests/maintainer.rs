@@ -1,5 +1,9 @@
 //! From a crash to a test: what a maintainer does with a file of a finding.
 
+#[path = "common/example.rs"]
+mod example;
+
+use example::example;
 use migcert::certify::{Budget, Job, certify};
 use migcert::rules::{self, Outcome};
 use migcert::{case::Case, impls, known::Known};
@@ -8,7 +12,7 @@ use proptest::prelude::any;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use tempfile::TempDir;
@@ -200,12 +204,4 @@ fn ran(place: &TempDir, args: &str) -> (String, i32) {
     let Output { status, stdout, stderr } = command.output().expect("migcert runs");
     let said = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
     (said, status.code().expect("no signal"))
-}
-
-/// A program from `examples`, which `cargo test` builds beside the tests.
-fn example(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().expect("a path");
-    let path = tests.ancestors().nth(2).unwrap_or(Path::new("")).join("examples").join(name);
-    assert!(path.exists(), "{} is not there: run `cargo build --examples`", path.display());
-    path
 }

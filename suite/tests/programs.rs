@@ -1,11 +1,15 @@
 //! A device program that is not ours, certified as its vendor would do it: it passes in both
 //! releases, and with each of its faults it fails by the rule that the fault breaks.
 
+#[path = "common/example.rs"]
+mod example;
+
+use example::example;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use tempfile::TempDir;
@@ -145,12 +149,4 @@ fn outcomes(report: &Value, outcome: &str) -> BTreeSet<String> {
     let rules = report["rules"].as_array().expect("rules").iter();
     let rules = rules.filter(|rule| rule["outcome"] == outcome);
     rules.map(|rule| rule["requirement"].as_str().expect("a requirement").to_owned()).collect()
-}
-
-/// A program from `examples`, which `cargo test` builds beside the tests.
-fn example(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().expect("a path");
-    let path = tests.ancestors().nth(2).expect("a folder").join("examples").join(name);
-    assert!(path.exists(), "{} is not there: run `cargo build --examples`", path.display());
-    path
 }

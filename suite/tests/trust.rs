@@ -16,6 +16,10 @@ mod inputs;
 #[path = "trust/rude.rs"]
 mod rude;
 
+#[path = "common/example.rs"]
+mod example;
+
+use example::example;
 use libtest_mimic::{Arguments, Trial};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
@@ -285,12 +289,4 @@ fn running(place: &Path) -> Vec<(Pid, String)> {
     let line =
         |pid: Pid| fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_pid())).unwrap_or_default();
     pids.filter_map(Pid::from_raw).filter(is_ours).map(|pid| (pid, line(pid))).collect()
-}
-
-/// A program from `examples`, which `cargo test` builds beside the tests.
-fn example(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().expect("a path");
-    let path = tests.ancestors().nth(2).expect("a folder").join("examples").join(name);
-    assert!(path.exists(), "{} is not there: run `cargo build --examples`", path.display());
-    path
 }

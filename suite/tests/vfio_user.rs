@@ -1,6 +1,10 @@
 //! Devices over a vfio-user socket: what is found in process is found there, and nothing else.
 
+#[path = "common/example.rs"]
+mod example;
+
 use arbitrary::Unstructured;
+use example::example;
 use migcert::bench::Subject;
 use migcert::case::Case;
 use migcert::certify::{Budget, Job, Unit, certify, judge};
@@ -196,14 +200,6 @@ fn a_device_without_a_reset_passes() {
         without,
         ["refusal-leaves-nothing", "refusal-can-be-retried", "reset-is-fresh", "reset-forgets-a-load",]
     );
-}
-
-/// A program from `examples`, which `cargo test` builds beside the tests.
-fn example(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().expect("a path");
-    let path = tests.ancestors().nth(2).expect("a folder").join("examples").join(name);
-    assert!(path.exists(), "{} is not there: run `cargo build --examples`", path.display());
-    path
 }
 
 #[test]
