@@ -1,6 +1,5 @@
 //! A case: all that a finding needs to be seen again, as one readable file (`R-x.y` by its rule).
 
-use crate::bench::Subject;
 use crate::document::{self, BadDocument};
 use crate::generate::damage::Damage;
 use crate::rules::Finding;
@@ -134,11 +133,11 @@ struct FindingFile {
 
 impl Case {
     /// A case of no rule, in which nothing happens.
-    pub fn plain(subject: &Subject, model: &ModelId, setup: Setup) -> Case {
+    pub fn plain(subject: &str, model: &ModelId, setup: Setup) -> Case {
         Case {
             rule: String::new(),
-            source: subject.name.clone(),
-            destination: subject.name.clone(),
+            source: subject.to_owned(),
+            destination: subject.to_owned(),
             model: model.clone(),
             setup,
             other: None,

@@ -47,16 +47,8 @@ pub fn case(u: &mut Unstructured<'_>, rule: &Rule, between: &Between<'_>) -> Res
     };
     let mut case = Case {
         rule: rule.id.to_owned(),
-        source: between.source.0.to_owned(),
         destination: between.destination.0.to_owned(),
-        model: id.clone(),
-        setup: model.latest(),
-        other: None,
-        script: Vec::new(),
-        at: [0, 0],
-        pieces: Vec::new(),
-        damage: Vec::new(),
-        walk: Vec::new(),
+        ..Case::plain(between.source.0, id, model.latest())
     };
     if Draws::Setup <= rule.draws {
         case.setup = movable_setup(u, id, model, between.destination.1)?;

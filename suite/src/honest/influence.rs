@@ -70,7 +70,7 @@ impl fmt::Display for Missing {
 /// the rules about starting. Nothing is tried any more after `until`.
 pub fn inert(subject: &Subject, until: Option<Instant>) -> Vec<Inert> {
     let missing = |(id, model): (&ModelId, &Model)| {
-        let case = Case::plain(subject, id, model.latest());
+        let case = Case::plain(&subject.name, id, model.latest());
         let bench = Bench::new(&case, subject, subject);
         let probe = Probe { bench: &bench, pause: Cell::new(Duration::ZERO) };
         let missing = match deadline::until(until, || probe.missing()) {
