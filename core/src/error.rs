@@ -109,6 +109,9 @@ pub enum Refusal {
     /// Model, version, parameter, value or combination is not supported.
     #[error("{0}")]
     Unsupported(#[from] Unsupported),
+    /// The same, and nobody asked the program: it can't be told of what its description lacks.
+    #[error("{0}; there is no way to ask the program for it")]
+    NotAsked(Unsupported),
 }
 
 /// An operation that a device program answered with an error.

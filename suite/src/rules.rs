@@ -20,7 +20,7 @@ mod s7_states;
 mod s8_programs;
 
 pub use class::{Class, Classes};
-pub use outcome::{Cause, Failing, Finding, Judgement, Outcome, Stop, What, broken, refused};
+pub use outcome::{Cause, Failing, Finding, Judgement, Outcome, Stop, What, broken, not_started, refused};
 
 /// A promise and how it is tested. The row is the documentation, the report and the selector.
 #[derive(Debug)]

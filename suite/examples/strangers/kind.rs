@@ -28,6 +28,7 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     ("offset-reader",            "inert",   "every word reads its own offset, and ..."),
     ("all-errors",               "inert",   "every access is refused"),
     ("zeros",                    "inert",   "everything reads 0, and ..."),
+    ("not-migratable",           "inert",   "it does not offer to be migrated"),
     ("all-random",               "inert",   "every read is random"),
     ("clock",                    "learned", "EXTRA is a counter of nanoseconds that never stops"),
     ("slow-clock",               "learned", "EXTRA is the time of day in seconds"),

@@ -203,6 +203,9 @@ impl Server {
         const STOP_COPY: u64 = 1;
         let flags = message.u32(4)?;
         let (feature, action) = (flags & 0xffff, flags & (GET | SET | PROBE));
+        if kind::is("not-migratable") {
+            return Err(ENOTTY);
+        }
         let data = match (feature, action) {
             (MIGRATION, action) if action & PROBE != 0 && action & SET == 0 => vec![],
             (DEVICE_STATE, action) if action & PROBE != 0 => vec![],

@@ -184,7 +184,7 @@ impl VfioUser {
                     Some(known) => known,
                     None => return Err(io::Error::other("no description, and no options to ask by").into()),
                 };
-                let configuration = known.complete(model, setup).map_err(Refusal::from)?;
+                let configuration = known.complete(model, setup).map_err(Refusal::NotAsked)?;
                 let version = if let Setup::Version(version) = setup { version.as_str() } else { "" };
                 let place = |arg: String| {
                     let arg = arg.replace("{model}", model.as_str()).replace("{version}", version);

@@ -126,7 +126,7 @@ impl VhostUser {
         setup: &Setup,
         lease: &Lease,
     ) -> Result<(Vec<OsString>, Vec<OsString>), Error> {
-        let configuration = self.config.manifest.complete(model, setup).map_err(Refusal::from)?;
+        let configuration = self.config.manifest.complete(model, setup).map_err(Refusal::NotAsked)?;
         let shared = lease.site.shared();
         let place = |arg: &String| {
             configuration.iter().fold(arg.clone(), |arg, (name, value)| {

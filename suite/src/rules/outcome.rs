@@ -2,7 +2,7 @@
 
 use crate::bench::Site;
 use crate::generate::damage::Grown;
-use migcert_core::error::{Aside, Error};
+use migcert_core::error::{Aside, Error, Refusal};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -150,6 +150,15 @@ pub fn broken(summary: impl ToString, expected: impl ToString, observed: impl To
         observed: observed.to_string(),
         ..Finding::default()
     }))
+}
+
+/// The finding that what is described can't be started. A device that runs and does not offer to be
+/// migrated promises nothing.
+pub fn not_started(why: Error, clause: impl ToString) -> Stop {
+    match why {
+        Error::Refused(why @ Refusal::NotMigratable(_)) => Stop::NotApplicable(why.to_string().into()),
+        why => refused(why, clause, "an instance that is RUNNING"),
+    }
 }
 
 /// The finding that something failed in circumstances in which it must not.

@@ -1,7 +1,7 @@
 //! Chapter R-4: versions, and refusing what is not supported.
 
 use super::s6_move::MOVES;
-use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken, refused};
+use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken, not_started};
 use crate::bench::{Bench, Subject, Who, needs};
 use crate::generate::setup;
 use arbitrary::Unstructured;
@@ -36,7 +36,7 @@ fn latest_starts(bench: &Bench<'_>) -> Judgement {
 fn starts(bench: &Bench<'_>, id: &ModelId, setup: &Setup, outside: &Outside) -> Judgement {
     let started = bench.named(Who::Device, bench.source).start(id, setup, outside);
     let named = || format!("with `{setup}`, which is described");
-    started.map(drop).map_err(|why| refused(why, named(), "an instance that is RUNNING"))
+    started.map(drop).map_err(|why| not_started(why, named()))
 }
 
 pub(super) const VERSIONS_START: Rule = Rule {
@@ -124,6 +124,9 @@ fn refusal(bench: &Bench<'_>) -> Result<(String, String), Stop> {
     };
     let outside = bench.outside()?;
     match bench.start(Who::Device, bench.source, &setup, &outside) {
+        Err(Error::Refused(Refusal::NotAsked(_))) => Err(Stop::NotApplicable(
+            "the program can't be asked for what its profile does not describe".into(),
+        )),
         Err(Error::Refused(why)) => Ok((in_words(&why), culprit)),
         Err(why) => Err(why.into()),
         Ok(_) => Err(broken(

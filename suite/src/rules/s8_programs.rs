@@ -1,6 +1,6 @@
 //! Chapter R-8: device programs and their descriptions.
 
-use super::{Draws, Judgement, Level, On, Rule, Stop, broken, refused};
+use super::{Draws, Judgement, Level, On, Rule, Stop, broken, not_started};
 use crate::bench::{Bench, Recipe, Who, needs};
 use migcert_core::program::{Model, Program};
 use migcert_core::version::Setup;
@@ -51,7 +51,7 @@ fn allowed_starts(bench: &Bench<'_>) -> Judgement {
         Ok(_) => Ok(()),
         Err(why) => {
             let clause = format!("with `{}`, which the description allows", bench.case.setup);
-            Err(refused(why, clause, "an instance that is RUNNING"))
+            Err(not_started(why, clause))
         }
     }
 }

@@ -13,6 +13,7 @@ const WAIVERS: &str = "waivers are for rules that break";
 const FILES: &str = "files are written where they should be";
 const INPUTS: &str = "an input costs little";
 const TIME: &str = "a limit of time is a limit";
+const REASONS: &str = "not applicable has the true reason";
 const OURS: &str = "a fault of our own is no finding";
 
 const FAULTY: &str = "certify builtin:nic+pcihost-cfgaddr --seed 1 --cases 40 --only twin-after-load -j 1";
@@ -35,9 +36,16 @@ const fn refused(name: &'static str, make: fn(&Path), run: &'static str) -> Row 
 }
 
 const DEVICE: &str = "certify device.toml";
+const STARTS: &str = "certify device.toml --seed 1 --cases 10 -j 1 --only R-4,R-8";
 const CASE: &str = "replay case.toml";
 
 pub(crate) const ROWS: &[Row] = &[
+    row(REASONS, "nothing_to_migrate", |at| profile_of(at, "not-migratable", ""), USUAL, 4)
+        .says(&["can't be migrated"])
+        .never(&["broken  "]),
+    row(REASONS, "nobody_to_ask", |at| profile(at, DESCRIBED), STARTS, 0)
+        .says(&["unsupported-is-refused", "the program can't be asked for what its profile does not describe"])
+        .never(&["broken  "]),
     row(ENOUGH, "no_case", nothing, "certify builtin:nic+pcihost-cfgaddr --seed 1 --cases 0", 4),
     row(ENOUGH, "one_case", nothing, "certify builtin:nic --seed 1 --cases 1", 4),
     row(PARTIAL, "one_rule", nothing, "certify builtin:nic --seed 1 --only chunking", 0).says(&["partial"]),
@@ -106,6 +114,16 @@ const ALL_NEVER: &str =
     "never = [{ region = 0, offset = 0, size = 0x40 }, { region = 7, offset = 0, size = 0x100 }]\n";
 const CONFIRMED: &str = "certify device.toml --seed 1 --only twin-after-load --max-time 10s -j 1";
 const TWO: &str = "certify a/device --to b/device --seed 1 --cases 10 -j 1 --only twin-after-load";
+
+/// What the program can be told by options, told by the profile.
+const DESCRIBED: &str = r#"
+args = ["--socket-path={socket}", "--m-words={param:words}"]
+[info.models."example.org/stranger".params.words]
+type = "int"
+init_value = 4
+allowed_values = [4, 8]
+description = "how many words there are"
+"#;
 
 fn nothing(_: &Path) {}
 
