@@ -38,16 +38,21 @@ struct Place {
 
 impl Place {
     fn of_us() -> Place {
-        let folder = tempfile::Builder::new().prefix("apart").tempdir().expect("a folder");
+        Place::made_in(&std::env::temp_dir())
+    }
+
+    fn made_in(parent: &Path) -> Place {
+        let folder = tempfile::Builder::new().prefix("apart").tempdir_in(parent).expect("a folder");
         symlink(example("strangers"), folder.path().join("strangers")).expect("linked");
         symlink(env!("CARGO_BIN_EXE_migcert"), folder.path().join("tester")).expect("linked");
         fs::create_dir(folder.path().join("scratch")).expect("made");
         Place { folder, user: None }
     }
 
-    /// Of nobody, where we may choose who we are. They can't reach where this is built.
+    /// Of nobody, where we may choose who we are. They can't reach where this is built, nor a
+    /// directory for temporary files that is ours alone.
     fn of_nobody() -> Place {
-        let mut place = Place::of_us();
+        let mut place = Place::made_in(Path::new("/tmp"));
         for (name, from) in
             [("strangers", example("strangers")), ("tester", env!("CARGO_BIN_EXE_migcert").into())]
         {
