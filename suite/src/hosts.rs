@@ -2,6 +2,7 @@
 
 mod ask;
 pub mod cell;
+pub mod descriptors;
 pub mod ending;
 mod environment;
 pub mod isolation;

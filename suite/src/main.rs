@@ -20,7 +20,7 @@ use commands::replay::{ReplayArgs, replay};
 use commands::serve::{ServeArgs, serve};
 use commands::zoo::{ZooArgs, zoo};
 use commands::{Exit, Output};
-use migcert::hosts::ending;
+use migcert::hosts::{descriptors, ending};
 use migcert::impls::CannotOpen;
 use migcert::say;
 use migcert_core::text::{Plain, Short};
@@ -96,6 +96,7 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|why| say!("error: migcert {}", why.to_string().replace('\n', " "))));
     migcert::bench::keep_device_panics_quiet();
     let cli = Cli::try_parse().unwrap_or_else(|why| refuse(&why));
+    descriptors::make_room();
     let ended = ending::by_signals().context("can't handle signals").and_then(|()| run(cli.command));
     drop(ending::hold_up());
     let exit = ended.unwrap_or_else(|why| {
