@@ -23,6 +23,7 @@ use migcert_core::text::Short;
 use sha2::{Digest, Sha256};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What may be asked of an implementation that was opened.
 pub enum Opened {
@@ -82,11 +83,21 @@ fn open_in(name: &str, processes: Processes, purpose: Purpose) -> Result<Opened,
         if purpose == Purpose::Start {
             found.fits().map_err(bad)?;
         }
-        let Found { program, binary, waive, never, is_slow, isolation, .. } = found;
+        let Found { program, binary, waive, never, learned, is_slow, isolation, .. } = found;
         let subject = described(name, program)?;
         let cases = if is_slow { PROGRAM_CASES } else { subject.cases };
         let (sha256, file, isolation) = (Some(sha256(&binary)?), Some(binary), Some(isolation));
-        return Ok(Opened::Program(Subject { sha256, file, never, waive, cases, isolation, ..subject }));
+        let learned = Arc::new(learned);
+        return Ok(Opened::Program(Subject {
+            sha256,
+            file,
+            never,
+            waive,
+            cases,
+            isolation,
+            learned,
+            ..subject
+        }));
     }
     let path = Path::new(name);
     match path.extension().and_then(|extension| extension.to_str()) {

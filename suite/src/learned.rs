@@ -6,11 +6,14 @@
 //! more than [`MOST`] of what is compared is too much for a verdict.
 
 mod compare;
+pub mod pin;
 mod place;
 mod report;
 mod sample;
 
 pub use compare::{Difference, Masks};
+pub use pin::Range;
+pub(crate) use pin::{BadPin, Pin, Written};
 pub use place::{Entry, How, Pattern, Place};
 pub use report::Report;
 pub use sample::{Sample, learn};
@@ -40,6 +43,8 @@ pub struct Learned {
     /// How long what comes late is waited for at first, in milliseconds.
     patience: AtomicU32,
     counts: Counts,
+    /// Bytes whose values a profile keeps out of everything that is seen.
+    ranges: Vec<Range>,
 }
 
 /// What comparisons looked at.
@@ -74,8 +79,8 @@ struct Noted {
 
 impl Learned {
     /// What is known to be volatile before anything is tried.
-    pub fn pinned(places: impl IntoIterator<Item = Place>) -> Learned {
-        let learned = Learned::default();
+    pub fn pinned(places: impl IntoIterator<Item = Place>, ranges: Vec<Range>) -> Learned {
+        let learned = Learned { ranges, ..Learned::default() };
         for place in places {
             learned.add(place, How::Pinned);
         }
@@ -130,6 +135,7 @@ impl Learned {
             compared: self.counts.compared.load(Relaxed),
             hidden: self.counts.hidden.load(Relaxed) / WHOLE,
             is_full: known.is_full,
+            ranges: self.ranges.clone(),
         }
     }
 
@@ -150,7 +156,11 @@ impl Known {
         if let Some(at) = self.others.get(&key).copied() {
             let known = &mut self.entries[at].entry.place;
             let wider = known.wider(&place);
-            return std::mem::replace(known, wider.clone()) != wider;
+            let is_news = std::mem::replace(known, wider.clone()) != wider;
+            if is_news {
+                self.entries[at].entry.how = how;
+            }
+            return is_news;
         }
         if let Some(at) = self.push(place, how) {
             self.others.insert(key, at);
@@ -169,19 +179,25 @@ impl Known {
         };
         let at = match self.entries.iter().position(is_here) {
             Some(at) => Some(at),
-            None => self.push(Place::Bits { region, offset, size, bits: 0 }, how),
+            None => self.push(Place::Bits { region, offset, size, bits: 0 }, how.clone()),
         };
         let Some(at) = at else { return true };
         let entry = &mut self.entries[at].entry;
+        let is_pinned = how == How::Pinned;
+        // What was pinned in part is learned now.
+        if entry.how != how && entry.how == How::Pinned {
+            entry.how = how;
+        }
         let Place::Bits { bits: known, .. } = &mut entry.place else { return false };
         // Whatever changes again, and more of it, changes as a whole.
         let all = match entry.times {
+            _ if is_pinned => *known | bits,
             0 => *known | bits,
             1..OFTEN => span(*known | bits),
             _ => upwards(*known | bits) & wide(size),
         };
         *known = all;
-        entry.times += 1;
+        entry.times += u32::from(!is_pinned);
         for (byte, mask) in (offset..).zip(all.to_le_bytes()).take(size.into()).filter(|(_, mask)| *mask != 0)
         {
             self.bytes.entry((region, byte)).or_insert((0, at)).0 |= mask;

@@ -441,7 +441,13 @@ impl Certificate<'_> {
         for waiver in self.waivers.iter().filter(|waiver| waiver.is_stale) {
             waiver.text(&mut out);
         }
-        self.subjects.iter().for_each(|subject| subject.learned.text(&subject.name, &mut out));
+        for subject in self.subjects {
+            subject.learned.text(&subject.name, &mut out);
+            // What is no program has no profile.
+            if subject.sha256.is_some() {
+                subject.learned.pins(&mut out);
+            }
+        }
         Exclusion::section(&self.excluded(), &mut out);
         let (executed, total) = self.counts();
         let count = |name| self.rules().iter().filter(|units| worst(units).name() == name).count();

@@ -179,6 +179,19 @@ fn basic_string(text: &str) -> String {
     out + "\""
 }
 
+/// A basic string of TOML, in ASCII.
+pub(crate) fn ascii_toml_string(text: &str) -> String {
+    let mut out = String::new();
+    for c in basic_string(text).chars() {
+        if c.is_ascii() {
+            out.push(c);
+        } else {
+            out += &format!("\\U{:08X}", u32::from(c));
+        }
+    }
+    out
+}
+
 /// A word of a command for a shell, quoted where that is needed.
 #[derive(Clone, Copy, Debug)]
 pub struct Word<'a>(pub &'a str);

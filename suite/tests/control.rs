@@ -55,7 +55,7 @@ fn passes(name: &str) -> Report {
 #[test]
 fn what_is_pinned_is_excluded_from_the_start() {
     let place = Place::Bits { region: 0, offset: 0x10, size: 8, bits: u64::MAX };
-    let pinned = Arc::new(Learned::pinned([place]));
+    let pinned = Arc::new(Learned::pinned([place], vec![]));
     let subjects = [Subject { learned: Arc::clone(&pinned), ..open("builtin:counter") }];
     let about_moving = rules::selected(&["R-1".to_owned()]).expect("rules");
     for unit in run(&subjects, about_moving, CASES) {

@@ -76,12 +76,12 @@ impl<'a> Masks<'a> {
         self.learned.iter().for_each(|learned| {
             learned.counts.compared.fetch_add(sights, Relaxed);
         });
-        for (learned, known) in
-            self.learned.iter().zip(&self.known).filter(|(_, known)| !known.entries.is_empty())
-        {
-            let hidden =
-                compared.iter().enumerate().map(|(at, seen)| known.hides(script.get(at), seen)).sum();
-            learned.counts.hidden.fetch_add(hidden, Relaxed);
+        for (learned, known) in self.learned.iter().zip(&self.known) {
+            let of = |(at, seen): (usize, &Seen)| match known.entries.is_empty() {
+                true => WHOLE * seen.0.iter().filter(|sight| **sight == Sight::Volatile).count() as u64,
+                false => known.hides(script.get(at), seen),
+            };
+            learned.counts.hidden.fetch_add(compared.iter().enumerate().map(of).sum(), Relaxed);
         }
     }
 
@@ -269,12 +269,14 @@ impl Known {
                 whole(place.is_some_and(|place| !place.is_late()))
             }
             Sight::Memory { address, bytes } => {
+                noted(&Place::LateMemory);
                 let at = |i: usize| address.saturating_add(i as u64);
                 let masked = (0..bytes.len()).filter(|i| self.mask(GUEST_MEMORY, at(*i), 1) != 0);
                 masked.inspect(|i| self.hid(GUEST_MEMORY, at(*i), 1)).count() as u64 * WHOLE
                     / bytes.len().max(1) as u64
             }
             Sight::Bytes(bytes) => {
+                noted(&Place::LateOutput);
                 let step = kind(step);
                 let mut masked = 0;
                 for _ in bytes {

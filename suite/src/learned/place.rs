@@ -193,6 +193,13 @@ pub struct Entry {
     pub hid: u64,
 }
 
+impl Entry {
+    /// Whether it was pinned and hid nothing.
+    pub fn is_stale(&self) -> bool {
+        self.how == How::Pinned && self.hid == 0
+    }
+}
+
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.how {

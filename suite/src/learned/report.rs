@@ -1,6 +1,6 @@
 //! What a report says of what is volatile.
 
-use super::{Entry, How, Learned, MOST, PLACES};
+use super::{Entry, How, Learned, MOST, PLACES, Pin, Place, Range};
 use crate::row;
 use crate::text::Lines;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,9 @@ pub struct Report {
     /// Whether there were more places than are kept apart.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_full: bool,
+    /// Bytes whose values a profile keeps out of everything that is seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<Range>,
 }
 
 impl Report {
@@ -38,7 +41,7 @@ impl Report {
 
     /// Whether nothing is volatile.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.ranges.is_empty()
     }
 
     /// Adds what was learned and counted elsewhere.
@@ -59,12 +62,17 @@ impl Report {
         merged.compared = self.compared + other.compared;
         merged.hidden = self.hidden + other.hidden;
         merged.is_full |= self.is_full || other.is_full;
+        merged.ranges = if self.ranges.is_empty() { other.ranges.clone() } else { self.ranges.clone() };
         *self = merged;
     }
 
     /// Adds the section of a text report; nothing where nothing is volatile.
     pub fn text(&self, name: &str, out: &mut Lines) {
-        if self.is_empty() {
+        if self.entries.is_empty() {
+            if let Some(why) = self.too_much() {
+                row!(out);
+                row!(out, "learned  {name}: too much: {why}");
+            }
             return;
         }
         let places = match self.entries.len() {
@@ -79,6 +87,9 @@ impl Report {
                 false => "hid",
             };
             row!(out, "  volatile   {entry}; {did} {} of {} values", entry.hid, self.compared);
+            if entry.is_stale() {
+                row!(out, "  stale      {}: no guest of this run came there", entry.place);
+            }
         }
         if let Some(why) = self.too_much() {
             row!(out, "  too much   {why}");
@@ -88,6 +99,37 @@ impl Report {
             return;
         }
         row!(out, "  note       it is not deterministic, so the same seed need not teach the same again");
+    }
+
+    /// Adds what to write into a profile to have all of it pinned; nothing where it is already.
+    pub fn pins(&self, out: &mut Lines) {
+        if self.is_full || self.unpinned().next().is_none() {
+            return;
+        }
+        row!(out, "  pin it     above the first [table] of the profile, in place of its `volatile`:");
+        row!(out, "volatile = [");
+        self.elements().iter().for_each(|pin| out.after("  ", format_args!("{},", pin.toml())));
+        out.after("]", format_args!(""));
+    }
+
+    /// All that is volatile, each thing once.
+    fn elements(&self) -> Vec<Pin> {
+        let mut pins: Vec<Pin> = self.ranges.iter().copied().map(Pin::Range).collect();
+        for Entry { place, .. } in &self.entries {
+            let place = match *place {
+                Place::Bits { region, offset, size, bits } => {
+                    let hidden = pins.iter().fold(0, |hidden, pin| hidden | pin.hides(region, offset, size));
+                    Place::Bits { region, offset, size, bits: bits & !hidden }
+                }
+                ref other => other.clone(),
+            };
+            let is_nothing = matches!(place, Place::Bits { bits: 0, .. });
+            let pin = Pin::Place(place);
+            if !is_nothing && !pins.iter().any(|known| known.overlaps(&pin)) {
+                pins.push(pin);
+            }
+        }
+        pins
     }
 
     /// What is not pinned.
@@ -101,7 +143,9 @@ impl Report {
             let mut json = json!({
                 "impl": name,
                 "place": entry.place.to_string(),
+                "pin": entry.place.toml(),
                 "pinned": entry.how == How::Pinned,
+                "stale": entry.is_stale(),
                 "hid": entry.hid,
                 "compared": self.compared,
             });

@@ -30,6 +30,8 @@ pub enum Exclusion {
         hid: u64,
         /// Of all that were compared.
         of: u64,
+        /// Whether a profile pinned it and no guest came there.
+        is_stale: bool,
     },
     /// A profile has the guest leave a place alone.
     Never {
@@ -179,6 +181,7 @@ impl Certificate<'_> {
             place: entry.place.to_string(),
             hid: entry.hid,
             of: subject.learned.compared,
+            is_stale: entry.is_stale(),
         });
         left.chain(volatile).chain(learned).collect()
     }
@@ -210,9 +213,9 @@ impl Exclusion {
     pub fn json(&self) -> Json {
         match self {
             Exclusion::Cases { cases, usual } => json!({ "kind": "cases", "cases": cases, "default": usual }),
-            Exclusion::Learned { subject, place, hid, of } => json!({
+            Exclusion::Learned { subject, place, hid, of, is_stale } => json!({
                 "kind": "learned", "impl": subject, "place": place, "steps": hid,
-                "percent": share(*hid, *of),
+                "percent": share(*hid, *of), "stale": is_stale,
             }),
             Exclusion::Never { subject, place, reachable } => json!({
                 "kind": "never", "impl": subject, "region": place.region, "offset": place.offset,

@@ -1,0 +1,462 @@
+//! Places as a profile pins them, in TOML: what a report prints, a profile takes as it is.
+//!
+//! ```toml
+//! volatile = [
+//!   { region = 0, offset = 0x10, size = 4, bits = 0xff },  # bits of a register; all of them without `bits`
+//!   { memory = 0x1000, size = 8, bits = 0xffff },          # of guest memory that the device writes
+//!   { interrupt = 1 },                                     # how often an interrupt comes
+//!   { interrupt = 1, late = true },                        # only in which step
+//!   { late = "memory" }, { late = "output" },              # in which step the device writes or sends
+//!   { output = "pass", byte = 3 },                         # of what leaves the device in such a step
+//!   { reply = "getattr", field = 5 },                      # a word of an answer, from 0; all of it without
+//!   { reply = "ring", value = 0, bits = 0xff },            # bits of a value that a script gives
+//! ]
+//! ```
+//!
+//! A number that TOML has no integer for is a string: `bits = "0xffffffffffffffff"`.
+
+use super::{PLACES, Place, wide};
+use crate::text;
+use migcert_core::device::GUEST_MEMORY;
+use migcert_core::text::Short;
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The longest name of a step.
+const STEP: usize = 4096;
+
+/// An element of `volatile`, as it is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Written {
+    region: Option<u32>,
+    memory: Option<Number>,
+    interrupt: Option<u32>,
+    output: Option<String>,
+    reply: Option<String>,
+    late: Option<Late>,
+    offset: Option<Number>,
+    size: Option<Number>,
+    bits: Option<Number>,
+    byte: Option<u32>,
+    field: Option<u32>,
+    value: Option<u32>,
+}
+
+/// What an element of `volatile` means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Pin {
+    /// What shows at a place.
+    Place(Place),
+    /// Whatever an access gives that touches these bytes.
+    Range(Range),
+}
+
+/// Bytes of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// Region number.
+    pub region: u32,
+    /// Bytes from the start of the region.
+    pub offset: u64,
+    /// How many bytes.
+    pub size: u64,
+}
+
+/// A number of 64 bits: an integer, or a string where it is too large for TOML.
+#[derive(Clone, Copy, Debug)]
+struct Number(u64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Number, D::Error> {
+        struct Reads;
+        impl Visitor<'_> for Reads {
+            type Value = Number;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of 64 bits, from 0, or a string such as \"0xffffffffffffffff\"")
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Number, E> {
+                let unsigned = u64::try_from(value);
+                unsigned.map(Number).map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))
+            }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Number, E> {
+                Ok(Number(value))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Number, E> {
+                let digits = text.strip_prefix("0x").filter(|digits| !digits.starts_with('+'));
+                let number = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+                number.map(Number).ok_or_else(|| E::invalid_value(de::Unexpected::Other("this text"), &self))
+            }
+        }
+        deserializer.deserialize_any(Reads)
+    }
+}
+
+/// What comes now in one step and now in another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Late {
+    /// `true` or `false`, beside an interrupt.
+    Is(bool),
+    Memory,
+    Output,
+}
+
+impl<'de> Deserialize<'de> for Late {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Late, D::Error> {
+        struct Reads;
+        impl Visitor<'_> for Reads {
+            type Value = Late;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`true` beside an interrupt, \"memory\" or \"output\"")
+            }
+            fn visit_bool<E: de::Error>(self, is_late: bool) -> Result<Late, E> {
+                Ok(Late::Is(is_late))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Late, E> {
+                match text {
+                    "memory" => Ok(Late::Memory),
+                    "output" => Ok(Late::Output),
+                    _ => Err(E::invalid_value(de::Unexpected::Other("this text"), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Reads)
+    }
+}
+
+/// An element of `volatile` that means nothing, or nothing that is not said already.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadPin {
+    /// Nothing is hidden by it.
+    #[error("it is empty: `{0}` is 0")]
+    Empty(&'static str),
+    /// It goes on behind the end.
+    #[error("bits {bits:#x} are not all in {size} bytes")]
+    Outside { bits: u64, size: u8 },
+    /// Where nothing can be.
+    #[error("offset {0:#x} and its size are together more than 64 bits")]
+    End(u64),
+    /// What does not belong together.
+    #[error("`{0}` says nothing about {1}")]
+    Foreign(&'static str, &'static str),
+    /// Something is not said.
+    #[error("it says what of {0} only with `{1}`")]
+    Missing(&'static str, &'static str),
+    /// It says nothing, or of too many things.
+    #[error(
+        "it is about one of `region`, `memory`, `interrupt`, `output`, `reply` and `late`, not {0} of them"
+    )]
+    Heads(usize),
+    /// No access is as wide.
+    #[error("size {0} is not 1, 2, 4 or 8, which accesses have")]
+    Size(u64),
+    /// No step is called so.
+    #[error("`{}` is no name of a step: it has from 1 to {STEP} bytes", Short(.0))]
+    Step(String),
+}
+
+impl Written {
+    /// What it means.
+    pub(crate) fn pin(self) -> Result<Pin, BadPin> {
+        let is_late = matches!(self.late, Some(Late::Memory | Late::Output));
+        let heads = [
+            self.region.is_some(),
+            self.memory.is_some(),
+            self.interrupt.is_some(),
+            self.output.is_some(),
+            self.reply.is_some(),
+            is_late,
+        ];
+        match heads.iter().filter(|is_said| **is_said).count() {
+            1 => {}
+            many => return Err(BadPin::Heads(many)),
+        }
+        let Written { region, memory, interrupt, output, reply, .. } = self.clone();
+        if let Some(region) = region {
+            self.says_only("a region", &["offset", "size", "bits"])?;
+            let (Some(Number(offset)), Some(Number(size))) = (self.offset, self.size) else {
+                return Err(BadPin::Missing("a region", if self.size.is_some() { "offset" } else { "size" }));
+            };
+            end(offset, size)?;
+            if self.bits.is_some() || region == GUEST_MEMORY {
+                return self.bits(region, offset);
+            }
+            return Ok(Pin::Range(Range { region, offset, size }));
+        }
+        if let Some(Number(offset)) = memory {
+            self.says_only("guest memory", &["size", "bits"])?;
+            return self.bits(GUEST_MEMORY, offset);
+        }
+        if let Some(vector) = interrupt {
+            self.says_only("an interrupt", &["late"])?;
+            let late = self.late == Some(Late::Is(true));
+            return Ok(Pin::Place(Place::Interrupt { vector, late }));
+        }
+        if let Some(step) = output {
+            self.says_only("what leaves the device", &["byte"])?;
+            return Ok(Pin::Place(Place::Output { step: named(step)?, byte: self.byte }));
+        }
+        if let Some(step) = reply {
+            let step = named(step)?;
+            return Ok(Pin::Place(match self.value {
+                Some(index) => {
+                    self.says_only("a value of an answer", &["value", "bits"])?;
+                    let bits = not_empty("bits", self.bits.map_or(u64::MAX, |bits| bits.0))?;
+                    Place::Value { step, index, bits }
+                }
+                None => {
+                    self.says_only("an answer", &["field"])?;
+                    Place::Reply { step, field: self.field }
+                }
+            }));
+        }
+        self.says_only("what is late", &["late"])?;
+        let is_memory = self.late == Some(Late::Memory);
+        Ok(Pin::Place(if is_memory { Place::LateMemory } else { Place::LateOutput }))
+    }
+
+    fn bits(&self, region: u32, offset: u64) -> Result<Pin, BadPin> {
+        let what = if region == GUEST_MEMORY { "guest memory" } else { "a region" };
+        let Number(size) = self.size.ok_or(BadPin::Missing(what, "size"))?;
+        end(offset, size)?;
+        let size = u8::try_from(size).ok().filter(|size| matches!(size, 1 | 2 | 4 | 8));
+        let size = size.ok_or(BadPin::Size(self.size.map_or(0, |size| size.0)))?;
+        let bits = not_empty("bits", self.bits.map_or(wide(size), |bits| bits.0))?;
+        if bits & !wide(size) != 0 {
+            return Err(BadPin::Outside { bits, size });
+        }
+        Ok(Pin::Place(Place::Bits { region, offset, size, bits }))
+    }
+
+    /// An error for what would be said in vain.
+    fn says_only(&self, what: &'static str, fields: &[&'static str]) -> Result<(), BadPin> {
+        let said = [
+            ("late", self.late.is_some()),
+            ("offset", self.offset.is_some()),
+            ("size", self.size.is_some()),
+            ("bits", self.bits.is_some()),
+            ("byte", self.byte.is_some()),
+            ("field", self.field.is_some()),
+            ("value", self.value.is_some()),
+        ];
+        match said.into_iter().find(|(field, is_said)| *is_said && !fields.contains(field)) {
+            Some((field, _)) => Err(BadPin::Foreign(field, what)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn named(step: String) -> Result<String, BadPin> {
+    if (1..=STEP).contains(&step.len()) { Ok(step) } else { Err(BadPin::Step(step)) }
+}
+
+fn not_empty(field: &'static str, value: u64) -> Result<u64, BadPin> {
+    if value == 0 { Err(BadPin::Empty(field)) } else { Ok(value) }
+}
+
+fn end(offset: u64, size: u64) -> Result<(), BadPin> {
+    let size = not_empty("size", size)?;
+    offset.checked_add(size).map(drop).ok_or(BadPin::End(offset))
+}
+
+impl Pin {
+    /// The most of them in a profile.
+    pub(crate) const MOST: usize = PLACES;
+
+    /// Whether two of them hide the same in part.
+    pub(crate) fn overlaps(&self, other: &Pin) -> bool {
+        match (self, other) {
+            (Pin::Range(one), Pin::Range(other)) => {
+                let ends = |range: &Range| range.offset.saturating_add(range.size);
+                one.region == other.region && one.offset < ends(other) && other.offset < ends(one)
+            }
+            (pin, Pin::Place(Place::Bits { region, offset, size, bits }))
+            | (Pin::Place(Place::Bits { region, offset, size, bits }), pin) => {
+                pin.hides(*region, *offset, *size) & bits != 0
+            }
+            (Pin::Place(one), Pin::Place(other)) => one.covers(other) || other.covers(one),
+            _ => false,
+        }
+    }
+
+    /// The bits of an access that it hides.
+    pub(super) fn hides(&self, region: u32, offset: u64, size: u8) -> u64 {
+        let byte = |at: u64| match *self {
+            Pin::Range(Range { region: of, offset: from, size }) => {
+                let is_in = of == region && at.checked_sub(from).is_some_and(|at| at < size);
+                if is_in { u8::MAX } else { 0 }
+            }
+            Pin::Place(Place::Bits { region: of, offset: from, bits, .. }) if of == region => {
+                let at = at.checked_sub(from).and_then(|at| usize::try_from(at).ok());
+                at.and_then(|at| bits.to_le_bytes().get(at).copied()).unwrap_or(0)
+            }
+            Pin::Place(_) => 0,
+        };
+        (0..u64::from(size.min(8)))
+            .rev()
+            .fold(0, |mask, i| mask << 8 | u64::from(byte(offset.saturating_add(i))))
+    }
+
+    /// As an element of `volatile`.
+    pub(crate) fn toml(&self) -> String {
+        match self {
+            Pin::Place(place) => place.toml(),
+            Pin::Range(Range { region, offset, size }) => {
+                let (offset, size) = (integer(*offset, true), integer(*size, false));
+                format!("{{ region = {region}, offset = {offset}, size = {size} }}")
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Whether everything that another place hides is hidden here; of bits, whether both are of the
+    /// same access.
+    pub(super) fn covers(&self, other: &Place) -> bool {
+        match (self, other) {
+            (
+                Place::Reply { step, field: None },
+                Place::Reply { step: of, .. } | Place::Value { step: of, .. },
+            )
+            | (Place::Output { step, byte: None }, Place::Output { step: of, .. }) => step == of,
+            _ => self.key() == other.key(),
+        }
+    }
+
+    /// As a profile pins it: an element of `volatile`, on one line and without a character that would
+    /// have to be escaped there.
+    pub fn toml(&self) -> String {
+        match self {
+            Place::Bits { region, offset, size, bits } => {
+                let (offset, bits) = (integer(*offset, true), integer(*bits, true));
+                match *region {
+                    GUEST_MEMORY => format!("{{ memory = {offset}, size = {size}, bits = {bits} }}"),
+                    region => {
+                        format!("{{ region = {region}, offset = {offset}, size = {size}, bits = {bits} }}")
+                    }
+                }
+            }
+            Place::Interrupt { vector, late: true } => format!("{{ interrupt = {vector}, late = true }}"),
+            Place::Interrupt { vector, late: false } => format!("{{ interrupt = {vector} }}"),
+            Place::LateMemory => "{ late = \"memory\" }".to_owned(),
+            Place::LateOutput => "{ late = \"output\" }".to_owned(),
+            Place::Output { step, byte } => numbered("output", step, "byte", *byte),
+            Place::Reply { step, field } => numbered("reply", step, "field", *field),
+            Place::Value { step, index, bits } => {
+                let (step, bits) = (text::ascii_toml_string(step), integer(*bits, true));
+                format!("{{ reply = {step}, value = {index}, bits = {bits} }}")
+            }
+        }
+    }
+}
+
+fn numbered(what: &str, step: &str, of: &str, number: Option<u32>) -> String {
+    let number = number.map_or_else(String::new, |number| format!(", {of} = {number}"));
+    format!("{{ {what} = {}{number} }}", text::ascii_toml_string(step))
+}
+
+/// An integer of TOML, or a string where it has none that is so large.
+fn integer(number: u64, in_hex: bool) -> String {
+    match i64::try_from(number) {
+        Err(_) => format!("\"{number:#x}\""),
+        Ok(number) if in_hex => format!("{number:#x}"),
+        Ok(number) => number.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Document {
+        volatile: Vec<Written>,
+    }
+
+    fn read(element: &str) -> Result<Pin, String> {
+        let document = crate::document::toml::<Document>(&format!("volatile = [{element}]"));
+        let mut document = document.map_err(|why| why.to_string())?;
+        document.volatile.remove(0).pin().map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn every_place_is_read_as_it_was_written() {
+        let hostile = "a \"b\" \\ '##[' \u{1b}[2J\u{202e}\n\u{7f}é\u{301}\u{301}\u{301}\u{301}".to_owned();
+        let places = [
+            Place::Bits { region: 7, offset: 0x10, size: 4, bits: 0xff },
+            Place::Bits { region: 0, offset: u64::MAX - 8, size: 8, bits: u64::MAX },
+            Place::Bits { region: GUEST_MEMORY, offset: 0x1000, size: 8, bits: 1 << 63 },
+            Place::Interrupt { vector: u32::MAX, late: true },
+            Place::Interrupt { vector: 0, late: false },
+            Place::LateMemory,
+            Place::LateOutput,
+            Place::Output { step: hostile.clone(), byte: None },
+            Place::Output { step: "pass".to_owned(), byte: Some(3) },
+            Place::Reply { step: hostile.clone(), field: None },
+            Place::Reply { step: "read 0:0x10/4".to_owned(), field: Some(0) },
+            Place::Value { step: hostile, index: 2, bits: 0xf0 },
+        ];
+        for place in places {
+            let written = place.toml();
+            assert!(written.chars().all(|c| matches!(c, ' '..='~')) && !written.contains("##"), "{written}");
+            assert_eq!(read(&written), Ok(Pin::Place(place)), "{written}");
+        }
+        let range = Pin::Range(Range { region: 0, offset: 0x10, size: 4096 });
+        assert_eq!(read(&range.toml()), Ok(range));
+    }
+
+    #[test]
+    fn what_means_nothing_is_an_error() {
+        #[track_caller]
+        fn says(element: &str, expected: &str) {
+            let said = read(element).expect_err(element);
+            assert!(said.contains(expected), "{said}");
+        }
+        says("{}", "not 0 of them");
+        says("{ region = 0, interrupt = 1 }", "not 2 of them");
+        says("{ region = 0, offset = 0 }", "only with `size`");
+        says("{ region = 0, size = 4 }", "only with `offset`");
+        says("{ region = 0, offset = 0, size = 0 }", "it is empty: `size` is 0");
+        says("{ region = 0, offset = 0, size = 4, bits = 0 }", "it is empty: `bits` is 0");
+        says("{ region = 0, offset = 0, size = 3, bits = 1 }", "size 3 is not 1, 2, 4 or 8");
+        says("{ region = 0, offset = 0, size = 1, bits = 0x100 }", "bits 0x100 are not all in 1 bytes");
+        says("{ region = 0, offset = '0xffffffffffffffff', size = 4 }", "more than 64 bits");
+        says("{ region = 0, offset = -1, size = 4 }", "line 1, column 36: invalid value");
+        says("{ region = 0, offset = '+1', size = 4 }", "a number of 64 bits");
+        says("{ region = 0, offset = '0x+1', size = 4 }", "a number of 64 bits");
+        says("{ region = 0, offset = 0, size = 4, byte = 1 }", "`byte` says nothing about a region");
+        says("{ interrupt = 1, bits = 1 }", "`bits` says nothing about an interrupt");
+        says("{ interrupt = 1, late = 'memory' }", "not 2 of them");
+        says("{ late = true }", "not 0 of them");
+        says("{ late = 'never' }", "expected `true` beside an interrupt");
+        says("{ reply = '' }", "from 1 to 4096 bytes");
+        says("{ reply = 'a', field = 1, value = 1 }", "`field` says nothing about a value");
+        says("{ reply = 'a', word = 1 }", "unknown field `word`");
+        says("{ memory = 0, offset = 0, size = 4 }", "`offset` says nothing about guest memory");
+    }
+
+    #[test]
+    fn what_is_said_twice_overlaps() {
+        let overlap = |one: &str, other: &str| {
+            let [one, other] = [one, other].map(|text| read(text).expect(text));
+            assert_eq!(one.overlaps(&other), other.overlaps(&one));
+            one.overlaps(&other)
+        };
+        let range = "{ region = 0, offset = 0x10, size = 4 }";
+        assert!(overlap(range, "{ region = 0, offset = 0x13, size = 100 }"));
+        assert!(!overlap(range, "{ region = 0, offset = 0x14, size = 100 }"));
+        assert!(!overlap(range, "{ region = 1, offset = 0x10, size = 4 }"));
+        let bits = "{ region = 0, offset = 0x10, size = 8, bits = 0xff_0000_0000 }";
+        assert!(!overlap(range, bits));
+        assert!(overlap("{ region = 0, offset = 0x14, size = 1 }", bits));
+        assert!(overlap("{ region = 0, offset = 0x14, size = 1, bits = 1 }", bits));
+        assert!(!overlap("{ region = 0, offset = 0x15, size = 1, bits = 1 }", bits));
+        assert!(overlap("{ reply = 'a' }", "{ reply = 'a', value = 1 }"));
+        assert!(!overlap("{ reply = 'a' }", "{ reply = 'b', value = 1 }"));
+        assert!(!overlap("{ reply = 'a', field = 1 }", "{ reply = 'a', field = 2 }"));
+        assert!(overlap("{ interrupt = 1 }", "{ interrupt = 1, late = true }"));
+    }
+}
