@@ -40,6 +40,7 @@ const STARTS: &str = "certify device.toml --seed 1 --cases 10 -j 1 --only R-4,R-
 const CASE: &str = "replay case.toml";
 
 pub(crate) const ROWS: &[Row] = &[
+    refused("a_guest_for_another_device", |at| of_type(at, "net"), DEVICE).says(&["`net`"]).never(&["broken"]),
     row(REASONS, "nothing_to_migrate", |at| profile_of(at, "not-migratable", ""), USUAL, 4)
         .says(&["can't be migrated"])
         .never(&["broken  "]),
@@ -140,6 +141,21 @@ fn profile_of(place: &Path, kinds: &str, more: &str) {
     stranger(place, kinds);
     let text = format!("program = \"./device+{kinds}\"\nwire = \"vfio-user\"\n{more}");
     fs::write(place.join("device.toml"), text).expect("written");
+}
+
+/// A vhost-user program of some type, driven as if it were a file system.
+fn of_type(place: &Path, kind: &str) {
+    const PROFILE: &str = r#"
+program = "./device"
+args = ["--socket-path={socket}", "--shared-dir={shared}"]
+wire = "vhost-user"
+guest = "virtio-fs"
+info.models."example.org/device".params = {}
+"#;
+    let script = format!("#!/bin/sh\necho '{{\"type\": \"{kind}\", \"features\": []}}'\n");
+    fs::write(place.join("device"), script).expect("written");
+    fs::set_permissions(place.join("device"), fs::Permissions::from_mode(0o755)).expect("changed");
+    fs::write(place.join("device.toml"), PROFILE).expect("written");
 }
 
 fn silent(place: &Path) {
