@@ -22,7 +22,7 @@ use crate::deadline;
 use crate::guests;
 use crate::hosts::isolation::Known;
 use crate::learned::Learned;
-use crate::rules::{Cause, Failing, Finding, Judgement, Outcome, Stop, What, broken, refused};
+use crate::rules::{Cause, Class, Failing, Finding, Judgement, Outcome, Stop, What, broken, refused};
 use control::Kept;
 use migcert_core::compat::Verdict;
 use migcert_core::device::{Device, Interface, Machine, Outside, Seen, Sight, State, Step};
@@ -167,6 +167,11 @@ impl<'a> Bench<'a> {
     /// What guests did and saw so far, and what happened.
     pub fn counted(&self) -> Counted {
         self.tally.counted()
+    }
+
+    /// An event of this class happened, which no instance can tell.
+    pub fn saw(&self, class: Class) {
+        self.tally.saw(class);
     }
 
     /// Adds a line to the story.

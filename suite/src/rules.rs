@@ -11,6 +11,7 @@ mod outcome;
 mod s3_params;
 mod s4_versions;
 mod s5_check;
+mod s6_bytes;
 mod s6_damage;
 mod s6_host;
 mod s6_load;
@@ -167,6 +168,7 @@ pub static ALL: &[&Rule] = &[
     &s6_move::CANCELLED_PRECOPY,
     &s6_move::CHUNKING,
     &s6_move::STOP_IS_STILL,
+    &s6_bytes::STATE_IS_IN_THE_BYTES,
     &s6_load::CUT_IS_REFUSED,
     &s6_load::EXTENSION_IS_HARMLESS,
     &s6_load::EXTENSION_IS_REFUSED,

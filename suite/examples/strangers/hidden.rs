@@ -20,6 +20,8 @@ const NAME: &str = "strangers-hidden";
 /// A place that outlives the process.
 pub(crate) enum Place {
     File(PathBuf),
+    /// The same, which the state names in full.
+    Named(PathBuf),
     Segment,
     Daemon(Address),
     /// Files of which the state is the hash of the content.
@@ -31,15 +33,22 @@ pub(crate) enum Place {
 /// The place of the kind that was chosen, if it hides anything.
 pub(crate) fn place(program: &str) -> Option<Place> {
     let file = |directory: &str| Place::File(Path::new(directory).join(NAME));
+    // One for each program: several are tried at a time.
+    let name = program.rsplit('/').next().unwrap_or_default();
+    let last = |directory: &str| Some(Place::Last(Path::new(directory).join(format!("{NAME}-{name}"))));
     if kind::is("constant-state") {
-        return Some(Place::Last(Path::new("/tmp").join(format!("{NAME}-last"))));
+        return last("/tmp");
+    }
+    if kind::is("constant-at-home") {
+        return last(&home());
     }
     Some(match kind::beginning("hides-")? {
         "hides-in-tmp" => file("/tmp"),
         "hides-in-shm" => file("/dev/shm"),
         "hides-in-var-tmp" => file("/var/tmp"),
         "hides-next-to-binary" => Place::File(Path::new(program).with_file_name(NAME)),
-        "hides-in-home" => file(&std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned())),
+        "hides-in-home" => file(&home()),
+        "hides-by-path" => Place::Named(Path::new(&home()).join(NAME)),
         "hides-beside-scratch" => file(".."),
         "hides-in-sysv-shm" => Place::Segment,
         "hides-in-abstract-socket" => Place::Daemon(Address::Abstract),
@@ -47,6 +56,10 @@ pub(crate) fn place(program: &str) -> Option<Place> {
         "hides-behind-port" => Place::Daemon(Address::Port),
         _ => Place::Hashed(Path::new("/tmp").join(NAME)),
     })
+}
+
+fn home() -> String {
+    std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned())
 }
 
 /// Hides a state, and returns what is given away instead.
@@ -58,7 +71,7 @@ pub(crate) fn put(place: &Place, state: &[u8]) -> Option<Vec<u8>> {
     let mut slot = [&token.to_le_bytes()[..], &(state.len() as u32).to_le_bytes(), state].concat();
     slot.resize(SLOT, 0);
     match place {
-        Place::File(path) | Place::Hashed(path) => write(path, at(token), &slot).ok()?,
+        Place::File(path) | Place::Hashed(path) | Place::Named(path) => write(path, at(token), &slot).ok()?,
         Place::Segment => Segment::open(SLOTS as usize * SLOT)?.write(at(token) as usize, &slot),
         Place::Daemon(address) => keeper::put(*address, token, &slot).ok()?,
         Place::Last(path) => {
@@ -69,6 +82,7 @@ pub(crate) fn put(place: &Place, state: &[u8]) -> Option<Vec<u8>> {
     Some(match place {
         // As long as a state that holds all there is, and it changes with it.
         Place::Hashed(_) => spread(token),
+        Place::Named(path) => format!("{}-{token:016x}", path.display()).into_bytes(),
         _ => token.to_le_bytes().to_vec(),
     })
 }
@@ -81,10 +95,14 @@ pub(crate) fn get(place: &Place, given: &[u8]) -> Option<Vec<u8>> {
             let token = u64::from_le_bytes(*given.first_chunk()?);
             (given == spread(token)).then_some(token)?
         }
+        Place::Named(_) => {
+            let (_, digits) = std::str::from_utf8(given).ok()?.rsplit_once('-')?;
+            u64::from_str_radix(digits, 16).ok()?
+        }
         _ => u64::from_le_bytes(given.try_into().ok()?),
     };
     let slot = match place {
-        Place::File(path) | Place::Hashed(path) => read(path, at(token)).ok()?,
+        Place::File(path) | Place::Hashed(path) | Place::Named(path) => read(path, at(token)).ok()?,
         Place::Segment => Segment::open(SLOTS as usize * SLOT)?.read(at(token) as usize, SLOT),
         Place::Daemon(address) => keeper::get(*address, token).ok()?,
         Place::Last(path) => read(path, 0).ok()?,
@@ -97,13 +115,15 @@ pub(crate) fn get(place: &Place, given: &[u8]) -> Option<Vec<u8>> {
 
 /// Removes what was hidden by any device of this user.
 pub(crate) fn forget(program: &str) {
-    let home = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
+    let home = home();
     let beside = Path::new(program).with_file_name("");
     for directory in
         [Path::new("/tmp"), Path::new("/dev/shm"), Path::new("/var/tmp"), Path::new(&home), &beside]
     {
-        let _ = fs::remove_file(directory.join(NAME));
-        let _ = fs::remove_file(directory.join(format!("{NAME}-last")));
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(NAME)) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
     Segment::remove();
     [Address::Abstract, Address::Path, Address::Port].into_iter().for_each(keeper::stop);

@@ -164,6 +164,9 @@ fn encode(device: &Device) -> Vec<u8> {
     }
     let sum = crc32c::crc32c(&bytes);
     bytes.extend(sum.to_le_bytes());
+    if kind::is("compressed") {
+        return compressed(&bytes);
+    }
     if kind::is("encrypted") {
         let nonce = chance::bytes();
         return [&nonce[..], &veiled(nonce, &bytes)].concat();
@@ -181,6 +184,31 @@ fn veiled(nonce: [u8; 8], bytes: &[u8]) -> Vec<u8> {
     bytes.iter().map(veil).collect()
 }
 
+/// Eight bytes at a time: a bit for each that is not 0, and then those.
+fn compressed(bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![(bytes.len() % 8) as u8];
+    for eight in bytes.chunks(8) {
+        let bits = (0..).zip(eight).map(|(at, byte)| u8::from(*byte != 0) << at);
+        out.push(bits.sum());
+        out.extend(eight.iter().filter(|byte| **byte != 0));
+    }
+    out
+}
+
+/// What was compressed; zeros where something is missing.
+fn expanded(bytes: &[u8]) -> Vec<u8> {
+    let mut rest = bytes.iter().copied();
+    let last = usize::from(rest.next().unwrap_or(0) % 8);
+    let mut out = Vec::new();
+    while let Some(bits) = rest.next() {
+        out.extend((0..8).map(|at| if bits >> at & 1 == 1 { rest.next().unwrap_or(0) } else { 0 }));
+    }
+    if last != 0 {
+        out.truncate(out.len().saturating_sub(8 - last));
+    }
+    out
+}
+
 fn decode(bytes: &[u8], device: &Device) -> Result<Registers, String> {
     let ours = header(&device.setup);
     let plain = match kind::is("encrypted") {
@@ -188,6 +216,7 @@ fn decode(bytes: &[u8], device: &Device) -> Result<Registers, String> {
             let (nonce, bytes) = bytes.split_first_chunk().ok_or("it is cut short")?;
             veiled(*nonce, bytes)
         }
+        false if kind::is("compressed") => expanded(bytes),
         false => bytes.to_vec(),
     };
     let (bytes, sum) = plain.split_last_chunk().ok_or("it is cut short")?;

@@ -13,6 +13,9 @@ pub const SHARE: u32 = 95;
 /// them are not applicable, it was hardly tried.
 pub const HANDFUL: u32 = 5;
 
+/// Why a rule is not applicable that weighs what guests read at destinations.
+const NOTHING_READ: &str = "nothing that a guest wrote could be read at a destination";
+
 /// The same units; those that held, or were not applicable, on too little are unsettled.
 pub fn enough(mut units: Vec<Unit>) -> Vec<Unit> {
     let judged = sums(&units, |unit| unit.judged);
@@ -27,6 +30,10 @@ pub fn enough(mut units: Vec<Unit>) -> Vec<Unit> {
         });
         if let Some(why) = missing {
             unit.outcome = Outcome::Unsettled(why);
+        } else if unit.outcome == Outcome::Held && is_blind(unit, &seen) {
+            let cases = std::mem::take(&mut unit.judged);
+            unit.skipped.insert(NOTHING_READ.to_owned(), cases);
+            unit.outcome = Outcome::NotApplicable(NOTHING_READ.into());
         }
     }
     units
@@ -63,12 +70,20 @@ fn unseen(unit: &Unit, seen: &BTreeMap<(&'static str, usize), Seen>) -> Option<S
         let is_due = match class {
             Class::Interrupt => seen.has_interrupts,
             Class::PreCopy => !seen.is_driven,
+            Class::ReadBack => false,
             Class::Migration | Class::Refusal | Class::Reset => true,
         };
         is_due && !seen.classes.has(**class)
     };
     let missing = unit.rule.sees.iter().find(is_missing)?;
     Some(format!("it never saw {missing}"))
+}
+
+/// A rule that weighs what guests read at destinations, of a device that shows them nothing they wrote.
+fn is_blind(unit: &Unit, seen: &BTreeMap<(&'static str, usize), Seen>) -> bool {
+    let has_read =
+        seen.get(&(unit.rule.id, unit.pair.0)).is_some_and(|seen| seen.classes.has(Class::ReadBack));
+    unit.rule.sees.contains(&Class::ReadBack) && !has_read
 }
 
 /// What happened in the cases of a rule with one source.
@@ -166,6 +181,15 @@ mod tests {
         says(short(held("chunking", 37, 37, 40), Short::Time), "the time was up, after 37 of 40 cases");
         let nothing = Unit { planned: 40, ..Unit::new(named("chunking").expect("a rule"), (0, 0)) };
         says(short(nothing, Short::Patience), "not tried: too many cases in a row could not be judged");
+    }
+
+    #[test]
+    fn where_nothing_can_be_read_there_is_nothing_to_weigh() {
+        let unit = || held("state-is-in-the-bytes", 40, 40, 40);
+        says(unit(), "held");
+        let blind = enough(vec![Unit { counted: Counted::default(), ..unit() }]).remove(0);
+        assert_eq!(blind.outcome, Outcome::NotApplicable(NOTHING_READ.into()));
+        assert_eq!((blind.judged, blind.skipped[NOTHING_READ]), (0, 40));
     }
 
     #[test]

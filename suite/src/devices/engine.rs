@@ -20,6 +20,7 @@ use std::ops::Range;
 
 pub mod faults;
 mod load;
+mod token;
 
 /// A reference device: what the guest can do with it.
 pub trait Reference: Stored + Send {
@@ -223,6 +224,9 @@ impl<R: Reference> Engine<R> {
             plain.extend(sum(&plain));
             self.session = Session::Finished(plain.into());
             return Ok(());
+        }
+        if self.hits(&TOKEN_FOR_STATE, true) {
+            return self.finish_with_token();
         }
         let mut writer = match std::mem::replace(&mut self.session, Session::Closed) {
             Session::Open(writer) => *writer,

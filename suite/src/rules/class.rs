@@ -13,6 +13,9 @@ pub enum Class {
     Migration,
     /// Bytes of state were read in PRE_COPY.
     PreCopy,
+    /// A value that a guest wrote was read at a destination. Not demanded of a device where that never
+    /// happens: its rule is not applicable then.
+    ReadBack,
     /// A state was refused.
     Refusal,
     /// The device was reset.
@@ -21,8 +24,8 @@ pub enum Class {
 
 impl Class {
     /// All of them.
-    pub const ALL: [Class; 5] =
-        [Class::Interrupt, Class::Migration, Class::PreCopy, Class::Refusal, Class::Reset];
+    pub const ALL: [Class; 6] =
+        [Class::Interrupt, Class::Migration, Class::PreCopy, Class::ReadBack, Class::Refusal, Class::Reset];
 
     /// What it is, for "never saw ...".
     pub const fn what(self) -> &'static str {
@@ -30,6 +33,7 @@ impl Class {
             Class::Interrupt => "an interrupt, and the device has interrupts",
             Class::Migration => "a migration that completed",
             Class::PreCopy => "a PRE_COPY round that sent something",
+            Class::ReadBack => "a value that a guest wrote and read at a destination",
             Class::Refusal => "a state that was refused",
             Class::Reset => "a reset",
         }

@@ -79,4 +79,6 @@ faults! {
         "a reset in RESUMING leaves the device and its session there";
     RESET_UNNOTICED "vfu-reset-desync" G "R-7.6" "libvfio-user, 4f4fce4f0c92"
         "a reset while the state is saved resets the device, and the state that is reported stays";
+    TOKEN_FOR_STATE "token-for-state" F "R-1.5" ""
+        "the state stays in a table of the host, and what is carried says where";
 }

@@ -66,7 +66,9 @@ impl<R: Reference> Engine<R> {
                 why => return Err(why),
             };
         }
-        self.device.load(reader.finish()?)?;
+        let sections = reader.finish()?;
+        let sections = if self.faults.has(&TOKEN_FOR_STATE) { self.found(sections)? } else { sections };
+        self.device.load(sections)?;
         if self.faults.has(&TAIL_APPLIED) {
             self.device.load_tail(tail);
         }
