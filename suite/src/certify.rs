@@ -302,6 +302,8 @@ fn settle_once(
                 is_controlled = true;
             }
             Timed::Whole((other, _)) => others.push(other.name()),
+            // It was there whenever somebody looked.
+            Timed::Cut if is_controlled && others.is_empty() => break,
             Timed::Cut => return unconfirmed(deadline::UP),
         }
     }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 /// The longest time that can be asked for: 1000 hours.
 pub const LONGEST: Duration = Duration::from_secs(1000 * 3600);
 
-/// Of a limited time, this part at most is kept for confirming what was found: a seventh.
-const RESERVE: u32 = 7;
+/// Of a limited time, this part at most is kept for confirming what was found: a quarter.
+const RESERVE: u32 = 4;
 
 /// The time that a certification has, from the moment it was made; everything it does counts.
 #[derive(Clone, Copy, Debug)]
