@@ -7,6 +7,7 @@ use crate::param::{Allowed, BadValue, Configuration, Param, ParamName, Type, Val
 use crate::version::{BadVersion, Setup, Version};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -278,4 +279,40 @@ pub trait Program: Send + Sync {
     /// # Errors
     /// [`Error::Refused`] with the culprit for a setup that is not supported (R-4.3).
     fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error>;
+
+    /// The same program, whose instances share no file but those that somebody named as shared: what
+    /// else one of them writes, no other finds. What a destination needs then has to come in the
+    /// bytes, which is all that a carrier brings (R-1.5).
+    ///
+    /// A host that starts a process for each instance can do that; a program in this process can't,
+    /// unless it knows what its instances have in common beside the bytes.
+    ///
+    /// # Errors
+    /// Why not, as a clause: `this machine keeps no files apart: Operation not permitted`.
+    fn apart(&self) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
+        Err("its instances run in this process, which has one set of files".into())
+    }
+}
+
+/// A program whose instances share no file but those that are named: see [`Program::apart`].
+///
+/// ```
+/// use migcert_core::device::{Device, Outside};
+/// use migcert_core::error::Error;
+/// use migcert_core::model::ModelId;
+/// use migcert_core::program::{Apart, Program};
+/// use migcert_core::version::Setup;
+///
+/// /// What an instance left in files that no other finds, once it is gone.
+/// fn left_by(program: &dyn Program, model: &ModelId, setup: &Setup) -> Result<Vec<String>, Error> {
+///     let Ok(apart) = program.apart() else { return Ok(vec![]) };
+///     let device: Box<dyn Device> = apart.start(model, setup, &Outside::none())?;
+///     drop(device);
+///     Ok(apart.written())
+/// }
+/// ```
+pub trait Apart: Program {
+    /// Names of the files that instances of it wrote, made, changed or removed, of those that are gone
+    /// already. There are at most eight, the first ones; the text is the program's, and may be anything.
+    fn written(&self) -> Vec<String>;
 }

@@ -15,12 +15,14 @@
 
 mod forked;
 mod keeper;
+mod mounts;
 mod nursery;
 pub(crate) mod plan;
 mod raw;
 #[cfg(test)]
 mod tests;
 mod wire;
+pub(crate) mod written;
 
 use super::isolation::Isolation;
 use super::placed::socket_in;
@@ -41,6 +43,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wire::{Start, answer};
+use written::Written;
 
 pub(super) use nursery::end_all;
 
@@ -51,6 +54,8 @@ pub struct Cell {
     made: Option<Made>,
     /// Where the program starts, with its socket and files; gone first.
     scratch: Option<Scratch>,
+    /// Where it is kept what files the program wrote, where somebody wants to know.
+    written: Option<Arc<Written>>,
 }
 
 /// A cell that may be used more than once.
@@ -62,6 +67,8 @@ struct Made {
     /// Programs that ran here.
     uses: u64,
     isolation: Isolation,
+    /// What its layers lie over, by their slots.
+    layers: Vec<(u32, PathBuf)>,
 }
 
 /// What makes two cells alike.
@@ -86,8 +93,8 @@ impl Cell {
     pub(crate) fn open(visible: &[&Path], shares: &Shares) -> io::Result<Cell> {
         let visible = visible.iter().map(|path| path.to_path_buf()).collect();
         let mut key = Key { visible, shares: shares.clone() };
-        if std::env::var_os(ISOLATE).is_some_and(|value| value == "no") {
-            key.shares.everything = Some(format!("{ISOLATE} says so"));
+        if let Some(why) = is_off() {
+            key.shares.everything = Some(why);
         }
         // The one that was used longest ago: a source and its destination rarely follow each other
         // in it.
@@ -99,7 +106,7 @@ impl Cell {
         let mut made = idle.map_or_else(|| Made::new(key), Ok)?;
         made.uses += 1;
         let scratch = Scratch::named(&made.directory.path().join(made.uses.to_string()))?;
-        Ok(Cell { made: Some(made), scratch: Some(scratch) })
+        Ok(Cell { made: Some(made), scratch: Some(scratch), written: None })
     }
 
     /// A cell for a program that shares nothing.
@@ -108,6 +115,13 @@ impl Cell {
     /// As `Cell::open`.
     pub fn alone() -> io::Result<Cell> {
         Cell::open(&[], &Shares::default())
+    }
+
+    /// The same, which keeps the names of the files that the program wrote once it is gone.
+    #[must_use]
+    pub(super) fn keeping(mut self, written: &Arc<Written>) -> Cell {
+        self.written = Some(Arc::clone(written));
+        self
     }
 
     /// Where the program starts, and its socket and files are.
@@ -191,6 +205,11 @@ impl Drop for Cell {
         let cleared = made.line.ask(&[wire::keeper::CLEAR], &[]);
         // Nobody writes there any more.
         drop(self.scratch.take());
+        if let (Some(written), Ok((answer::CHANGED, ..))) = (&self.written, &cleared)
+            && let Ok((answer::DONE, _, Some(stage))) = made.line.ask(&[wire::keeper::WRITTEN], &[])
+        {
+            written.note(&stage, &made.layers);
+        }
         let is_as_new = matches!(cleared, Ok((answer::DONE, ..))) && made.directory.is_empty();
         if is_as_new && made.uses < USES {
             let mut idle = idle();
@@ -211,6 +230,11 @@ const ISOLATE: &str = "MIGCERT_ISOLATE";
 const IDLE: usize = 16;
 /// Programs that run in a cell at most.
 const USES: u64 = 10_000;
+
+/// Why nothing is to be kept apart, if that was asked for.
+pub(super) fn is_off() -> Option<String> {
+    std::env::var_os(ISOLATE).is_some_and(|value| value == "no").then(|| format!("{ISOLATE} says so"))
+}
 
 fn idle() -> MutexGuard<'static, VecDeque<Made>> {
     static IDLE: Mutex<VecDeque<Made>> = Mutex::new(VecDeque::new());
@@ -266,8 +290,8 @@ impl Made {
             let (line, answered) = nursery.cell(plan.steps.iter().map(|(_, step)| step))?;
             match answered {
                 (answer::DONE, _) => {
-                    let (line, isolation) = (Arc::new(line), plan.isolation);
-                    return Ok(Made { line, key, directory, uses: 0, isolation });
+                    let Plan { isolation, layers, .. } = plan;
+                    return Ok(Made { line: Arc::new(line), key, directory, uses: 0, isolation, layers });
                 }
                 (step, errno) => {
                     let why = Errno::from_raw_os_error(errno as i32);

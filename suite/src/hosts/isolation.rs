@@ -54,6 +54,53 @@ pub struct Isolation {
     pub apart: BTreeSet<Channel>,
     /// All instances have the same, for this reason.
     pub shared: Vec<Shared>,
+    /// What the rule about files does beside that.
+    #[serde(default)]
+    pub by_rule: ByRule,
+}
+
+/// Whether the rule that keeps all files apart could do so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ByRule {
+    /// It was not tried.
+    #[default]
+    NotTried,
+    /// All files were kept apart, but for these.
+    Apart(Vec<Shared>),
+    /// They were not, for this reason.
+    Shared(String),
+}
+
+/// The rule that keeps all files apart, by its id.
+pub const RULE: &str = "state-is-not-in-files";
+
+impl ByRule {
+    /// What could be done for an instance that was to share no file.
+    pub(super) fn of(isolation: &Isolation) -> ByRule {
+        let files = |shared: &&Shared| matches!(shared.what, Channel::Files(_));
+        if isolation.apart.contains(&Channel::OtherFiles) {
+            return ByRule::Apart(isolation.shared.iter().filter(files).cloned().collect());
+        }
+        let why = isolation.shared.iter().find(|shared| shared.what == Channel::OtherFiles);
+        let why = why.or_else(|| isolation.shared.iter().find(files));
+        ByRule::Shared(why.map_or_else(|| "for no known reason".to_owned(), |shared| shared.why.clone()))
+    }
+
+    /// What could be done both here and there.
+    fn and(self, other: &ByRule) -> ByRule {
+        match (self, other) {
+            (ByRule::Shared(why), _) => ByRule::Shared(why),
+            (one, ByRule::NotTried) => one,
+            (ByRule::Apart(mut all), ByRule::Apart(more)) => {
+                let are_new = more.iter().filter(|more| !all.iter().any(|shared| shared.what == more.what));
+                let are_new: Vec<Shared> = are_new.cloned().collect();
+                all.extend(are_new);
+                ByRule::Apart(all)
+            }
+            (_, other) => other.clone(),
+        }
+    }
 }
 
 /// What all instances have in common.
@@ -79,7 +126,7 @@ pub enum ToShare {
 impl Isolation {
     /// Whether each instance writes to files of its own.
     pub fn keeps_files_apart(&self) -> bool {
-        self.apart.iter().any(|channel| matches!(channel, Channel::Files(_)))
+        self.apart.iter().any(|channel| matches!(channel, Channel::Files(_) | Channel::OtherFiles))
     }
 
     /// Notes what is not kept apart.
@@ -95,13 +142,37 @@ impl Isolation {
     pub fn and(mut self, other: &Isolation) -> Isolation {
         self.apart.retain(|channel| other.apart.contains(channel));
         other.shared.iter().for_each(|Shared { what, why }| self.share(what.clone(), why));
+        self.by_rule = self.by_rule.and(&other.by_rule);
         self
+    }
+
+    /// What is not kept apart, and in which rule it is.
+    fn not_apart(&self) -> Vec<Shared> {
+        let mut all = self.shared.clone();
+        for Shared { why, .. } in all.iter_mut().filter(|shared| shared.what == Channel::OtherFiles) {
+            match &self.by_rule {
+                ByRule::NotTried => {}
+                ByRule::Apart(_) => *why = format!("{why}; kept apart in the rule {RULE}"),
+                ByRule::Shared(other) => *why = format!("{why}; in the rule {RULE}, too: {other}"),
+            }
+        }
+        if let ByRule::Apart(rest) = &self.by_rule {
+            let is_new = |rest: &&Shared| !self.shared.iter().any(|shared| shared.what == rest.what);
+            let rest = rest.iter().filter(is_new);
+            all.extend(rest.map(|Shared { what, why }| Shared {
+                what: what.clone(),
+                why: format!("{why}; in the rule {RULE}, too"),
+            }));
+        }
+        all
     }
 
     /// As JSON: `{"isolated": [..], "not_isolated": [{"what", "why"}]}`.
     pub fn json(&self) -> Json {
-        let shared =
-            self.shared.iter().map(|Shared { what, why }| json!({ "what": what.to_string(), "why": why }));
+        let shared = self
+            .not_apart()
+            .into_iter()
+            .map(|Shared { what, why }| json!({ "what": what.to_string(), "why": why }));
         json!({
             "isolated": self.apart.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "not_isolated": shared.collect::<Vec<_>>(),
@@ -117,7 +188,8 @@ impl Isolation {
     /// What is not, with the reasons, on a line; `None` for nothing.
     pub fn not_isolated(&self) -> Option<String> {
         let mut by_reason: Vec<(&str, Vec<String>)> = Vec::new();
-        for Shared { what, why } in &self.shared {
+        let all = self.not_apart();
+        for Shared { what, why } in &all {
             match by_reason.iter_mut().find(|(reason, _)| reason == why) {
                 Some((_, all)) => all.push(what.to_string()),
                 None => by_reason.push((why, vec![what.to_string()])),
@@ -153,6 +225,14 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// An instance that was to share no file had this; nothing before another one was started.
+    pub(super) fn note_by_rule(&self, isolation: &Isolation) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.as_mut() {
+            known.by_rule = std::mem::take(&mut known.by_rule).and(&ByRule::of(isolation));
+        }
+    }
+
     /// Another instance had this.
     pub fn note(&self, isolation: &Isolation) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,7 +258,8 @@ mod tests {
     use super::*;
 
     fn isolation(apart: &[Channel], shared: &[(Channel, &str)]) -> Isolation {
-        let mut all = Isolation { apart: apart.iter().cloned().collect(), shared: vec![] };
+        let mut all =
+            Isolation { apart: apart.iter().cloned().collect(), shared: vec![], by_rule: ByRule::default() };
         shared.iter().for_each(|(what, why)| all.share(what.clone(), why));
         all
     }
@@ -199,6 +280,27 @@ mod tests {
         assert_eq!(none.isolated(), None);
         assert_eq!(none.not_isolated().as_deref(), Some("files in /tmp (Operation not permitted)"));
         assert_eq!(isolation(&[], &[]).not_isolated(), None);
+    }
+
+    #[test]
+    fn what_a_rule_keeps_apart_is_told_with_it() {
+        let known = Known::default();
+        let usual = isolation(&[], &[(Channel::OtherFiles, "disks")]);
+        let disk = || (Channel::Files("/no/disk".into()), "named");
+        let all = isolation(&[Channel::OtherFiles], &[disk(), (Channel::Kernel, "it is one")]);
+        let none = isolation(&[], &[(Channel::OtherFiles, "forbidden")]);
+        let line = || known.so_far().and_then(|known| known.not_isolated());
+        known.note(&usual);
+        assert_eq!(line().as_deref(), Some("other files (disks)"));
+        known.note_by_rule(&all);
+        known.note(&usual);
+        let apart = "other files (disks; kept apart in the rule state-is-not-in-files); \
+                     the file /no/disk (named; in the rule state-is-not-in-files, too)";
+        assert_eq!(line().as_deref(), Some(apart));
+        known.note_by_rule(&none);
+        known.note_by_rule(&all);
+        let not = "other files (disks; in the rule state-is-not-in-files, too: forbidden)";
+        assert_eq!(line().as_deref(), Some(not));
     }
 
     #[test]

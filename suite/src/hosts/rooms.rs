@@ -1,11 +1,22 @@
 //! The cells of one program: what its instances share, and what it can't do without.
 
-use super::cell::Cell;
-use super::cell::plan::{Shares, named};
-use super::isolation::{Known, ToShare};
+use super::cell::plan::{Own, Shares, named};
+use super::cell::written::Written;
+use super::cell::{self, Cell};
+use super::isolation::{ByRule, Known, ToShare};
 use migcert_core::error::Error;
+use std::borrow::Cow;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Which files an instance has for itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Files<'a> {
+    /// As many as the program can do with.
+    Usual,
+    /// All but those that are named; what it writes is noted there.
+    Apart(&'a Arc<Written>),
+}
 
 /// Where the instances of a program run.
 ///
@@ -42,6 +53,26 @@ impl Rooms {
         self.known.clone()
     }
 
+    /// Why its instances can't have all files for themselves, if they can't.
+    ///
+    /// # Errors
+    /// The reason.
+    pub(super) fn can_be_apart(&self) -> Result<(), Cow<'static, str>> {
+        let (shares, _) = self.given();
+        if let Some(why) = shares.everything.clone().or_else(cell::is_off) {
+            return Err(format!("its instances share all files: {why}").into());
+        }
+        if shares.paths.contains_key(Path::new("/")) {
+            return Err("the profile says that all files are shared".into());
+        }
+        let cell = Cell::open(&[], &Shares { own: Own::All, ..shares });
+        match cell.map(|cell| ByRule::of(&cell.isolation())) {
+            Ok(ByRule::Shared(why)) => Err(format!("this machine keeps no files apart: {why}").into()),
+            Ok(ByRule::Apart(_) | ByRule::NotTried) => Ok(()),
+            Err(why) => Err(format!("no place can be made in which all files are apart: {why}").into()),
+        }
+    }
+
     /// Starts an instance in a cell of its own that sees these directories of ours.
     ///
     /// # Errors
@@ -49,8 +80,15 @@ impl Rooms {
     pub(super) fn start<T>(
         &self,
         visible: &[&Path],
+        files: Files<'_>,
         start: impl Fn(Cell) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        if let Files::Apart(written) = files {
+            let (shares, _) = self.given();
+            let cell = Cell::open(visible, &Shares { own: Own::All, ..shares })?.keeping(written);
+            self.known.note_by_rule(&cell.isolation());
+            return start(cell);
+        }
         let begin = |shares: &Shares| {
             let cell = Cell::open(visible, shares)?;
             let isolation = cell.isolation();

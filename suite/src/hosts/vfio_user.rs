@@ -31,12 +31,13 @@ pub mod wire;
 
 use super::ask::{Mute, ask};
 use super::cell::Cell;
+use super::cell::written::Written;
 use super::isolation::{Known, ToShare};
 use super::limits::Limits;
 use super::placed::{placed, socket_in};
 use super::process::Process;
 use super::reach::{Pace, Reached, reach};
-use super::rooms::Rooms;
+use super::rooms::{Files, Rooms};
 use client::Client;
 pub use config_space::ConfigSpace;
 use config_space::Learned;
@@ -46,8 +47,9 @@ use migcert_core::device::{Device, Outside};
 use migcert_core::error::{Error, Misbehaved, Refusal};
 use migcert_core::manifest::MAX_BYTES;
 use migcert_core::model::ModelId;
-use migcert_core::program::{Manifest, Program};
+use migcert_core::program::{Apart, Manifest, Program};
 use migcert_core::version::Setup;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
@@ -197,8 +199,14 @@ impl VfioUser {
         }
     }
 
-    fn launch(&self, args: &[String]) -> Result<Client, Error> {
-        self.rooms.start(&[], |cell| self.launch_in(cell, args))
+    fn launch(&self, args: &[String], files: Files<'_>) -> Result<Client, Error> {
+        self.rooms.start(&[], files, |cell| self.launch_in(cell, args))
+    }
+
+    fn start_with(&self, model: &ModelId, setup: &Setup, files: Files<'_>) -> Result<Box<dyn Device>, Error> {
+        let args = self.args(model, setup)?;
+        let client = self.launch(&args, files)?;
+        Ok(Box::new(Instance::new(client, &self.config.guide, |size| self.learned(&args, size))?))
     }
 
     fn launch_in(&self, cell: Cell, args: &[String]) -> Result<Client, Error> {
@@ -234,7 +242,7 @@ impl VfioUser {
         if let Some(learned) = known().get(args) {
             return Ok(Arc::clone(learned));
         }
-        let learned = Learned::of(&mut self.launch(args)?, size, &self.config.guide.never);
+        let learned = Learned::of(&mut self.launch(args, Files::Usual)?, size, &self.config.guide.never);
         let learned = Arc::new(learned);
         known().insert(args.to_vec(), Arc::clone(&learned));
         Ok(learned)
@@ -267,8 +275,37 @@ impl Program for VfioUser {
     }
 
     fn start(&self, model: &ModelId, setup: &Setup, _outside: &Outside) -> Result<Box<dyn Device>, Error> {
-        let args = self.args(model, setup)?;
-        let client = self.launch(&args)?;
-        Ok(Box::new(Instance::new(client, &self.config.guide, |size| self.learned(&args, size))?))
+        self.start_with(model, setup, Files::Usual)
+    }
+
+    fn apart(&self) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
+        self.rooms.can_be_apart()?;
+        Ok(Box::new(Alone { program: self, written: Arc::default() }))
+    }
+}
+
+/// The program, with instances that have all files for themselves.
+struct Alone<'a> {
+    program: &'a VfioUser,
+    written: Arc<Written>,
+}
+
+impl Program for Alone<'_> {
+    fn describe(&self) -> Result<Manifest, Error> {
+        self.program.describe()
+    }
+
+    fn outside(&self) -> Result<Outside, Error> {
+        self.program.outside()
+    }
+
+    fn start(&self, model: &ModelId, setup: &Setup, _outside: &Outside) -> Result<Box<dyn Device>, Error> {
+        self.program.start_with(model, setup, Files::Apart(&self.written))
+    }
+}
+
+impl Apart for Alone<'_> {
+    fn written(&self) -> Vec<String> {
+        self.written.names()
     }
 }

@@ -22,20 +22,22 @@ mod tests;
 
 use crate::guests::virtio_fs::Opens;
 use crate::hosts::cell::Cell;
+use crate::hosts::cell::written::Written;
 use crate::hosts::isolation::{Known, ToShare};
 use crate::hosts::limits::{Limits, Transfer};
 use crate::hosts::placed::{placed, socket_in};
 use crate::hosts::process::Process;
 use crate::hosts::reach::Pace;
-use crate::hosts::rooms::Rooms;
+use crate::hosts::rooms::{Files, Rooms};
 use backend::Backend;
 use device::Instance;
 use migcert_core::device::{Device, Outside};
 use migcert_core::error::{Error, Refusal};
 use migcert_core::model::ModelId;
-use migcert_core::program::{Manifest, Program};
+use migcert_core::program::{Apart, Manifest, Program};
 use migcert_core::version::Setup;
 use site::{Lease, Pool};
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -110,7 +112,7 @@ impl VhostUser {
         let (model, setup) = manifest.models.iter().next().map(|(id, model)| (id, model.latest()))?;
         let lease = self.pool.lease().ok()?;
         let (command, _) = self.command(model, &setup, &lease).ok()?;
-        let features = self.rooms.start(&[&lease.site.shared()], |cell| {
+        let features = self.rooms.start(&[&lease.site.shared()], Files::Usual, |cell| {
             let (process, socket) = self.process(cell, &command)?;
             backend::features(process, &socket, &self.pace, limits.answer)
         });
@@ -141,8 +143,8 @@ impl VhostUser {
         Ok((command, key))
     }
 
-    fn launch(&self, command: &[OsString], shared: &Path) -> Result<Backend, Error> {
-        self.rooms.start(&[shared], |cell| self.launch_in(cell, command))
+    fn launch(&self, command: &[OsString], shared: &Path, files: Files<'_>) -> Result<Backend, Error> {
+        self.rooms.start(&[shared], files, |cell| self.launch_in(cell, command))
     }
 
     fn launch_in(&self, cell: Cell, command: &[OsString]) -> Result<Backend, Error> {
@@ -192,20 +194,71 @@ impl Program for VhostUser {
     }
 
     fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
+        self.start_with(model, setup, outside, Files::Usual)
+    }
+
+    fn apart(&self) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
+        self.rooms.can_be_apart()?;
+        Ok(Box::new(Alone { program: self, written: Arc::default() }))
+    }
+}
+
+impl VhostUser {
+    fn start_with(
+        &self,
+        model: &ModelId,
+        setup: &Setup,
+        outside: &Outside,
+        files: Files<'_>,
+    ) -> Result<Box<dyn Device>, Error> {
         let Some(lease) = outside.get::<Lease>() else {
             return Err(io::Error::other("the outside was made by a program of another kind").into());
         };
         let (command, key) = self.command(model, setup, lease)?;
-        let idle = match self.config.processes {
+        let config = match files {
+            Files::Usual => Arc::clone(&self.config),
+            // What has files of its own serves no other instance.
+            Files::Apart(_) => {
+                Arc::new(Config { processes: Processes::Fresh, ..Config::clone(&self.config) })
+            }
+        };
+        let idle = match config.processes {
             Processes::Fresh => None,
             Processes::Reused => lease.site.take(&key),
         };
         let (backend, uses) = match idle {
             Some((backend, uses)) => (backend, uses + 1),
-            None => (self.launch(&command, &lease.site.shared())?, 0),
+            None => (self.launch(&command, &lease.site.shared(), files)?, 0),
         };
         let pristine = Arc::clone(&self.pristine);
         let owner = device::Owner { site: Arc::clone(&lease.site), _outside: outside.clone(), key, uses };
-        Ok(Box::new(Instance::new(backend, owner, Arc::clone(&self.config), pristine)?))
+        Ok(Box::new(Instance::new(backend, owner, config, pristine)?))
+    }
+}
+
+/// The program, with instances that have all files for themselves, but for the directory that their
+/// guest mounts.
+struct Alone<'a> {
+    program: &'a VhostUser,
+    written: Arc<Written>,
+}
+
+impl Program for Alone<'_> {
+    fn describe(&self) -> Result<Manifest, Error> {
+        self.program.describe()
+    }
+
+    fn outside(&self) -> Result<Outside, Error> {
+        self.program.outside()
+    }
+
+    fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
+        self.program.start_with(model, setup, outside, Files::Apart(&self.written))
+    }
+}
+
+impl Apart for Alone<'_> {
+    fn written(&self) -> Vec<String> {
+        self.written.names()
     }
 }

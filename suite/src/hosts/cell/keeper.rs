@@ -145,9 +145,9 @@ impl Cell {
                 // What is in `proc` comes and goes.
                 if kind == c"proc" { Ok(()) } else { self.watch(top(at)?) }
             }
-            Step::Stage(at) => {
+            Step::Stage(options, at) => {
                 let flags = MountFlags::NOSUID | MountFlags::NODEV;
-                rustix::mount::mount(c"tmpfs", at, c"tmpfs", flags, c"mode=0755")?;
+                rustix::mount::mount(c"tmpfs", at, c"tmpfs", flags, options)?;
                 self.stage = Some(top(at)?);
                 Ok(())
             }
@@ -157,6 +157,13 @@ impl Cell {
                 rustix::mount::mount_bind_recursive(source.text()?, at)
             }
             Step::Directory(at) => rustix::fs::mkdir(at, Mode::from_raw_mode(0o755)),
+            Step::Show(what, at) => rustix::mount::mount_bind_recursive(what, at),
+            Step::Enter(at) => {
+                rustix::process::chdir(at)?;
+                rustix::mount::mount_move(c".", c"/")?;
+                rustix::process::chroot(c".")?;
+                rustix::process::chdir(c"/")
+            }
         }
     }
 
@@ -236,6 +243,10 @@ impl Cell {
                     let is_changed = self.has_changed();
                     reply(control, if is_changed { answer::CHANGED } else { answer::DONE }, 0, None)?;
                 }
+                Some(&keeper::WRITTEN) => match &self.stage {
+                    Some(stage) => reply(control, answer::DONE, 0, Some(stage.as_fd()))?,
+                    None => reply(control, answer::FAILED, Errno::NOENT.raw_os_error() as u32, None)?,
+                },
                 _ => return Err(Errno::BADMSG),
             }
         }

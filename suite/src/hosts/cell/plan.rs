@@ -1,12 +1,13 @@
 //! The steps of making a cell on this machine: what can be kept apart, and how.
 
+use super::mounts::{Mount, all_by_directories, all_by_root};
 use super::wire::{Space, Step};
 use crate::hosts::isolation::{Channel, Isolation};
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsString};
+use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What a program is to see as it is, although its kind is kept apart.
@@ -18,6 +19,43 @@ pub(crate) struct Shares {
     pub(crate) network: Option<String>,
     /// Whether nothing can be kept apart for it, and why.
     pub(crate) everything: Option<String>,
+    /// Which files each instance has for itself.
+    pub(crate) own: Own,
+}
+
+/// Which files an instance has for itself: it finds what the machine has, and keeps what it writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// Those in directories for files that nobody keeps.
+    #[default]
+    Runtime,
+    /// All of them.
+    All,
+}
+
+/// What an instance sees at a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// What the machine has there, and what is mounted in it.
+    AsIs(PathBuf),
+    /// A layer of its own.
+    Layer(PathBuf),
+    /// A layer of its own over everything, in which other places have to be shown again.
+    Root,
+}
+
+impl Shown {
+    fn path(&self) -> &Path {
+        match self {
+            Shown::AsIs(path) | Shown::Layer(path) => path,
+            Shown::Root => Path::new("/"),
+        }
+    }
+
+    /// What can't be had where it can't be shown.
+    fn channel(&self) -> Option<Channel> {
+        Some(Channel::Files(self.path().to_path_buf()))
+    }
 }
 
 /// What could not be kept apart on this machine, with the reason.
@@ -28,6 +66,8 @@ pub(super) struct Plan {
     pub(super) steps: Vec<(Option<Channel>, Step<CString>)>,
     /// What is kept apart once the steps were taken.
     pub(super) isolation: Isolation,
+    /// What layers lie over, by their slots.
+    pub(super) layers: Vec<(u32, PathBuf)>,
 }
 
 /// Where the cell's own files are.
@@ -46,7 +86,7 @@ impl Plan {
     /// # Errors
     /// Those of looking at this machine.
     pub(super) fn of(places: &Places<'_>, shares: &Shares, denied: &Denied) -> io::Result<Plan> {
-        let mut plan = Plan { steps: Vec::new(), isolation: Isolation::default() };
+        let mut plan = Plan { steps: Vec::new(), isolation: Isolation::default(), layers: Vec::new() };
         let why = "no name space has its own";
         plan.isolation.share(Channel::Kernel, why);
         let user = rustix::process::geteuid();
@@ -103,9 +143,7 @@ impl Plan {
         }
     }
 
-    /// Layers over the places where programs leave what is to be found again soon, with the own
-    /// directory on top. Everything else is as it is: disks lie there, which a source and its
-    /// destination share.
+    /// Layers over files, with the own directory on top.
     fn files(
         &mut self,
         places: &Places<'_>,
@@ -114,29 +152,14 @@ impl Plan {
     ) -> io::Result<()> {
         let mut mounts = Mount::all()?;
         mounts.retain(|mount| !mount.at.starts_with(places.run));
-        let tops = runtime_places();
-        let below = |at: &Path| tops.iter().any(|top| at != top && at.starts_with(top));
-        let mut layers: Vec<PathBuf> = tops.clone();
-        let mut as_is = Vec::new();
-        for mount in &mounts {
-            match mount.at.is_dir() && mount.holds_files() {
-                _ if !below(&mount.at) || layers.contains(&mount.at) => {}
-                true => layers.push(mount.at.clone()),
-                false => as_is.push(mount.at.clone()),
-            }
-        }
-        let mut shown: Vec<(PathBuf, Option<PathBuf>)> = Vec::new();
-        for layer in layers {
-            if self.may(Channel::Files(layer.clone()), denied) {
-                shown.push((layer.clone(), Some(layer)));
-            }
-        }
-        self.isolation.share(Channel::OtherFiles, "disks that hosts share may lie there");
-        let can = |path: &PathBuf| denied(&Channel::Files(path.clone())).is_none();
-        shown.extend(as_is.into_iter().filter(can).map(|path| (path, None)));
+        let mut shown = match shares.own {
+            Own::Runtime => self.runtime_files(&mounts, denied),
+            Own::All => self.all_files(&mounts, denied),
+        };
+        let can = |channel: &Channel| denied(channel).is_none();
+        shown.retain(|shown| shown.channel().is_none_or(|channel| can(&channel)));
         // What lies in another comes after it.
-        shown.sort_by_key(|(path, _)| path.components().count());
-        shown.truncate(MOST);
+        shown.sort_by_key(|shown| shown.path().components().count());
 
         let mut slots = 0;
         let mut open = |plan: &mut Plan, channel, path: &Path| -> io::Result<u32> {
@@ -144,33 +167,37 @@ impl Plan {
             slots += 1;
             Ok(slots - 1)
         };
-        let channel = |path: &Path| Some(Channel::Files(path.to_path_buf()));
         let mut opened = Vec::new();
-        for (path, layer) in &shown {
-            opened.push((open(self, channel(path), path)?, path, layer.is_some()));
+        for each in &shown {
+            opened.push((open(self, each.channel(), each.path())?, each));
         }
         let mut own = vec![(open(self, None, places.cell)?, places.cell.to_path_buf())];
         for path in places.visible {
             own.push((open(self, None, path)?, path.clone()));
         }
         let mut shared = Vec::new();
-        let hidden = |path: &Path| opened.iter().any(|(_, layer, _)| path.starts_with(layer));
-        let all = shares.paths.iter().filter(|(path, _)| can(path) && hidden(path));
-        for (path, why) in all {
-            shared.push((open(self, channel(path), path)?, path, why));
+        let hidden = |path: &Path| shown.iter().any(|shown| path.starts_with(shown.path()));
+        let channel = |path: &Path| Channel::Files(path.to_path_buf());
+        for (path, why) in shares.paths.iter().filter(|(path, _)| can(&channel(path)) && hidden(path)) {
+            shared.push((open(self, Some(channel(path)), path)?, path, why));
         }
 
-        let stage = Path::new("/tmp");
-        if opened.iter().any(|(_, _, is_layer)| *is_layer) {
-            self.add(Some(every_file()), Step::Stage(text(stage)?));
+        let (stage, options) = match shares.own {
+            Own::Runtime => (Path::new("/tmp"), "mode=0755"),
+            // A place that is covered in the end, whatever has a layer; and who opens a large file to write
+            // there has a copy of it, which must not take all memory.
+            Own::All => (places.run, "mode=0755,size=1g"),
+        };
+        let is_layer = |shown: &Shown| matches!(shown, Shown::Layer(_) | Shown::Root);
+        if shown.iter().any(is_layer) {
+            self.add(Some(every_file()), Step::Stage(CString::new(options)?, text(stage)?));
         }
-        for (slot, path, is_layer) in opened {
-            let step = if is_layer { Step::Layer(slot, text(path)?) } else { Step::Bind(slot, text(path)?) };
-            self.add(channel(path), step);
+        for (slot, shown) in &opened {
+            self.show(*slot, shown, stage)?;
         }
         for (slot, path, why) in shared {
-            self.add(channel(path), Step::Bind(slot, text(path)?));
-            self.isolation.share(Channel::Files(path.clone()), why);
+            self.add(Some(channel(path)), Step::Bind(slot, text(path)?));
+            self.isolation.share(channel(path), why);
         }
         if self.isolation.apart.contains(&Channel::Ipc) {
             // One that is hidden at once, and tells of queues that are left.
@@ -186,10 +213,96 @@ impl Plan {
         }
         Ok(())
     }
+
+    /// The steps that show something, which was opened.
+    fn show(&mut self, slot: u32, shown: &Shown, stage: &Path) -> io::Result<()> {
+        let (channel, at) = (shown.channel(), text(shown.path())?);
+        match shown {
+            Shown::AsIs(_) => self.add(channel, Step::Bind(slot, at)),
+            Shown::Layer(path) => {
+                self.layers.push((slot, path.clone()));
+                self.add(channel, Step::Layer(slot, at));
+            }
+            Shown::Root => {
+                // Slots are named by what is in `/proc`.
+                let (root, proc) = (stage.join("root"), stage.join("root/proc"));
+                self.layers.push((slot, PathBuf::from("/")));
+                self.add(channel.clone(), Step::Directory(text(&root)?));
+                self.add(channel.clone(), Step::Layer(slot, text(&root)?));
+                self.add(channel.clone(), Step::Show(text(Path::new("/proc"))?, text(&proc)?));
+                self.add(channel, Step::Enter(text(&root)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// Layers over the places where programs leave what is to be found again soon. Everything else is
+    /// as it is: disks lie there, which a source and its destination share.
+    fn runtime_files(&mut self, mounts: &[Mount], denied: &dyn Fn(&Channel) -> Option<String>) -> Vec<Shown> {
+        let tops = runtime_places();
+        let below = |at: &Path| tops.iter().any(|top| at != top && at.starts_with(top));
+        let mut shown: Vec<Shown> = tops.iter().cloned().map(Shown::Layer).collect();
+        for mount in mounts.iter().filter(|mount| below(&mount.at)) {
+            shown.push(match mount.at.is_dir() && mount.holds_files() {
+                true => Shown::Layer(mount.at.clone()),
+                false => Shown::AsIs(mount.at.clone()),
+            });
+        }
+        for layer in &shown {
+            if let (Shown::Layer(_), Some(channel)) = (layer, layer.channel()) {
+                self.may(channel, denied);
+            }
+        }
+        self.isolation.share(Channel::OtherFiles, "disks that hosts share may lie there");
+        shown.truncate(MOST);
+        shown
+    }
+
+    /// Layers over all files of this machine.
+    fn all_files(&mut self, mounts: &[Mount], denied: &dyn Fn(&Channel) -> Option<String>) -> Vec<Shown> {
+        let root = Channel::Files(PathBuf::from("/"));
+        let (shown, left) = match denied(&root) {
+            None => (all_by_root(mounts), vec![]),
+            Some(_) => all_by_directories(mounts),
+        };
+        if MOST < shown.len() {
+            let why = format!("more than {MOST} mounts would be needed");
+            self.isolation.share(Channel::OtherFiles, &why);
+            return self.runtime_files(mounts, denied);
+        }
+        for path in left {
+            self.isolation.share(Channel::Files(path), "something is mounted in it");
+        }
+        let mut why = None;
+        for each in &shown {
+            let Some(channel) = each.channel() else { continue };
+            match each {
+                // A file that is mounted, or a file system that is none of a disk.
+                Shown::AsIs(path) if is_kernels(path) => {}
+                Shown::AsIs(_) => self.isolation.share(channel, "no layer can be put over it"),
+                Shown::Layer(_) | Shown::Root => {
+                    why = why.or_else(|| denied(&channel));
+                    if self.may(channel, denied) {
+                        self.isolation.apart.insert(Channel::OtherFiles);
+                    }
+                }
+            }
+        }
+        if !self.isolation.apart.contains(&Channel::OtherFiles) {
+            self.isolation
+                .share(Channel::OtherFiles, &why.unwrap_or_else(|| "nothing can be layered".to_owned()));
+        }
+        shown
+    }
+}
+
+/// Whether a place shows what the kernel has, not files.
+fn is_kernels(path: &Path) -> bool {
+    ["/dev", "/proc", "/sys"].iter().any(|kernel| path.starts_with(kernel))
 }
 
 /// Mounts of a cell at most, beside its own.
-const MOST: usize = 200;
+pub(super) const MOST: usize = 200;
 
 /// Stands for all of them: where mounts can't be made, nothing can be kept apart.
 pub(super) fn every_file() -> Channel {
@@ -206,7 +319,7 @@ fn text(path: &Path) -> io::Result<CString> {
 
 /// Directories for files that nobody keeps: where programs put what another process, or they
 /// themselves, are to find.
-fn runtime_places() -> Vec<PathBuf> {
+pub(super) fn runtime_places() -> Vec<PathBuf> {
     const USUAL: [&str; 4] = ["/dev/shm", "/run", "/tmp", "/var/tmp"];
     let named = ["TMPDIR", "XDG_RUNTIME_DIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
     let all = USUAL.into_iter().map(PathBuf::from).chain(named);
@@ -220,63 +333,6 @@ fn runtime_places() -> Vec<PathBuf> {
     places.iter().filter(|place| !inner(place)).cloned().collect()
 }
 
-/// Something that is mounted.
-struct Mount {
-    at: PathBuf,
-    kind: String,
-}
-
-impl Mount {
-    fn all() -> io::Result<Vec<Mount>> {
-        let text = fs::read("/proc/self/mountinfo")?;
-        let mut all: Vec<Mount> = text.split(|byte| *byte == b'\n').filter_map(Mount::parse).collect();
-        all.sort_by(|one, other| one.at.cmp(&other.at));
-        all.dedup_by(|one, other| one.at == other.at);
-        Ok(all)
-    }
-
-    /// `ID PARENT DEVICE ROOT AT OPTIONS [TAG]... - KIND SOURCE OPTIONS`.
-    fn parse(line: &[u8]) -> Option<Mount> {
-        let mut fields = line.split(|byte| *byte == b' ');
-        let at = fields.nth(4)?;
-        fields.find(|field| *field == b"-")?;
-        let kind = String::from_utf8(fields.next()?.to_vec()).ok()?;
-        Some(Mount { at: PathBuf::from(OsString::from_vec(plain(at))), kind })
-    }
-
-    /// Whether it is a file system in which programs keep files.
-    fn holds_files(&self) -> bool {
-        #[rustfmt::skip]
-        const OTHERS: &[&str] = &[
-            "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs",
-            "efivarfs", "fusectl", "hugetlbfs", "mqueue", "nsfs", "proc", "pstore", "rpc_pipefs", "securityfs",
-            "selinuxfs", "squashfs", "sysfs", "tracefs",
-        ];
-        !OTHERS.contains(&self.kind.as_str()) && !self.kind.starts_with("fuse")
-    }
-}
-
-/// Blanks and the like stand as three octal digits.
-fn plain(field: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, after)) = rest.split_first() {
-        let digits =
-            after.get(..3).filter(|_| *first == b'\\').and_then(|digits| str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                plain.push(byte);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                plain.push(*first);
-                rest = after;
-            }
-        }
-    }
-    plain
-}
-
 /// Files and directories that arguments name: those are the same for all instances, as storage is
 /// that several hosts share. Where everybody writes is none.
 pub(crate) fn named<'a>(args: impl IntoIterator<Item = &'a String>) -> Vec<PathBuf> {
@@ -287,10 +343,9 @@ pub(crate) fn named<'a>(args: impl IntoIterator<Item = &'a String>) -> Vec<PathB
     ];
     let pieces = args.into_iter().flat_map(|arg| arg.split(['=', ',', ':']));
     let paths = pieces.filter(|piece| piece.starts_with('/')).filter_map(|path| fs::canonicalize(path).ok());
-    let kernel = ["/dev", "/proc", "/sys"];
     let mut paths: Vec<PathBuf> = paths
         .filter(|path| !EVERYBODY.iter().any(|other| path == Path::new(other)))
-        .filter(|path| !kernel.iter().any(|kernel| path.starts_with(kernel)) || path.starts_with("/dev/shm"))
+        .filter(|path| !is_kernels(path) || path.starts_with("/dev/shm"))
         .collect();
     paths.sort();
     paths.dedup();
@@ -300,14 +355,6 @@ pub(crate) fn named<'a>(args: impl IntoIterator<Item = &'a String>) -> Vec<PathB
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_of_mounts_is_read() {
-        let line = br"36 35 98:0 /mnt1 /a\040b\134c rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
-        let mount = Mount::parse(line).expect("read");
-        assert_eq!((mount.at.as_path(), mount.kind.as_str()), (Path::new(r"/a b\c"), "ext3"));
-        assert!(Mount::parse(b"").is_none());
-    }
 
     #[test]
     fn arguments_name_what_is_shared() {

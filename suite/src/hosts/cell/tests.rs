@@ -1,3 +1,4 @@
+use super::plan::Own;
 use super::*;
 use crate::hosts::isolation::Channel;
 use crate::hosts::process::Process;
@@ -64,6 +65,77 @@ fn files_are_a_cells_own() {
         assert!(!apart.shared.is_empty(), "{apart:?}");
         places().iter().for_each(|place| drop(std::fs::remove_file(place.join(NAME))));
     }
+}
+
+/// A cell with all files of its own, where this machine allows it.
+fn apart() -> Option<Cell> {
+    let cell = Cell::open(&[], &Shares { own: Own::All, ..Shares::default() }).expect("a cell");
+    let isolation = cell.isolation();
+    let is_said = isolation.shared.iter().any(|shared| !shared.why.is_empty());
+    assert!(isolation.apart.contains(&Channel::OtherFiles) || is_said, "{isolation:?}");
+    isolation.apart.contains(&Channel::OtherFiles).then_some(cell)
+}
+
+#[test]
+fn all_files_are_a_cells_own() {
+    const NAME: &str = "of-a-cell-with-all-files";
+    // Wherever this user may write.
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let all = ["/", "/opt", "/var/lib", "/srv", "/usr/lib", "/etc", "/dev/shm", "/tmp"].map(PathBuf::from);
+    let all: Vec<PathBuf> = all.into_iter().chain(home).filter(|place| is_writable(place)).collect();
+    let files: Vec<String> = all.iter().map(|place| place.join(NAME).display().to_string()).collect();
+    let Some(cell) = apart() else { return };
+    let written = Arc::new(written::Written::default());
+    let cell = cell.keeping(&written);
+    let script =
+        format!("for f in {0}; do echo x >$f; done; cat {0}; cat /etc/passwd; echo y", files.join(" "));
+    let writer = start(cell, &format!("{script}; sleep 1000"));
+    while !writer.output().ends_with("y\n") && writer.printed() < 1 << 16 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let reader = apart().expect("as before");
+    assert_eq!(says(reader, &format!("cat {} 2>/dev/null", files.join(" "))), "");
+    let outside: Vec<&String> = files.iter().filter(|file| Path::new(file).exists()).collect();
+    assert_eq!(outside, [""; 0]);
+    let passwd = std::fs::read_to_string("/etc/passwd").expect("there");
+    assert!(writer.output().contains(&"x\n".repeat(files.len())), "{}", writer.output());
+    assert!(writer.output().contains(&passwd));
+    drop(writer);
+    let names = written.names();
+    let expected = files.iter().filter(|file| !file.starts_with("/dev") && !file.starts_with("/tmp"));
+    let missing: Vec<_> = expected.take(3).filter(|file| !names.contains(file)).collect();
+    assert!(missing.is_empty(), "{missing:?} of {names:?}");
+    assert_eq!(says(apart().expect("as before"), &format!("cat {} 2>/dev/null", files.join(" "))), "");
+}
+
+#[test]
+fn what_is_named_is_shared_although_all_files_are_apart() {
+    let place = tempfile::tempdir().expect("a directory");
+    let place = std::fs::canonicalize(place.path()).expect("a path");
+    let disk = place.join("disk");
+    std::fs::write(&disk, "first").expect("written");
+    let paths = [(disk.clone(), "named".to_owned())].into();
+    let shares = Shares { paths, own: Own::All, ..Shares::default() };
+    let cell = Cell::open(&[], &shares).expect("a cell");
+    if cell.isolation().apart.contains(&Channel::OtherFiles) {
+        let script =
+            format!("cat {0}; echo second >{0}; echo x >{1}/beside", disk.display(), place.display());
+        assert_eq!(says(cell, &script), "first");
+        assert_eq!(std::fs::read_to_string(&disk).expect("there"), "second\n");
+        assert!(!place.join("beside").exists());
+    }
+}
+
+#[test]
+fn a_cell_with_all_files_is_used_again_if_nothing_changed() {
+    let directory = |cell: &Cell| cell.made().expect("made").directory.path().to_path_buf();
+    let Some(cell) = apart() else { return };
+    let first = directory(&cell);
+    assert_eq!(says(cell, "echo x >file; cat file"), "x\n");
+    let cell = apart().expect("as before");
+    assert_eq!(directory(&cell), first);
+    says(cell, "cd; echo x >>of-a-cell || mkdir /dev/shm/of-a-cell");
+    assert_ne!(directory(&apart().expect("as before")), first);
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub(super) mod keeper {
     pub(in super::super) const KILL: u8 = b'k';
     /// To kill all that runs, wait for it, and say whether the cell is as it was at first.
     pub(in super::super) const CLEAR: u8 = b'c';
+    /// For the directory that layers write to, which comes along: `upper` and the number of a slot is what
+    /// was written to the layer over what that slot held.
+    pub(in super::super) const WRITTEN: u8 = b'f';
 }
 
 /// The first number of an answer.
@@ -62,14 +65,19 @@ pub(super) enum Step<S> {
     /// Mounts a file system of this kind, with these options, at a place; what it has at its top
     /// must not change.
     Mount(S, S, S),
-    /// The same, and layers that are mounted afterwards write there.
-    Stage(S),
+    /// Mounts a file system in memory with these options at a place, and layers that are mounted afterwards
+    /// write there.
+    Stage(S, S),
     /// Mounts a layer over what a slot holds, at a place.
     Layer(u32, S),
     /// Puts what a slot holds at a place.
     Bind(u32, S),
     /// Makes a directory.
     Directory(S),
+    /// Puts what is at a place at another one, with all that is mounted in it.
+    Show(S, S),
+    /// Makes what is mounted at a place the root of everything.
+    Enter(S),
 }
 
 /// A name space.
@@ -117,9 +125,9 @@ impl Step<CString> {
                 into.push(b'm');
                 [kind, options, at].into_iter().for_each(|each| text(into, each));
             }
-            Step::Stage(at) => {
+            Step::Stage(options, at) => {
                 into.push(b'g');
-                text(into, at);
+                [options, at].into_iter().for_each(|each| text(into, each));
             }
             Step::Layer(slot, at) => {
                 into.push(b'l');
@@ -133,6 +141,14 @@ impl Step<CString> {
             }
             Step::Directory(at) => {
                 into.push(b'd');
+                text(into, at);
+            }
+            Step::Show(what, at) => {
+                into.push(b'w');
+                [what, at].into_iter().for_each(|each| text(into, each));
+            }
+            Step::Enter(at) => {
+                into.push(b'r');
                 text(into, at);
             }
         }
@@ -172,10 +188,12 @@ impl<'a> Reader<'a> {
             b'k' => Step::Keyring,
             b'o' => Step::Open(self.text()?),
             b'm' => Step::Mount(self.text()?, self.text()?, self.text()?),
-            b'g' => Step::Stage(self.text()?),
+            b'g' => Step::Stage(self.text()?, self.text()?),
             b'l' => Step::Layer(self.number()?, self.text()?),
             b'b' => Step::Bind(self.number()?, self.text()?),
             b'd' => Step::Directory(self.text()?),
+            b'w' => Step::Show(self.text()?, self.text()?),
+            b'r' => Step::Enter(self.text()?),
             _ => return Err(Errno::BADMSG),
         })
     }
@@ -223,10 +241,12 @@ mod tests {
             Step::Keyring,
             Step::Open(text("/tmp")),
             Step::Mount(text("tmpfs"), text("mode=0755"), text("/x")),
-            Step::Stage(text("/tmp")),
+            Step::Stage(text("mode=0755"), text("/tmp")),
             Step::Layer(7, text("/tmp")),
             Step::Bind(8, text("")),
             Step::Directory(text("/x/y")),
+            Step::Show(text("/proc"), text("/x/y")),
+            Step::Enter(text("/x")),
         ];
         let mut bytes = Vec::new();
         steps.iter().for_each(|step| step.put(&mut bytes));
@@ -250,10 +270,12 @@ mod tests {
             Step::Keyring => Step::Keyring,
             Step::Open(path) => Step::Open(path.to_owned()),
             Step::Mount(kind, options, at) => Step::Mount(kind.to_owned(), options.to_owned(), at.to_owned()),
-            Step::Stage(at) => Step::Stage(at.to_owned()),
+            Step::Stage(options, at) => Step::Stage(options.to_owned(), at.to_owned()),
             Step::Layer(slot, at) => Step::Layer(slot, at.to_owned()),
             Step::Bind(slot, at) => Step::Bind(slot, at.to_owned()),
             Step::Directory(at) => Step::Directory(at.to_owned()),
+            Step::Show(what, at) => Step::Show(what.to_owned(), at.to_owned()),
+            Step::Enter(at) => Step::Enter(at.to_owned()),
         }
     }
 }
