@@ -12,7 +12,7 @@ mod who;
 pub use control::{Earlier, Recipe, Time, Unmoved};
 pub use noise::Noise;
 pub use tally::{Counted, Guests, Hidden};
-pub use told::{Named, keep_device_panics_quiet};
+pub use told::{Named, Standing, keep_device_panics_quiet};
 pub use who::{Event, Operation, Past, Site, Who};
 
 use crate::bucket::without_marks;
@@ -210,6 +210,11 @@ impl<'a> Bench<'a> {
         Named { who, subject, of, story: self.story.clone(), tally: Arc::clone(&self.tally) }
     }
 
+    /// The same of a program that stands for the subject's.
+    pub fn standing<'b>(&self, who: Who, subject: &'b Subject, program: &'b dyn Program) -> Standing<'b> {
+        Standing { named: self.named(who, subject), program }
+    }
+
     /// A fresh source of the case's configuration.
     ///
     /// # Errors
@@ -321,9 +326,21 @@ impl<'a> Bench<'a> {
         outside: &Outside,
         guest: Option<migrate::Guest<'_>>,
     ) -> Result<Box<dyn Device>, Stop> {
+        self.migrate_to(source, plan, &self.named(Who::Destination, to), outside, guest)
+    }
+
+    /// The same, to an instance of a program.
+    pub fn migrate_to(
+        &self,
+        source: Box<dyn Device>,
+        plan: Plan,
+        to: &dyn Program,
+        outside: &Outside,
+        guest: Option<migrate::Guest<'_>>,
+    ) -> Result<Box<dyn Device>, Stop> {
         let carrier = self.usual();
         let moved = plan
-            .prepare(source, &self.named(Who::Destination, to), outside)
+            .prepare(source, to, outside)
             .and_then(|prepared| prepared.save(&carrier, guest))
             .and_then(|saved| saved.load(&carrier));
         Ok(moved.map_err(failed)?.running)

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod engine;
 pub mod fault;
 pub mod host;
+pub mod kept;
 pub mod memory;
 pub mod nic;
 pub mod null;

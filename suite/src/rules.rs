@@ -8,6 +8,7 @@ use crate::case::Case;
 
 mod class;
 mod outcome;
+mod s1_files;
 mod s3_params;
 mod s4_versions;
 mod s5_check;
@@ -159,6 +160,7 @@ pub static ALL: &[&Rule] = &[
     &s5_check::CHECK_DISTURBS_NOTHING,
     // Chapter 6: moving.
     &s6_move::TWIN_AFTER_LOAD,
+    &s1_files::STATE_IS_NOT_IN_FILES,
     &s6_move::TWIN_AFTER_SECOND,
     &s6_move::PING_PONG,
     &s6_move::SOURCE_GOES_ON,

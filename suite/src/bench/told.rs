@@ -34,12 +34,48 @@ impl Program for Named<'_> {
     }
 
     fn outside(&self) -> Result<Outside, Error> {
-        let outside = guarded(|| self.subject.program.outside());
-        self.noted(Operation::Outside, outside)
+        self.outside_of(&*self.subject.program)
     }
 
     fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
-        let started = guarded(|| self.subject.program.start(model, setup, outside));
+        self.start_of(&*self.subject.program, model, setup, outside)
+    }
+}
+
+/// A program that stands for a subject's, whose instances have a name and tell what they do.
+pub struct Standing<'a> {
+    pub(super) named: Named<'a>,
+    pub(super) program: &'a dyn Program,
+}
+
+impl Program for Standing<'_> {
+    fn describe(&self) -> Result<Manifest, Error> {
+        self.named.describe()
+    }
+
+    fn outside(&self) -> Result<Outside, Error> {
+        self.named.outside_of(self.program)
+    }
+
+    fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
+        self.named.start_of(self.program, model, setup, outside)
+    }
+}
+
+impl Named<'_> {
+    fn outside_of(&self, program: &dyn Program) -> Result<Outside, Error> {
+        let outside = guarded(|| program.outside());
+        self.noted(Operation::Outside, outside)
+    }
+
+    fn start_of(
+        &self,
+        program: &dyn Program,
+        model: &ModelId,
+        setup: &Setup,
+        outside: &Outside,
+    ) -> Result<Box<dyn Device>, Error> {
+        let started = guarded(|| program.start(model, setup, outside));
         let started = self.noted(Operation::Start, started);
         self.story.tell(|| {
             let how = started.as_ref().map_or_else(|why| format!("refused: {why}"), |_| "RUNNING".into());
@@ -56,9 +92,7 @@ impl Program for Named<'_> {
         let (of, story, tally) = (self.of, self.story.clone(), Arc::clone(&self.tally));
         Ok(Box::new(Teller { site, of, device, guest, is_loaded: false, story, tally }))
     }
-}
 
-impl Named<'_> {
     fn noted<T>(&self, operation: Operation, how: Result<T, Error>) -> Result<T, Error> {
         let site = Site { who: self.who, at: None, past: Past::default() };
         self.story.reach(site);

@@ -21,6 +21,7 @@ use std::ops::Range;
 pub mod faults;
 mod load;
 mod token;
+mod padded;
 
 /// A reference device: what the guest can do with it.
 pub trait Reference: Stored + Send {
@@ -227,6 +228,9 @@ impl<R: Reference> Engine<R> {
         }
         if self.hits(&TOKEN_FOR_STATE, true) {
             return self.finish_with_token();
+        }
+        if self.hits(&TOKEN_PADDED, true) {
+            return self.finish_with_noise();
         }
         let mut writer = match std::mem::replace(&mut self.session, Session::Closed) {
             Session::Open(writer) => *writer,

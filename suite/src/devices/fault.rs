@@ -3,9 +3,10 @@
 //! Most of them were real: their ids are the short names under which we collect such bugs, and
 //! their references say where to read more.
 
+use super::kept::Kept;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 
 /// A fault: what there is to say of it. Which device has it, is told by the table that it stands in.
 #[derive(Debug)]
@@ -84,7 +85,11 @@ pub(crate) use faults;
 
 /// The faults planted in one device program, and what became of each.
 #[derive(Clone, Debug, Default)]
-pub struct Faults(Vec<Arc<Planted>>);
+pub struct Faults {
+    planted: Vec<Arc<Planted>>,
+    /// Where faulty instances find what others left; `None` for what all of this process have.
+    kept: Option<Arc<Kept>>,
+}
 
 #[derive(Debug)]
 struct Planted {
@@ -97,13 +102,25 @@ impl Faults {
     /// With one more.
     #[must_use]
     pub fn and(mut self, fault: &'static Fault) -> Faults {
-        self.0.push(Arc::new(Planted { fault, reached: false.into(), triggered: false.into() }));
+        self.planted.push(Arc::new(Planted { fault, reached: false.into(), triggered: false.into() }));
         self
+    }
+
+    /// What instances with these faults have in common beside the bytes.
+    pub fn kept(&self) -> &Kept {
+        static OF_ALL: LazyLock<Kept> = LazyLock::new(Kept::default);
+        self.kept.as_deref().unwrap_or(&OF_ALL)
+    }
+
+    /// The same faults, with nothing in common with others.
+    pub fn alone(&self) -> (Faults, Arc<Kept>) {
+        let kept = Arc::<Kept>::default();
+        (Faults { planted: self.planted.clone(), kept: Some(Arc::clone(&kept)) }, kept)
     }
 
     /// Whether none is planted.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.planted.is_empty()
     }
 
     /// Whether it is planted, where that alone says nothing of a difference.
@@ -138,7 +155,7 @@ impl Faults {
     }
 
     fn of(&self, fault: &'static Fault) -> Option<&Planted> {
-        self.0.iter().find(|planted| std::ptr::eq(planted.fault, fault)).map(|planted| &**planted)
+        self.planted.iter().find(|planted| std::ptr::eq(planted.fault, fault)).map(|planted| &**planted)
     }
 }
 

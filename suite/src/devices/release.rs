@@ -2,13 +2,15 @@
 
 use super::fault::Faults;
 use super::host::{Host, Site};
+use super::kept::{Alone, Planted};
 use faults::*;
 use migcert_core::device::{Device, Outside};
 use migcert_core::error::{Error, Refusal};
 use migcert_core::model::ModelId;
 use migcert_core::param::{Allowed, Configuration, Param, Type, Value};
-use migcert_core::program::{Culprit, Description, Manifest, Model, Program, Unsupported};
+use migcert_core::program::{Apart, Culprit, Description, Manifest, Model, Program, Unsupported};
 use migcert_core::version::Setup;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -110,6 +112,26 @@ impl Program for Release {
     }
 
     fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
+        self.start_with(model, setup, outside, &self.faults)
+    }
+
+    fn apart(&self) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
+        Ok(Box::new(Alone::of(self)))
+    }
+}
+
+impl Planted for Release {
+    fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    fn start_with(
+        &self,
+        model: &ModelId,
+        setup: &Setup,
+        outside: &Outside,
+        faults: &Faults,
+    ) -> Result<Box<dyn Device>, Error> {
         let refuse = |culprit| Err(Refusal::from(Unsupported(vec![culprit])).into());
         if !self.kind.models().any(|known| known == model.as_str()) {
             return refuse(Culprit::Model(model.clone()));
@@ -130,7 +152,7 @@ impl Program for Release {
             list: Setup::Params(self.described.parameter_list(&full)),
             full,
             release: self.release,
-            faults: self.faults.clone(),
+            faults: faults.clone(),
             host: Host::next(outside),
             disturbed: self.disturbed.clone(),
         })

@@ -11,12 +11,14 @@
 
 use super::engine::Engine;
 use super::fault::Faults;
+use super::kept::{Alone, Planted};
 use hardware::Synthetic;
 use migcert_core::device::{Device, Outside};
 use migcert_core::error::{Error, Refusal};
 use migcert_core::model::ModelId;
-use migcert_core::program::{Culprit, Manifest, Model, Program, Unsupported};
+use migcert_core::program::{Apart, Culprit, Manifest, Model, Program, Unsupported};
 use migcert_core::version::Setup;
+use std::borrow::Cow;
 
 mod hardware;
 
@@ -39,10 +41,30 @@ impl Program for Described {
         Ok(Outside::none())
     }
 
-    fn start(&self, model: &ModelId, setup: &Setup, _outside: &Outside) -> Result<Box<dyn Device>, Error> {
+    fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
+        self.start_with(model, setup, outside, &self.faults)
+    }
+
+    fn apart(&self) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
+        Ok(Box::new(Alone::of(self)))
+    }
+}
+
+impl Planted for Described {
+    fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    fn start_with(
+        &self,
+        model: &ModelId,
+        setup: &Setup,
+        _outside: &Outside,
+        faults: &Faults,
+    ) -> Result<Box<dyn Device>, Error> {
         let list = self.list(model, setup).map_err(Refusal::from)?;
-        let device = Synthetic::new(model.clone(), list, self.faults.clone());
-        Ok(Box::new(Engine::new(device, self.faults.clone())))
+        let device = Synthetic::new(model.clone(), list, faults.clone());
+        Ok(Box::new(Engine::new(device, faults.clone())))
     }
 }
 

@@ -81,4 +81,6 @@ faults! {
         "a reset while the state is saved resets the device, and the state that is reported stays";
     TOKEN_FOR_STATE "token-for-state" F "R-1.5" ""
         "the state stays in a table of the host, and what is carried says where";
+    TOKEN_PADDED "token-padded" F "R-1.5" ""
+        "the state stays in a table of the process, and noise of its size is carried that says where";
 }

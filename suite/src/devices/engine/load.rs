@@ -68,6 +68,7 @@ impl<R: Reference> Engine<R> {
         }
         let sections = reader.finish()?;
         let sections = if self.faults.has(&TOKEN_FOR_STATE) { self.found(sections)? } else { sections };
+        let sections = if self.faults.has(&TOKEN_PADDED) { self.behind_noise(sections)? } else { sections };
         self.device.load(sections)?;
         if self.faults.has(&TAIL_APPLIED) {
             self.device.load_tail(tail);

@@ -1,0 +1,105 @@
+//! Chapter R-1: what a destination needs is in the bytes, and not in files that it finds.
+
+use super::s6_move::MOVES;
+use super::{Cause, Class, Draws, Finding, Judgement, Level, On, Outcome, Rule, Stop, What};
+use crate::bench::{Bench, Subject, Who};
+use migcert_core::device::Seen;
+use migcert_core::program::{Apart, Program};
+
+pub(super) const STATE_IS_NOT_IN_FILES: Rule = Rule {
+    id: "state-is-not-in-files",
+    cites: "R-1.5",
+    level: Level::Must,
+    promise: "a destination that finds no file of its source needs none: the state is in the bytes",
+    advice: "bring it in the bytes; files that hosts share, such as a disk, are named under `shared` in the \
+             profile or by an argument",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[Class::Migration],
+    builds_on: MOVES,
+    check: state_is_not_in_files,
+};
+
+fn state_is_not_in_files(bench: &Bench<'_>) -> Judgement {
+    bench.plan()?;
+    drop(apart(bench.source)?);
+    let twin = bench.twin()?;
+    // Its first start settles what a program can do without.
+    let (source, destination) = (apart(bench.source)?, apart(bench.destination)?);
+    let moved = || bench.conclude(moved(bench, &*source, &*destination, &twin));
+    let found = match moved() {
+        Outcome::Broken(found) => found,
+        other => return judgement(other),
+    };
+    bench.tell(|| "an instance that shares no files and never migrates".to_owned());
+    match bench.conclude(stays(bench, &*source, &twin)) {
+        Outcome::Held => {}
+        Outcome::Broken(why) => {
+            let why = format!("the program is another where it shares no files: {}", why.summary);
+            return Err(Stop::NotApplicable(why.into()));
+        }
+        other => return judgement(other),
+    }
+    let files = source.written();
+    if !files.is_empty() {
+        return Err(Stop::Broken(Box::new(in_files(found, &files))));
+    }
+    // Without a file that it wrote, it is not known to be in files.
+    match moved() {
+        Outcome::Broken(found) => Err(Stop::Unsettled(format!(
+            "it can't be moved where instances share no files, though its source left none: {}",
+            found.summary
+        ))),
+        other => judgement(other),
+    }
+}
+
+/// The subject's program, whose instances share no files.
+fn apart(subject: &Subject) -> Result<Box<dyn Apart + '_>, Stop> {
+    subject.program.apart().map_err(Stop::NotApplicable)
+}
+
+/// A source and its destination share no files, and the guest can't tell.
+fn moved(bench: &Bench<'_>, source: &dyn Program, destination: &dyn Program, twin: &[Seen]) -> Judgement {
+    bench.tell(|| "source and destination share no files but those that are named".to_owned());
+    let at = bench.at()[0];
+    let source = bench.standing(Who::Source, bench.source, source);
+    let destination = bench.standing(Who::Destination, bench.destination, destination);
+    let outside = source.outside()?;
+    let mut device = source.start(&bench.case.model, &bench.case.setup, &outside)?;
+    let seen = bench.play(&mut *device, 0..at)?;
+    bench.same("before any migration, with files of its own", 0, twin, &seen)?;
+    let mut device = bench.migrate_to(device, bench.plan()?, &destination, &outside, None)?;
+    let seen = bench.play(&mut *device, at..twin.len())?;
+    bench.same(&format!("moved after {at} steps, without the files of its source"), at, &twin[at..], &seen)
+}
+
+/// An instance that shares no files and never migrates shows what others do.
+fn stays(bench: &Bench<'_>, program: &dyn Program, twin: &[Seen]) -> Judgement {
+    let program = bench.standing(Who::Another, bench.source, program);
+    let outside = program.outside()?;
+    let mut device = program.start(&bench.case.model, &bench.case.setup, &outside)?;
+    let seen = bench.play(&mut *device, 0..twin.len())?;
+    bench.same("with files of its own, without a migration", 0, twin, &seen)
+}
+
+fn in_files(found: Finding, files: &[String]) -> Finding {
+    let names: Vec<String> = files.iter().map(|name| format!("`{name}`")).collect();
+    let Finding { summary, expected, observed, cause, words } = found;
+    Finding {
+        summary: format!("the state is in files that no carrier brings: {summary}"),
+        expected,
+        observed: format!("{observed}; the source wrote {}", names.join(", ")),
+        cause: Cause { what: What::Other, ..cause },
+        words,
+    }
+}
+
+fn judgement(outcome: Outcome) -> Judgement {
+    match outcome {
+        Outcome::Held => Ok(()),
+        Outcome::Broken(found) => Err(Stop::Broken(Box::new(found))),
+        Outcome::NotApplicable(why) => Err(Stop::NotApplicable(why)),
+        Outcome::Unsettled(why) => Err(Stop::Unsettled(why)),
+    }
+}
