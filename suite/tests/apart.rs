@@ -87,9 +87,19 @@ impl Place {
         self.certify_by(Command::new(self.path("tester")), subject, settings)
     }
 
-    fn certify_by(&self, mut command: Command, subject: &str, settings: &[(&str, &OsStr)]) -> Output {
+    fn certify_by(&self, command: Command, subject: &str, settings: &[(&str, &OsStr)]) -> Output {
+        self.certify_one("twin-after-load", command, subject, settings)
+    }
+
+    fn certify_one(
+        &self,
+        rule: &str,
+        mut command: Command,
+        subject: &str,
+        settings: &[(&str, &OsStr)],
+    ) -> Output {
         command
-            .args(["certify", subject, "--only", "twin-after-load", "--cases", "12", "--seed", "1"])
+            .args(["certify", subject, "--only", rule, "--cases", "12", "--seed", "1"])
             .args(["--format", "json", "--report", "report"])
             .current_dir(self.folder.path())
             .env_clear()
@@ -135,6 +145,86 @@ fn a_state_that_is_hidden_is_not_found() {
         }
         // Where nothing is kept apart, something may be there.
         let _ = Command::new(example("strangers")).arg("--forget").status();
+    }
+}
+
+/// A home directory where disks may lie that hosts share; none where this user may not make one.
+fn home(of: &Place) -> Option<TempDir> {
+    let own = std::env::var_os("HOME").map(PathBuf::from);
+    let mut places = ["/opt", "/var/lib"].map(PathBuf::from).into_iter().chain(own);
+    let home = places.find_map(|place| tempfile::Builder::new().prefix("apart").tempdir_in(place).ok())?;
+    if let Some(user) = of.user {
+        chown(home.path(), Some(user), Some(user)).expect("changed");
+    }
+    Some(home)
+}
+
+/// In the rule that is about files, all of them are apart, whoever starts it; afterwards, nothing is left of
+/// what was written, nor of what was mounted.
+#[test]
+fn a_state_in_files_anywhere_is_not_found() {
+    const RULE: &str = "state-is-not-in-files";
+    let mounts = || fs::read_to_string("/proc/self/mounts").expect("/proc");
+    for place in [Place::of_us(), Place::of_nobody()] {
+        let Some(home) = home(&place) else { continue };
+        let settings = [("HOME", home.path().as_os_str())];
+        let before = mounts();
+        for (kind, is_broken) in [
+            ("logs-at-home", false),
+            ("plain", false),
+            ("hides-in-home", true),
+            ("hides-in-home-padded", true),
+        ] {
+            let tester = Command::new(place.path("tester"));
+            let report = json(&place.certify_one(RULE, tester, &place.program(kind), &settings));
+            let rule = &report["rules"][0];
+            let of_others = not_isolated(&report).into_iter().find(|(what, _)| what == "other files");
+            let why = of_others.map_or_else(String::new, |(_, why)| why);
+            if !why.contains("kept apart in the rule") {
+                // Nothing is said to hold that was not tried.
+                assert_eq!(rule["outcome"], "not-applicable", "{report:#}");
+                continue;
+            }
+            let who = place.user;
+            assert_eq!(
+                rule["outcome"],
+                if is_broken { "broken" } else { "held" },
+                "{kind} as {who:?}: {report:#}"
+            );
+            if is_broken {
+                let hidden = home.path().join("strangers-hidden");
+                let observed = rule["findings"][0]["observed"].as_str().unwrap_or_default();
+                assert!(observed.contains(&*hidden.to_string_lossy()), "{observed}");
+            }
+            // Of instances that the other checks of a run move, whose files are shared.
+            for name in ["strangers-hidden", "strangers.log"] {
+                let _ = fs::remove_file(home.path().join(name));
+            }
+            assert_eq!(left(home.path()), 0, "{kind} as {who:?}");
+        }
+        assert_eq!(mounts(), before);
+        assert_eq!(left(&place.path("scratch")), 0);
+    }
+}
+
+/// What can't be tried is not applicable, and says why.
+#[test]
+fn where_files_are_shared_nothing_is_said_of_them() {
+    let place = Place::of_us();
+    let outcome = |subject: &str, settings: &[(&str, &OsStr)]| {
+        let tester = Command::new(place.path("tester"));
+        let report = json(&place.certify_one("state-is-not-in-files", tester, subject, settings));
+        let rule = &report["rules"][0];
+        [rule["outcome"].to_string(), rule.to_string()]
+    };
+    let [how, rule] = outcome(&place.program("plain"), &[("MIGCERT_ISOLATE", OsStr::new("no"))]);
+    assert!(how.contains("not-applicable") && rule.contains("MIGCERT_ISOLATE says so"), "{rule}");
+    for (shared, why) in [("everything", "the profile says so"), ("/", "all files are shared")] {
+        let text =
+            format!("program = \"./strangers+plain\"\nwire = \"vfio-user\"\nshared = [\"{shared}\"]\n");
+        fs::write(place.path("p.toml"), text).expect("written");
+        let [how, rule] = outcome("p.toml", &[]);
+        assert!(how.contains("not-applicable") && rule.contains(why), "{rule}");
     }
 }
 

@@ -26,6 +26,7 @@ const HIDDEN: &[(&str, &str)] = &[
     ("describe-disturbs", "a program that is asked shares nothing with one that runs"),
     ("memory-by-host", "a program believes that it runs on the first host"),
     ("token-for-state", "a program has a table of its own, where no state of another lies"),
+    ("token-padded", "a program has a table of its own, where no state of another lies"),
 ];
 
 /// Cases that a rule of the fault's own requirement, and any rule, is tried on in process.

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! strangers --print-migration-info-json
-//! strangers --socket-path PATH | --fd NUMBER [--m-NAME=VALUE]... [--kind=KIND] [--delay-ms=N]
+//! strangers --socket-path PATH | --fd NUMBER [--m-NAME=VALUE]... [--kind=KIND] [--delay-ms=N] [--disk=PATH]
 //! strangers --kinds | --forget
 //! ```
 //!
@@ -83,7 +83,7 @@ fn run(program: &str, args: &[String]) -> Result<(), String> {
 fn device_program(program: &str, args: &[String]) -> Result<(), String> {
     let mut kinds = called(program);
     let mut setup = Setup { words: MOST_WORDS, interrupts: true };
-    let (mut listen, mut describes, mut delay) = (None, false, 0);
+    let (mut listen, mut describes, mut delay, mut disk) = (None, false, 0, None);
     let mut args = args.iter().flat_map(|arg| arg.splitn(2, '='));
     while let Some(option) = args.next() {
         if option == "--print-migration-info-json" {
@@ -97,6 +97,7 @@ fn device_program(program: &str, args: &[String]) -> Result<(), String> {
             "--fd" => listen = Some(Listen::Fd(value.parse().map_err(|_| bad())?)),
             "--kind" => kinds = value.split('+').map(str::to_owned).collect(),
             "--delay-ms" => delay = value.parse().map_err(|_| bad())?,
+            "--disk" => disk = Some(value),
             "--m-words" | "--m-wo\u{1b}[31mrds" if ["4", "8"].contains(&value) => {
                 setup.words = value.parse().map_err(|_| bad())?;
             }
@@ -112,9 +113,9 @@ fn device_program(program: &str, args: &[String]) -> Result<(), String> {
     }
     let listen = listen.ok_or("give --socket-path or --fd")?;
     thread::sleep(Duration::from_millis(delay));
-    let place = hidden::place(program);
+    let (place, disk) = (hidden::place(program), hidden::disk(program, disk));
     let served = rude::begin(program).and_then(|()| listen.connect());
-    served.and_then(|socket| Server::new(socket, setup, place)?.serve()).map_err(|why| why.to_string())
+    served.and_then(|socket| Server::new(socket, setup, place, disk)?.serve()).map_err(|why| why.to_string())
 }
 
 /// The kinds that a name stands for.

@@ -9,6 +9,7 @@ use crate::hidden::{self, Place};
 use crate::kind;
 use crate::knows;
 use crate::wire::EINVAL;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +45,18 @@ pub(crate) struct Instance {
     /// What is yet to be read, or what was written.
     session: Vec<u8>,
     place: Option<Place>,
+    /// The disk that the words lie on, and where on it.
+    disk: Option<PathBuf>,
+    volume: u64,
 }
 
 /// The most bytes that a load may have.
 const MOST: usize = 4096;
 
 impl Instance {
-    pub(crate) fn new(setup: Setup, place: Option<Place>) -> Instance {
-        Instance { device: Device::new(setup), state: Running, session: vec![], place }
+    pub(crate) fn new(setup: Setup, place: Option<Place>, disk: Option<PathBuf>) -> Instance {
+        let volume = u64::from_le_bytes(chance::bytes());
+        Instance { device: Device::new(setup), state: Running, session: vec![], place, disk, volume }
     }
 
     pub(crate) fn reset(&mut self) {
@@ -101,7 +106,15 @@ impl Instance {
     }
 
     fn save(&self) -> Option<Vec<u8>> {
-        let bytes = encode(&self.device);
+        let mut bytes = encode(&self.device);
+        if kind::is("logs-at-home") {
+            hidden::log("saved");
+        }
+        if let Some(disk) = &self.disk {
+            let words: Vec<u8> = self.device.now.words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            hidden::store(disk, self.volume, &words).ok()?;
+            bytes.extend(self.volume.to_le_bytes());
+        }
         match &self.place {
             Some(place) => hidden::put(place, &bytes),
             None => Some(bytes),
@@ -116,10 +129,27 @@ impl Instance {
         if kind::is("escape-words") {
             return Err("not\u{1b}[8m today\u{1b}[0m\rpass: 50 held\u{202e}\u{0}".to_owned());
         }
-        let loaded = match &self.place {
+        let (bytes, volume) = match self.disk {
+            Some(_) => {
+                let (bytes, volume) = bytes.split_last_chunk().ok_or("it is cut short")?;
+                (bytes, u64::from_le_bytes(*volume))
+            }
+            None => (bytes, self.volume),
+        };
+        let mut loaded = match &self.place {
             Some(place) => decode(&hidden::get(place, bytes).ok_or("nothing was hidden")?, &self.device)?,
             None => decode(bytes, &self.device)?,
         };
+        if let Some(disk) = &self.disk {
+            let stored = hidden::fetch(disk, volume).ok_or("the disk has no such volume")?;
+            for (word, bytes) in loaded.words.iter_mut().zip(stored.chunks_exact(4)) {
+                *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            }
+            self.volume = volume;
+        }
+        if kind::is("logs-at-home") {
+            hidden::log("loaded");
+        }
         let config = if kind::is("config-by-carrier") { self.device.now.config } else { loaded.config };
         self.device.reset();
         self.device.now = Registers { config, ..loaded };
@@ -147,7 +177,7 @@ fn encode(device: &Device) -> Vec<u8> {
     let header = header(&device.setup);
     let mut bytes = [MAGIC, &(header.len() as u32).to_le_bytes(), header.as_bytes()].concat();
     let Registers { control, status, count, address, words, config, left } = &device.now;
-    let is_lost = kind::is("loses-words") || knows::is_alone();
+    let is_lost = kind::is("loses-words") || kind::is("disk") || knows::is_alone();
     let words = if is_lost { [0; MOST_WORDS] } else { *words };
     for word in [*control, *status, *count, *address].iter().chain(&words) {
         bytes.extend(word.to_le_bytes());

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,8 +35,13 @@ struct Mapping {
 }
 
 impl Server {
-    pub(crate) fn new(socket: UnixStream, setup: Setup, place: Option<Place>) -> io::Result<Server> {
-        let (wire, instance) = (Wire::new(socket.try_clone()?), Instance::new(setup, place));
+    pub(crate) fn new(
+        socket: UnixStream,
+        setup: Setup,
+        place: Option<Place>,
+        disk: Option<PathBuf>,
+    ) -> io::Result<Server> {
+        let (wire, instance) = (Wire::new(socket.try_clone()?), Instance::new(setup, place, disk));
         Ok(Server { socket, wire, instance, messages: 0, interrupt: None, memory: Vec::new() })
     }
 

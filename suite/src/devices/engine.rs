@@ -20,8 +20,8 @@ use std::ops::Range;
 
 pub mod faults;
 mod load;
-mod token;
 mod padded;
+mod token;
 
 /// A reference device: what the guest can do with it.
 pub trait Reference: Stored + Send {

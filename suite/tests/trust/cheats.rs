@@ -1,6 +1,8 @@
 //! Green that must not be.
 
-use crate::{Row, Stranger, Tally};
+use crate::{Files, Row, Stranger, Tally, stranger};
+use std::fs;
+use std::path::Path;
 
 const PYTHON: &str = "certify ./tally-hides --seed 1 --cases 10 -j 1 --only R-1";
 
@@ -21,6 +23,7 @@ const AT_HOME: &[&str] = &["not isolated: ", "other files", "state-is-in-the-byt
 
 const INERT: &str = "inert is more than zeros";
 pub(crate) const IN_THE_BYTES: &str = "the state is in the bytes";
+const IN_FILES: &str = "the state is in files that no carrier brings";
 const UNAWARE: &str = "a program does not know that it is tested";
 const SAME: &str = "interfaces and programs stay what they are";
 
@@ -39,11 +42,24 @@ pub(crate) const ROWS: &[Row] = &[
     row(IN_THE_BYTES, "in_shm", "hides-in-shm", 100),
     row(IN_THE_BYTES, "in_var_tmp", "hides-in-var-tmp", 100),
     row(IN_THE_BYTES, "next_to_the_program", "hides-next-to-binary", 100),
-    // Files that hosts may share are not kept apart; what is carried is too little.
-    row(IN_THE_BYTES, "at_home", "hides-in-home", 100).says(AT_HOME),
+    row(IN_THE_BYTES, "at_home", "hides-in-home", 100).says(&[IN_FILES, "/strangers-hidden`"]),
+    row(IN_THE_BYTES, "at_home_behind_a_token_of_any_size", "hides-in-home-padded", 100).says(&[IN_FILES]),
+    row(IN_THE_BYTES, "in_a_directory_that_it_makes", "hides-in-var-lib", 100)
+        .says(&[IN_FILES, "/strangers/strangers-hidden`"]),
+    row(IN_THE_BYTES, "in_the_root_directory", "hides-in-root", 100).says(&[IN_FILES, "`/strangers-hidden`"]),
     row(IN_THE_BYTES, "behind_a_path", "hides-by-path", 100).says(AT_HOME),
     row(IN_THE_BYTES, "always_the_same_at_home", "constant-at-home", 100).says(AT_HOME),
     row(IN_THE_BYTES, "where_nothing_can_be_read", "only-dma+constant-at-home", 100).says(AT_HOME),
+    // Nobody is accused of files that a destination doesn't need, or that hosts share.
+    row(IN_THE_BYTES, "a_log_at_home", "logs-at-home", 0)
+        .says(&["kept apart in the rule"])
+        .never(&[IN_FILES]),
+    Row::new(IN_THE_BYTES, "a_disk_that_an_argument_names", Files(disk_by_argument), QUICK, 0)
+        .says(&["strangers-disk (named in the arguments"])
+        .never(&[IN_FILES]),
+    Row::new(IN_THE_BYTES, "a_disk_that_the_profile_names", Files(disk_by_profile), QUICK, 0)
+        .says(&["strangers-disk (the profile says so"])
+        .never(&[IN_FILES]),
     row(IN_THE_BYTES, "beside_its_directory", "hides-beside-scratch", 100),
     row(IN_THE_BYTES, "in_sysv_memory", "hides-in-sysv-shm", 100),
     row(IN_THE_BYTES, "behind_an_abstract_socket", "hides-in-abstract-socket", 100),
@@ -65,3 +81,21 @@ pub(crate) const ROWS: &[Row] = &[
     // Its instances can't reach the file itself, where they have files of their own.
     Row::new(SAME, "another_program_afterwards", Stranger("plain"), REPLACED, 4).says(&["changed"]),
 ];
+
+fn disk_by_argument(place: &Path) {
+    let disk = place.join("strangers-disk");
+    with_disk(place, &format!("program = \"./device+disk --disk={}\"", disk.display()));
+}
+
+fn disk_by_profile(place: &Path) {
+    with_disk(place, "shared = [\"strangers-disk\"]\nprogram = \"./device+disk\"");
+}
+
+/// A device with a disk, and this instead of the first line of its profile.
+fn with_disk(place: &Path, program: &str) {
+    stranger(place, "disk");
+    fs::write(place.join("strangers-disk"), "").expect("written");
+    let profile = fs::read_to_string(place.join("device.toml")).expect("there");
+    let rest = profile.split_once('\n').expect("lines").1;
+    fs::write(place.join("device.toml"), format!("{program}\n{rest}")).expect("written");
+}
