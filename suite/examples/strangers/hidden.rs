@@ -42,7 +42,7 @@ pub(crate) fn place(program: &str) -> Option<Place> {
         return last("/tmp");
     }
     if kind::is("constant-at-home") {
-        return last(&home());
+        return last(&home().to_string_lossy());
     }
     Some(match kind::beginning("hides-")? {
         "hides-in-tmp" => file("/tmp"),
