@@ -1,5 +1,6 @@
 //! Real devices behind the same two traits: programs of their own, reached over a wire.
 
+mod apart;
 mod ask;
 pub mod cell;
 pub mod descriptors;

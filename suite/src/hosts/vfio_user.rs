@@ -29,9 +29,9 @@ pub mod server;
 mod tests;
 pub mod wire;
 
+use super::apart::{Filed, apart};
 use super::ask::{Mute, ask};
 use super::cell::Cell;
-use super::cell::written::Written;
 use super::isolation::{Known, ToShare};
 use super::limits::Limits;
 use super::placed::{placed, socket_in};
@@ -203,12 +203,6 @@ impl VfioUser {
         self.rooms.start(&[], files, |cell| self.launch_in(cell, args))
     }
 
-    fn start_with(&self, model: &ModelId, setup: &Setup, files: Files<'_>) -> Result<Box<dyn Device>, Error> {
-        let args = self.args(model, setup)?;
-        let client = self.launch(&args, files)?;
-        Ok(Box::new(Instance::new(client, &self.config.guide, |size| self.learned(&args, size))?))
-    }
-
     fn launch_in(&self, cell: Cell, args: &[String]) -> Result<Client, Error> {
         let scratch = cell.scratch().to_path_buf();
         let socket = match self.config.socket {
@@ -274,38 +268,25 @@ impl Program for VfioUser {
         Ok(Outside::none())
     }
 
-    fn start(&self, model: &ModelId, setup: &Setup, _outside: &Outside) -> Result<Box<dyn Device>, Error> {
-        self.start_with(model, setup, Files::Usual)
+    fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
+        self.start_with(model, setup, outside, Files::Usual)
     }
 
     fn apart(&self) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
-        self.rooms.can_be_apart()?;
-        Ok(Box::new(Alone { program: self, written: Arc::default() }))
+        apart(self, &self.rooms)
     }
 }
 
-/// The program, with instances that have all files for themselves.
-struct Alone<'a> {
-    program: &'a VfioUser,
-    written: Arc<Written>,
-}
-
-impl Program for Alone<'_> {
-    fn describe(&self) -> Result<Manifest, Error> {
-        self.program.describe()
-    }
-
-    fn outside(&self) -> Result<Outside, Error> {
-        self.program.outside()
-    }
-
-    fn start(&self, model: &ModelId, setup: &Setup, _outside: &Outside) -> Result<Box<dyn Device>, Error> {
-        self.program.start_with(model, setup, Files::Apart(&self.written))
-    }
-}
-
-impl Apart for Alone<'_> {
-    fn written(&self) -> Vec<String> {
-        self.written.names()
+impl Filed for VfioUser {
+    fn start_with(
+        &self,
+        model: &ModelId,
+        setup: &Setup,
+        _outside: &Outside,
+        files: Files<'_>,
+    ) -> Result<Box<dyn Device>, Error> {
+        let args = self.args(model, setup)?;
+        let client = self.launch(&args, files)?;
+        Ok(Box::new(Instance::new(client, &self.config.guide, |size| self.learned(&args, size))?))
     }
 }

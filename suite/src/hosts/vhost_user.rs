@@ -21,8 +21,8 @@ mod site;
 mod tests;
 
 use crate::guests::virtio_fs::Opens;
+use crate::hosts::apart::{Filed, apart};
 use crate::hosts::cell::Cell;
-use crate::hosts::cell::written::Written;
 use crate::hosts::isolation::{Known, ToShare};
 use crate::hosts::limits::{Limits, Transfer};
 use crate::hosts::placed::{placed, socket_in};
@@ -198,12 +198,12 @@ impl Program for VhostUser {
     }
 
     fn apart(&self) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
-        self.rooms.can_be_apart()?;
-        Ok(Box::new(Alone { program: self, written: Arc::default() }))
+        apart(self, &self.rooms)
     }
 }
 
-impl VhostUser {
+impl Filed for VhostUser {
+    /// With all files for themselves, instances share the directory that their guest mounts.
     fn start_with(
         &self,
         model: &ModelId,
@@ -233,32 +233,5 @@ impl VhostUser {
         let pristine = Arc::clone(&self.pristine);
         let owner = device::Owner { site: Arc::clone(&lease.site), _outside: outside.clone(), key, uses };
         Ok(Box::new(Instance::new(backend, owner, config, pristine)?))
-    }
-}
-
-/// The program, with instances that have all files for themselves, but for the directory that their
-/// guest mounts.
-struct Alone<'a> {
-    program: &'a VhostUser,
-    written: Arc<Written>,
-}
-
-impl Program for Alone<'_> {
-    fn describe(&self) -> Result<Manifest, Error> {
-        self.program.describe()
-    }
-
-    fn outside(&self) -> Result<Outside, Error> {
-        self.program.outside()
-    }
-
-    fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
-        self.program.start_with(model, setup, outside, Files::Apart(&self.written))
-    }
-}
-
-impl Apart for Alone<'_> {
-    fn written(&self) -> Vec<String> {
-        self.written.names()
     }
 }

@@ -43,29 +43,45 @@ impl Table {
 impl<R: Reference> Engine<R> {
     /// Keeps the state here, and ends the stream with where that is.
     pub(super) fn finish_with_token(&mut self) -> Result<(), Error> {
-        let mut whole = self.writer();
-        self.device.save(Pass::First, &mut whole)?;
-        self.device.save(Pass::Last, &mut whole)?;
-        let state = whole.finish().into_bytes();
+        let state = self.whole()?;
         let token = TABLE.lock().unwrap_or_else(PoisonError::into_inner).keep(state);
-        let mut writer = match std::mem::replace(&mut self.session, Session::Closed) {
-            Session::Open(writer) => *writer,
-            _ => self.writer(),
-        };
-        writer.section(TOKEN, &token);
-        self.session = Session::Finished(writer.finish());
+        self.finish_with(TOKEN, &token);
         Ok(())
     }
 
     /// The state that a stream says where to find; one that says nothing of it is a state itself.
     pub(super) fn found(&self, mut carried: Sections) -> Result<Sections, BadState> {
         let Ok(token) = carried.take(TOKEN) else { return Ok(carried) };
-        let lost = || BadState::ByDevice("no state is kept under this token".to_owned());
-        let token = Token::try_from(token).map_err(|_| lost())?;
-        let state = TABLE.lock().unwrap_or_else(PoisonError::into_inner).states.get(&token).cloned();
+        let token = Token::try_from(token).ok();
+        let table = || TABLE.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read_back(token.and_then(|token| table().states.get(&token).cloned()))
+    }
+
+    /// The whole state, as a stream that somebody who knows where it lies can load.
+    pub(super) fn whole(&mut self) -> Result<Vec<u8>, Error> {
+        let mut whole = self.writer();
+        self.device.save(Pass::First, &mut whole)?;
+        self.device.save(Pass::Last, &mut whole)?;
+        Ok(whole.finish().into_bytes())
+    }
+
+    /// Ends the stream with this section, in place of a state.
+    pub(super) fn finish_with(&mut self, tag: Tag, says: &[u8]) {
+        let mut writer = match std::mem::replace(&mut self.session, Session::Closed) {
+            Session::Open(writer) => *writer,
+            _ => self.writer(),
+        };
+        writer.section(tag, says);
+        self.session = Session::Finished(writer.finish());
+    }
+
+    /// What is in a state that was kept.
+    pub(super) fn read_back(&self, state: Option<Vec<u8>>) -> Result<Sections, BadState> {
+        let state =
+            state.ok_or_else(|| BadState::ByDevice("no state is kept under this token".to_owned()))?;
         let (model, list) = self.device.identity();
         let mut reader = Reader::new(model, list);
-        reader.push(&state.ok_or_else(lost)?)?;
+        reader.push(&state)?;
         reader.finish()
     }
 }
