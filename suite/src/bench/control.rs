@@ -384,16 +384,26 @@ impl<'a> Bench<'a> {
     /// Begins to wait for what comes late, or to wait longer, where a subject has anything of the
     /// kind. Says whether that makes a difference.
     pub(crate) fn begins_to_wait(&self) -> bool {
-        let next = match (self.late(), self.patience.get()) {
-            (None, _) | (_, Some(ARRIVAL)) => return false,
-            (_, patience) if self.is_certain.get() || self.is_hasty && patience.is_some() => return false,
-            (Some(first), None) => first,
-            (Some(_), Some(_)) => ARRIVAL,
-        };
+        let Some(next) = self.longer() else { return false };
         self.patience.set(Some(next));
         self.unmoved.borrow_mut().clear();
         self.story.forget();
         true
+    }
+
+    /// Whether what is broken may not be, once it is waited for: its rule is judged again then.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.longer().is_some()
+    }
+
+    /// How long to wait the next time, where that makes a difference.
+    fn longer(&self) -> Option<Duration> {
+        match (self.late(), self.patience.get()) {
+            (None, _) | (_, Some(ARRIVAL)) => None,
+            (_, patience) if self.is_certain.get() || self.is_hasty && patience.is_some() => None,
+            (Some(first), None) => Some(first),
+            (Some(_), Some(_)) => Some(ARRIVAL),
+        }
     }
 
     /// How long to wait at first for what comes late; `None` where nothing does.

@@ -1,7 +1,7 @@
 //! Chapter R-1: what a destination needs is in the bytes, and not in files that it finds.
 
 use super::s6_move::MOVES;
-use super::{Cause, Class, Draws, Finding, Judgement, Level, On, Outcome, Rule, Stop, What};
+use super::{BLAMED, Cause, Class, Draws, Finding, Judgement, Level, On, Outcome, Rule, Stop, What};
 use crate::bench::{Bench, Subject, Who};
 use migcert_core::device::Seen;
 use migcert_core::program::{Apart, Program};
@@ -26,31 +26,43 @@ fn state_is_not_in_files(bench: &Bench<'_>) -> Judgement {
     let twin = bench.twin()?;
     // Its first start settles what a program can do without.
     let (source, destination) = (apart(bench.source)?, apart(bench.destination)?);
-    let moved = || bench.conclude(moved(bench, &*source, &*destination, &twin));
-    let found = match moved() {
-        Outcome::Broken(found) => found,
-        other => return judgement(other),
+    let moved_apart = || {
+        bench.tell(|| "source and destination share no files but those that are named".to_owned());
+        found(bench, moved(bench, &*source, &*destination, &twin))
     };
+    let Some(finding) = moved_apart()? else { return Ok(()) };
     bench.tell(|| "an instance that shares no files and never migrates".to_owned());
-    match bench.conclude(stays(bench, &*source, &twin)) {
-        Outcome::Held => {}
-        Outcome::Broken(why) => {
-            let why = format!("the program is another where it shares no files: {}", why.summary);
-            return Err(Stop::NotApplicable(why.into()));
-        }
-        other => return judgement(other),
+    if let Some(why) = found(bench, stays(bench, &*source, &twin))? {
+        let why = format!("the program is another where it shares no files: {}", why.summary);
+        return Err(Stop::NotApplicable(why.into()));
     }
     let files = source.written();
     if !files.is_empty() {
-        return Err(Stop::Broken(Box::new(in_files(found, &files))));
+        return Err(Stop::Broken(Box::new(in_files(finding, &files))));
     }
     // Without a file that it wrote, it is not known to be in files.
-    match moved() {
-        Outcome::Broken(found) => Err(Stop::Unsettled(format!(
+    bench.tell(|| "the same as programs are started otherwise".to_owned());
+    let (first, second) = (&*bench.source.program, &*bench.destination.program);
+    if found(bench, moved(bench, first, second, &twin))?.is_some() {
+        return Err(Stop::NotApplicable(BLAMED.into()));
+    }
+    match moved_apart()? {
+        Some(finding) => Err(Stop::Unsettled(format!(
             "it can't be moved where instances share no files, though its source left none: {}",
-            found.summary
+            finding.summary
         ))),
-        other => judgement(other),
+        None => Ok(()),
+    }
+}
+
+/// What a part of the rule finds; the rule as a whole is judged again where that may be only late.
+fn found(bench: &Bench<'_>, judgement: Judgement) -> Result<Option<Finding>, Stop> {
+    match bench.conclude(judgement) {
+        Outcome::Held => Ok(None),
+        Outcome::Broken(finding) if bench.may_wait() => Err(Stop::Broken(Box::new(finding))),
+        Outcome::Broken(finding) => Ok(Some(finding)),
+        Outcome::NotApplicable(why) => Err(Stop::NotApplicable(why)),
+        Outcome::Unsettled(why) => Err(Stop::Unsettled(why)),
     }
 }
 
@@ -59,16 +71,15 @@ fn apart(subject: &Subject) -> Result<Box<dyn Apart + '_>, Stop> {
     subject.program.apart().map_err(Stop::NotApplicable)
 }
 
-/// A source and its destination share no files, and the guest can't tell.
+/// An instance of one program moves to one of another, and the guest can't tell.
 fn moved(bench: &Bench<'_>, source: &dyn Program, destination: &dyn Program, twin: &[Seen]) -> Judgement {
-    bench.tell(|| "source and destination share no files but those that are named".to_owned());
     let at = bench.at()[0];
     let source = bench.standing(Who::Source, bench.source, source);
     let destination = bench.standing(Who::Destination, bench.destination, destination);
     let outside = source.outside()?;
     let mut device = source.start(&bench.case.model, &bench.case.setup, &outside)?;
     let seen = bench.play(&mut *device, 0..at)?;
-    bench.same("before any migration, with files of its own", 0, twin, &seen)?;
+    bench.same("before any migration", 0, twin, &seen)?;
     let mut device = bench.migrate_to(device, bench.plan()?, &destination, &outside, None)?;
     let seen = bench.play(&mut *device, at..twin.len())?;
     bench.same(&format!("moved after {at} steps, without the files of its source"), at, &twin[at..], &seen)
@@ -92,14 +103,5 @@ fn in_files(found: Finding, files: &[String]) -> Finding {
         observed: format!("{observed}; the source wrote {}", names.join(", ")),
         cause: Cause { what: What::Other, ..cause },
         words,
-    }
-}
-
-fn judgement(outcome: Outcome) -> Judgement {
-    match outcome {
-        Outcome::Held => Ok(()),
-        Outcome::Broken(found) => Err(Stop::Broken(Box::new(found))),
-        Outcome::NotApplicable(why) => Err(Stop::NotApplicable(why)),
-        Outcome::Unsettled(why) => Err(Stop::Unsettled(why)),
     }
 }
