@@ -100,7 +100,7 @@ fn every_arc_is_walked() {
     let target = target("migrate");
     let seen = RefCell::new(BTreeSet::new());
     let all: BTreeSet<_> = ARCS.iter().map(|&(from, to, _)| (from, to)).collect();
-    for_each(3_000, |bytes| {
+    for_each(20_000, |bytes| {
         if let Some(drawn) = target.draw(bytes) {
             seen.borrow_mut().extend(walked(&drawn));
         }
