@@ -280,32 +280,47 @@ pub trait Program: Send + Sync {
     /// [`Error::Refused`] with the culprit for a setup that is not supported (R-4.3).
     fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error>;
 
-    /// The same program, whose instances share no file but those that somebody named as shared: what
-    /// else one of them writes, no other finds. What a destination needs then has to come in the
-    /// bytes, which is all that a carrier brings (R-1.5).
+    /// What all instances share because somebody named it, such as the file of a disk or the network, in
+    /// words: what a guest finds there need not be in the state.
+    fn shares(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The same program, whose instances share no file, or none but those that [`Program::shares`]
+    /// names: what else one of them writes, no other finds. What a destination needs then has to come
+    /// in the bytes, which is all that a carrier brings (R-1.5).
     ///
     /// A host that starts a process for each instance can do that; a program in this process can't,
     /// unless it knows what its instances have in common beside the bytes.
     ///
     /// # Errors
     /// Why not, as a clause: `this machine keeps no files apart: Operation not permitted`.
-    fn apart(&self) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
+    fn apart(&self, _share: Share) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
         Err("its instances run in this process, which has one set of files".into())
     }
 }
 
-/// A program whose instances share no file but those that are named: see [`Program::apart`].
+/// What instances share that have their files for themselves otherwise: see [`Program::apart`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// What [`Program::shares`] names.
+    Named,
+    /// Nothing: each finds what is named as it was at first, and keeps what it writes there.
+    Nothing,
+}
+
+/// A program whose instances have their files for themselves: see [`Program::apart`].
 ///
 /// ```
 /// use migcert_core::device::{Device, Outside};
 /// use migcert_core::error::Error;
 /// use migcert_core::model::ModelId;
-/// use migcert_core::program::{Apart, Program};
+/// use migcert_core::program::{Program, Share};
 /// use migcert_core::version::Setup;
 ///
 /// /// What an instance left in files that no other finds, once it is gone.
 /// fn left_by(program: &dyn Program, model: &ModelId, setup: &Setup) -> Result<Vec<String>, Error> {
-///     let Ok(apart) = program.apart() else { return Ok(vec![]) };
+///     let Ok(apart) = program.apart(Share::Named) else { return Ok(vec![]) };
 ///     let device: Box<dyn Device> = apart.start(model, setup, &Outside::none())?;
 ///     drop(device);
 ///     Ok(apart.written())

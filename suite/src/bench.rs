@@ -236,10 +236,7 @@ impl<'a> Bench<'a> {
         setup: &Setup,
         outside: &Outside,
     ) -> Result<Box<dyn Device>, Stop> {
-        self.start(who, subject, setup, outside).map_err(|why| match why {
-            Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
-            why => Stop::NotApplicable(format!("the configuration can't be started: {why}").into()),
-        })
+        self.start(who, subject, setup, outside).map_err(cannot_start)
     }
 
     /// Where the device moves the first and the second time, as indices into the script.
@@ -442,6 +439,20 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// What a part of a rule finds. The rule as a whole is judged again where that may be only late.
+    ///
+    /// # Errors
+    /// What else stops the rule.
+    pub fn found(&self, judgement: Judgement) -> Result<Option<Finding>, Stop> {
+        match self.conclude(judgement) {
+            Outcome::Held => Ok(None),
+            Outcome::Broken(finding) if self.may_wait() => Err(Stop::Broken(Box::new(finding))),
+            Outcome::Broken(finding) => Ok(Some(finding)),
+            Outcome::NotApplicable(why) => Err(Stop::NotApplicable(why)),
+            Outcome::Unsettled(why) => Err(Stop::Unsettled(why)),
+        }
+    }
+
     fn finding(&self, Failing { why, clause, expected }: Failing) -> Finding {
         let trouble = Trouble::of(&why);
         let failed = self.story.failure(&trouble);
@@ -528,6 +539,14 @@ impl Subject {
         let outside = self.program.outside()?;
         let device = self.program.start(model, setup, &outside)?;
         Ok(device.capabilities().interface)
+    }
+}
+
+/// What comes of an instance that can't be started, where that is not what is judged.
+pub fn cannot_start(why: Error) -> Stop {
+    match why {
+        Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
+        why => Stop::NotApplicable(format!("the configuration can't be started: {why}").into()),
     }
 }
 

@@ -8,7 +8,7 @@ use migcert_core::device::{Device, Outside};
 use migcert_core::error::{Error, Refusal};
 use migcert_core::model::ModelId;
 use migcert_core::param::{Allowed, Configuration, Param, Type, Value};
-use migcert_core::program::{Apart, Culprit, Description, Manifest, Model, Program, Unsupported};
+use migcert_core::program::{Apart, Culprit, Description, Manifest, Model, Program, Share, Unsupported};
 use migcert_core::version::Setup;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -115,7 +115,7 @@ impl Program for Release {
         self.start_with(model, setup, outside, &self.faults)
     }
 
-    fn apart(&self) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
+    fn apart(&self, _share: Share) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
         Ok(Box::new(Alone::of(self)))
     }
 }

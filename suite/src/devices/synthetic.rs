@@ -16,7 +16,7 @@ use hardware::Synthetic;
 use migcert_core::device::{Device, Outside};
 use migcert_core::error::{Error, Refusal};
 use migcert_core::model::ModelId;
-use migcert_core::program::{Apart, Culprit, Manifest, Model, Program, Unsupported};
+use migcert_core::program::{Apart, Culprit, Manifest, Model, Program, Share, Unsupported};
 use migcert_core::version::Setup;
 use std::borrow::Cow;
 
@@ -45,7 +45,7 @@ impl Program for Described {
         self.start_with(model, setup, outside, &self.faults)
     }
 
-    fn apart(&self) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
+    fn apart(&self, _share: Share) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
         Ok(Box::new(Alone::of(self)))
     }
 }

@@ -5,7 +5,7 @@ use super::rooms::{Files, Rooms};
 use migcert_core::device::{Device, Outside};
 use migcert_core::error::Error;
 use migcert_core::model::ModelId;
-use migcert_core::program::{Apart, Manifest, Program};
+use migcert_core::program::{Apart, Manifest, Program, Share};
 use migcert_core::version::Setup;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -26,13 +26,15 @@ pub(super) trait Filed: Program {
 pub(super) fn apart<'a>(
     program: &'a dyn Filed,
     rooms: &Rooms,
+    share: Share,
 ) -> Result<Box<dyn Apart + 'a>, Cow<'static, str>> {
-    rooms.can_be_apart()?;
-    Ok(Box::new(Alone { program, written: Arc::default() }))
+    rooms.can_be_apart(share)?;
+    Ok(Box::new(Alone { program, share, written: Arc::default() }))
 }
 
 struct Alone<'a> {
     program: &'a dyn Filed,
+    share: Share,
     written: Arc<Written>,
 }
 
@@ -46,7 +48,7 @@ impl Program for Alone<'_> {
     }
 
     fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
-        self.program.start_with(model, setup, outside, Files::Apart(&self.written))
+        self.program.start_with(model, setup, outside, Files::Apart(self.share, &self.written))
     }
 }
 

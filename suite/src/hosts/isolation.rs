@@ -123,6 +123,16 @@ pub enum ToShare {
     Path(PathBuf),
 }
 
+impl fmt::Display for ToShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ToShare::Everything => f.write_str("everything"),
+            ToShare::Network => f.write_str("the network"),
+            ToShare::Path(path) => write!(f, "`{}`", path.display()),
+        }
+    }
+}
+
 impl Isolation {
     /// Whether each instance writes to files of its own.
     pub fn keeps_files_apart(&self) -> bool {

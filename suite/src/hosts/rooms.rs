@@ -1,11 +1,13 @@
 //! The cells of one program: what its instances share, and what it can't do without.
 
-use super::cell::plan::{Own, Shares, named};
+use super::cell::plan::{Shares, is_kernels, named};
 use super::cell::written::Written;
 use super::cell::{self, Cell};
 use super::isolation::{ByRule, Known, ToShare};
 use migcert_core::error::Error;
+use migcert_core::program::Share;
 use std::borrow::Cow;
+use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) enum Files<'a> {
     /// As many as the program can do with.
     Usual,
-    /// All but those that are named; what it writes is noted there.
-    Apart(&'a Arc<Written>),
+    /// All, or all but those that are named; what it writes is noted there.
+    Apart(Share, &'a Arc<Written>),
 }
 
 /// Where the instances of a program run.
@@ -26,6 +28,8 @@ pub(super) enum Files<'a> {
 pub(super) struct Rooms {
     /// What it is given, and how often it may still be looked for more.
     given: Mutex<(Shares, u32)>,
+    /// What somebody said that they share.
+    said: Vec<ToShare>,
     known: Known,
 }
 
@@ -36,8 +40,9 @@ impl Rooms {
         const LOOKS: u32 = 3;
         const NAMED: &str = "named in the arguments of the program";
         const SAID: &str = "the profile says so";
-        let named = named(args).into_iter().map(|path| (path, NAMED.to_owned()));
-        let mut shares = Shares { paths: named.collect(), ..Shares::default() };
+        let named = named(args);
+        let paths = named.iter().map(|path| (path.clone(), NAMED.to_owned()));
+        let mut shares = Shares { paths: paths.collect(), ..Shares::default() };
         for each in said {
             match each {
                 ToShare::Everything => shares.everything = Some(SAID.to_owned()),
@@ -45,7 +50,8 @@ impl Rooms {
                 ToShare::Path(path) => drop(shares.paths.insert(path.clone(), SAID.to_owned())),
             }
         }
-        Rooms { given: Mutex::new((shares, LOOKS)), known: Known::default() }
+        let said = named.into_iter().map(ToShare::Path).chain(said.iter().cloned()).collect();
+        Rooms { given: Mutex::new((shares, LOOKS)), said, known: Known::default() }
     }
 
     /// What is known of its isolation.
@@ -53,11 +59,31 @@ impl Rooms {
         self.known.clone()
     }
 
+    /// What somebody said that its instances share.
+    pub(super) fn shares(&self) -> Vec<String> {
+        self.said.iter().map(ToString::to_string).collect()
+    }
+
+    /// What was said to be shared and is shared whatever files an instance has for itself: the network,
+    /// and what is neither a file nor a directory.
+    fn always_shared(&self) -> Option<&ToShare> {
+        let is_file = |path: &Path| {
+            fs::metadata(path).is_ok_and(|found| found.is_file() || found.is_dir()) && !is_kernels(path)
+        };
+        self.said.iter().find(|said| match said {
+            ToShare::Everything | ToShare::Network => true,
+            ToShare::Path(path) => !is_file(path),
+        })
+    }
+
     /// Why its instances can't have all files for themselves, if they can't.
     ///
     /// # Errors
     /// The reason.
-    pub(super) fn can_be_apart(&self) -> Result<(), Cow<'static, str>> {
+    pub(super) fn can_be_apart(&self, share: Share) -> Result<(), Cow<'static, str>> {
+        if let (Share::Nothing, Some(shared)) = (share, self.always_shared()) {
+            return Err(format!("its instances share {shared}").into());
+        }
         let (shares, _) = self.given();
         if let Some(why) = shares.everything.clone().or_else(cell::is_off) {
             return Err(format!("its instances share all files: {why}").into());
@@ -65,7 +91,7 @@ impl Rooms {
         if shares.paths.contains_key(Path::new("/")) {
             return Err("the profile says that all files are shared".into());
         }
-        let cell = Cell::open(&[], &Shares { own: Own::All, ..shares });
+        let cell = Cell::open(&[], &shares.apart(share));
         match cell.map(|cell| ByRule::of(&cell.isolation())) {
             Ok(ByRule::Shared(why)) => Err(format!("this machine keeps no files apart: {why}").into()),
             Ok(ByRule::Apart(_) | ByRule::NotTried) => Ok(()),
@@ -83,10 +109,12 @@ impl Rooms {
         files: Files<'_>,
         start: impl Fn(Cell) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        if let Files::Apart(written) = files {
+        if let Files::Apart(share, written) = files {
             let (shares, _) = self.given();
-            let cell = Cell::open(visible, &Shares { own: Own::All, ..shares })?.keeping(written);
-            self.known.note_by_rule(&cell.isolation());
+            let cell = Cell::open(visible, &shares.apart(share))?.keeping(written);
+            if share == Share::Named {
+                self.known.note_by_rule(&cell.isolation());
+            }
             return start(cell);
         }
         let begin = |shares: &Shares| {

@@ -47,7 +47,7 @@ use migcert_core::device::{Device, Outside};
 use migcert_core::error::{Error, Misbehaved, Refusal};
 use migcert_core::manifest::MAX_BYTES;
 use migcert_core::model::ModelId;
-use migcert_core::program::{Apart, Manifest, Program};
+use migcert_core::program::{Apart, Manifest, Program, Share};
 use migcert_core::version::Setup;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -272,8 +272,12 @@ impl Program for VfioUser {
         self.start_with(model, setup, outside, Files::Usual)
     }
 
-    fn apart(&self) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
-        apart(self, &self.rooms)
+    fn shares(&self) -> Vec<String> {
+        self.rooms.shares()
+    }
+
+    fn apart(&self, share: Share) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
+        apart(self, &self.rooms, share)
     }
 }
 

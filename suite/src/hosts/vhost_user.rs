@@ -34,7 +34,7 @@ use device::Instance;
 use migcert_core::device::{Device, Outside};
 use migcert_core::error::{Error, Refusal};
 use migcert_core::model::ModelId;
-use migcert_core::program::{Apart, Manifest, Program};
+use migcert_core::program::{Apart, Manifest, Program, Share};
 use migcert_core::version::Setup;
 use site::{Lease, Pool};
 use std::borrow::Cow;
@@ -197,8 +197,12 @@ impl Program for VhostUser {
         self.start_with(model, setup, outside, Files::Usual)
     }
 
-    fn apart(&self) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
-        apart(self, &self.rooms)
+    fn shares(&self) -> Vec<String> {
+        self.rooms.shares()
+    }
+
+    fn apart(&self, share: Share) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
+        apart(self, &self.rooms, share)
     }
 }
 
@@ -218,7 +222,7 @@ impl Filed for VhostUser {
         let config = match files {
             Files::Usual => Arc::clone(&self.config),
             // What has files of its own serves no other instance.
-            Files::Apart(_) => {
+            Files::Apart(..) => {
                 Arc::new(Config { processes: Processes::Fresh, ..Config::clone(&self.config) })
             }
         };

@@ -1,10 +1,10 @@
 //! Chapter R-1: what a destination needs is in the bytes, and not in files that it finds.
 
 use super::s6_move::MOVES;
-use super::{BLAMED, Cause, Class, Draws, Finding, Judgement, Level, On, Outcome, Rule, Stop, What};
+use super::{BLAMED, Cause, Class, Draws, Finding, Judgement, Level, On, Rule, Stop, What};
 use crate::bench::{Bench, Subject, Who};
 use migcert_core::device::Seen;
-use migcert_core::program::{Apart, Program};
+use migcert_core::program::{Apart, Program, Share};
 
 pub(super) const STATE_IS_NOT_IN_FILES: Rule = Rule {
     id: "state-is-not-in-files",
@@ -28,11 +28,11 @@ fn state_is_not_in_files(bench: &Bench<'_>) -> Judgement {
     let (source, destination) = (apart(bench.source)?, apart(bench.destination)?);
     let moved_apart = || {
         bench.tell(|| "source and destination share no files but those that are named".to_owned());
-        found(bench, moved(bench, &*source, &*destination, &twin))
+        bench.found(moved(bench, &*source, &*destination, &twin))
     };
     let Some(finding) = moved_apart()? else { return Ok(()) };
     bench.tell(|| "an instance that shares no files and never migrates".to_owned());
-    if let Some(why) = found(bench, stays(bench, &*source, &twin))? {
+    if let Some(why) = bench.found(stays(bench, &*source, &twin))? {
         let why = format!("the program is another where it shares no files: {}", why.summary);
         return Err(Stop::NotApplicable(why.into()));
     }
@@ -43,7 +43,7 @@ fn state_is_not_in_files(bench: &Bench<'_>) -> Judgement {
     // Without a file that it wrote, it is not known to be in files.
     bench.tell(|| "the same as programs are started otherwise".to_owned());
     let (first, second) = (&*bench.source.program, &*bench.destination.program);
-    if found(bench, moved(bench, first, second, &twin))?.is_some() {
+    if bench.found(moved(bench, first, second, &twin))?.is_some() {
         return Err(Stop::NotApplicable(BLAMED.into()));
     }
     match moved_apart()? {
@@ -55,20 +55,9 @@ fn state_is_not_in_files(bench: &Bench<'_>) -> Judgement {
     }
 }
 
-/// What a part of the rule finds; the rule as a whole is judged again where that may be only late.
-fn found(bench: &Bench<'_>, judgement: Judgement) -> Result<Option<Finding>, Stop> {
-    match bench.conclude(judgement) {
-        Outcome::Held => Ok(None),
-        Outcome::Broken(finding) if bench.may_wait() => Err(Stop::Broken(Box::new(finding))),
-        Outcome::Broken(finding) => Ok(Some(finding)),
-        Outcome::NotApplicable(why) => Err(Stop::NotApplicable(why)),
-        Outcome::Unsettled(why) => Err(Stop::Unsettled(why)),
-    }
-}
-
 /// The subject's program, whose instances share no files.
 fn apart(subject: &Subject) -> Result<Box<dyn Apart + '_>, Stop> {
-    subject.program.apart().map_err(Stop::NotApplicable)
+    subject.program.apart(Share::Named).map_err(Stop::NotApplicable)
 }
 
 /// An instance of one program moves to one of another, and the guest can't tell.

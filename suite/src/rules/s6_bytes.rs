@@ -9,18 +9,23 @@
 //! was different, and so was the byte that it is in. Encrypted and compressed states, padding, another order
 //! each time and a clock only add bits that differ. A device of which nothing can be read back, or nothing
 //! but what a fresh one shows as well, is not judged.
+//!
+//! Where somebody says that hosts share something, such as a disk, a guest may find there what it wrote.
+//! Then nobody is accused but for what arrives where that is not shared, either.
 
 mod values;
 mod weigh;
 
 use super::s6_move::MOVES;
 use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, Who, needs};
+use crate::bench::{Bench, Standing, Who, cannot_start, needs};
 use crate::guests;
 use crate::learned::Masks;
 use migcert_core::device::{Device, Interface, Outside, Seen, Step};
 use migcert_core::error::Error;
 use migcert_core::migrate::Plan;
+use migcert_core::program::{Program, Share};
+use migcert_core::version::Setup;
 use values::Acts;
 use weigh::{Arrived, Carried};
 
@@ -45,19 +50,60 @@ pub(super) const STATE_IS_IN_THE_BYTES: Rule = Rule {
 };
 
 fn state_is_in_the_bytes(bench: &Bench<'_>) -> Judgement {
+    let (source, destination) = (&*bench.source.program, &*bench.destination.program);
+    let judged = weighed(bench, [source, destination]);
+    let mut shared = [source.shares(), destination.shares()].concat();
+    if !matches!(judged, Err(Stop::Broken(_))) || shared.is_empty() {
+        return judged.map(drop);
+    }
+    bench.found(judged.map(drop))?;
+    // It may lie where somebody says that hosts share it.
+    shared.sort();
+    shared.dedup();
+    let shared = shared.join(", ");
+    bench.tell(|| format!("the same where instances don't share {shared}"));
+    let (source, destination) = match (source.apart(Share::Nothing), destination.apart(Share::Nothing)) {
+        (Ok(source), Ok(destination)) => (source, destination),
+        (Err(why), _) | (_, Err(why)) => {
+            let why = format!("what guests find again may lie in what hosts share, {shared}: {why}");
+            return Err(Stop::NotApplicable(why.into()));
+        }
+    };
+    match weighed(bench, [&*source, &*destination])? {
+        Arrives::Something => Ok(()),
+        Arrives::Nothing => Err(Stop::NotApplicable(
+            format!("what guests find again lies in what hosts share: {shared}").into(),
+        )),
+    }
+}
+
+/// Whether guests found again, surely, what they wrote.
+enum Arrives {
+    Something,
+    Nothing,
+}
+
+/// Weighs what arrives at instances of the second program against what those of the first one saved.
+fn weighed(bench: &Bench<'_>, programs: [&dyn Program; 2]) -> Result<Arrives, Stop> {
     let plan = bench.plan()?;
-    let first = bench.started()?;
+    let [first, second] = programs;
+    let source = bench.standing(Who::Source, bench.source, first);
+    let first = started(&source, bench, &bench.case.setup)?;
     let interface = first.0.capabilities().interface;
     needs(interface.has_registers(), "the guest has no registers to write")?;
     let acts = Acts::of(bench.case, &interface);
     needs(acts.writes(), "there is nothing that the guest can write")?;
-    let trial = Trial { bench, plan, acts, interface };
-    let (mut carried, mut arrived) = (Carried::default(), Arrived::default());
+    let destination = bench.standing(Who::Destination, bench.destination, second);
+    let fresh = bench.standing(Who::Fresh, bench.destination, second);
+    let trial = Trial { bench, plan, source, destination, fresh, acts, interface };
     let mut first = Some(first);
+    let (mut carried, mut arrived) = (Carried::default(), Arrived::default());
+    let reads = trial.acts.reads();
+    let so_far = |arrived: &Arrived| if arrived.is_sure() { Arrives::Something } else { Arrives::Nothing };
     for variant in 0..VARIANTS {
-        let started = first.take().map_or_else(|| bench.started(), Ok)?;
-        let moved = trial.moved(started, &trial.acts.script(variant), trial.acts.reads())?;
-        arrived.add(trial.acts.written(variant), trial.acts.reads(), &moved.seen);
+        let started = first.take().map_or_else(|| trial.started(), Ok)?;
+        let moved = trial.moved(started, &trial.acts.script(variant), reads)?;
+        arrived.add(trial.acts.written(variant), reads, &moved.seen);
         carried.add(moved.parts, arrived.most());
         if variant == 0 {
             continue;
@@ -69,16 +115,15 @@ fn state_is_in_the_bytes(bench: &Bench<'_>) -> Judgement {
             bench.saw(Class::ReadBack);
         }
         if arrived.bits() <= carried.bits() {
-            return Ok(());
+            return Ok(so_far(&arrived));
         }
     }
     // What a fresh device shows as well lies in something that it shares with all others.
-    let outside = bench.outside()?;
-    let mut fresh = bench.instance(Who::Fresh, bench.destination, trial.plan.destination(), &outside)?;
-    arrived.forget_shown(trial.acts.reads(), &play(&mut *fresh, trial.acts.reads())?);
+    let (mut fresh, _outside) = trial.fresh()?;
+    arrived.forget_shown(reads, &play(&mut *fresh, reads)?);
     let (came, fits) = (arrived.bits(), carried.bits());
     if came <= fits {
-        return Ok(());
+        return Ok(so_far(&arrived));
     }
     Err(broken(
         format!(
@@ -93,6 +138,9 @@ fn state_is_in_the_bytes(bench: &Bench<'_>) -> Judgement {
 struct Trial<'b, 'a> {
     bench: &'b Bench<'a>,
     plan: Plan,
+    source: Standing<'b>,
+    destination: Standing<'b>,
+    fresh: Standing<'b>,
     acts: Acts,
     interface: Interface,
 }
@@ -106,30 +154,35 @@ struct Moved {
 }
 
 impl Trial<'_, '_> {
+    /// A fresh source.
+    fn started(&self) -> Result<Running, Stop> {
+        started(&self.source, self.bench, &self.bench.case.setup)
+    }
+
     /// Has a guest do some steps, moves it, and lets it look. The source stays until then.
-    fn moved(
-        &self,
-        (mut source, _outside): (Box<dyn Device>, Outside),
-        script: &[Step],
-        look: &[Step],
-    ) -> Result<Moved, Stop> {
+    fn moved(&self, (mut source, _outside): Running, script: &[Step], look: &[Step]) -> Result<Moved, Stop> {
         play(&mut *source, script)?;
         let state = self.bench.usual().save(&mut *source, None)?;
         let parts = [state, source.guest_memory()?];
-        let mut device = self.loaded(&parts, &self.bench.outside()?)?;
+        let (mut device, _other) = self.loaded(&parts)?;
         let seen = play(&mut *device, look)?;
         Ok(Moved { parts, seen })
     }
 
+    /// An instance that never loads anything.
+    fn fresh(&self) -> Result<Running, Stop> {
+        started(&self.fresh, self.bench, self.plan.destination())
+    }
+
     /// A destination on another host side, which has what was carried and runs. That it needs the
     /// source's side, such as a disk, is no fault.
-    fn loaded(&self, [state, memory]: &[Vec<u8>; 2], outside: &Outside) -> Result<Box<dyn Device>, Stop> {
+    fn loaded(&self, [state, memory]: &[Vec<u8>; 2]) -> Result<Running, Stop> {
         let Trial { bench, plan, .. } = self;
-        let mut device = bench.instance(Who::Destination, bench.destination, plan.destination(), outside)?;
+        let (mut device, outside) = started(&self.destination, bench, plan.destination())?;
         let loaded = bench.usual().load(&mut *device, state);
         let running = loaded.map_err(Stop::from).and_then(|()| bench.go_on(&mut *device, memory));
         match running {
-            Ok(()) => Ok(device),
+            Ok(()) => Ok((device, outside)),
             Err(Stop::Failed(_)) => Err(Stop::NotApplicable(
                 "a destination that shares nothing with the source does not take the state".into(),
             )),
@@ -153,14 +206,13 @@ impl Trial<'_, '_> {
 
     /// Two guests in turns: a difference after the same bytes that is there each time is no chance.
     fn tells_nothing(&self, scripts: [&[Step]; 2], look: &[Step]) -> Judgement {
-        let Trial { bench, .. } = self;
         let mut same: Option<[Vec<u8>; 2]> = None;
         let mut rounds: Vec<[Vec<Seen>; 2]> = Vec::new();
         let mut place = 0;
         for _ in 0..TURNS {
             let mut round = [vec![], vec![]];
             for (script, seen) in scripts.iter().zip(&mut round) {
-                let moved = self.moved(bench.started()?, script, look)?;
+                let moved = self.moved(self.started()?, script, look)?;
                 *seen = moved.seen;
                 if same.get_or_insert_with(|| moved.parts.clone()) != &moved.parts {
                     return Ok(());
@@ -189,6 +241,15 @@ impl Trial<'_, '_> {
         masks.difference(&look[at..=at], &first[at..=at], &second[at..=at]).is_some()
             && rounds.iter().all(|[one, other]| one[at] == first[at] && other[at] == second[at])
     }
+}
+
+/// An instance, and the host's side that it has for itself.
+type Running = (Box<dyn Device>, Outside);
+
+fn started(program: &dyn Program, bench: &Bench<'_>, setup: &Setup) -> Result<Running, Stop> {
+    let outside = program.outside()?;
+    let device = program.start(&bench.case.model, setup, &outside).map_err(cannot_start)?;
+    Ok((device, outside))
 }
 
 /// Does steps; what a device answers with an error was seen as such.

@@ -3,11 +3,13 @@
 use super::mounts::{Mount, all_by_directories, all_by_root};
 use super::wire::{Space, Step};
 use crate::hosts::isolation::{Channel, Isolation};
+use migcert_core::program::Share;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// What a program is to see as it is, although its kind is kept apart.
@@ -21,6 +23,17 @@ pub(crate) struct Shares {
     pub(crate) everything: Option<String>,
     /// Which files each instance has for itself.
     pub(crate) own: Own,
+}
+
+impl Shares {
+    /// The same for an instance that has all files for itself, with or without those that are named.
+    pub(crate) fn apart(self, share: Share) -> Shares {
+        let paths = match share {
+            Share::Named => self.paths,
+            Share::Nothing => BTreeMap::new(),
+        };
+        Shares { paths, own: Own::All, ..self }
+    }
 }
 
 /// Which files an instance has for itself: it finds what the machine has, and keeps what it writes.
@@ -176,7 +189,8 @@ impl Plan {
             own.push((open(self, None, path)?, path.clone()));
         }
         let mut shared = Vec::new();
-        let hidden = |path: &Path| shown.iter().any(|shown| path.starts_with(shown.path()));
+        let hidden =
+            |path: &Path| !is_kernels(path) && shown.iter().any(|shown| path.starts_with(shown.path()));
         let channel = |path: &Path| Channel::Files(path.to_path_buf());
         for (path, why) in shares.paths.iter().filter(|(path, _)| can(&channel(path)) && hidden(path)) {
             shared.push((open(self, Some(channel(path)), path)?, path, why));
@@ -297,8 +311,8 @@ impl Plan {
 }
 
 /// Whether a place shows what the kernel has, not files.
-fn is_kernels(path: &Path) -> bool {
-    ["/dev", "/proc", "/sys"].iter().any(|kernel| path.starts_with(kernel))
+pub(crate) fn is_kernels(path: &Path) -> bool {
+    ["/dev", "/proc", "/sys"].iter().any(|kernel| path.starts_with(kernel)) && !path.starts_with("/dev/shm")
 }
 
 /// Mounts of a cell at most, beside its own.
@@ -345,11 +359,16 @@ pub(crate) fn named<'a>(args: impl IntoIterator<Item = &'a String>) -> Vec<PathB
     let paths = pieces.filter(|piece| piece.starts_with('/')).filter_map(|path| fs::canonicalize(path).ok());
     let mut paths: Vec<PathBuf> = paths
         .filter(|path| !EVERYBODY.iter().any(|other| path == Path::new(other)))
-        .filter(|path| !is_kernels(path) || path.starts_with("/dev/shm"))
+        .filter(|path| !is_kernels(path) || is_disk(path))
         .collect();
     paths.sort();
     paths.dedup();
     paths
+}
+
+/// Whether it is a block device.
+fn is_disk(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.file_type().is_block_device())
 }
 
 #[cfg(test)]
