@@ -8,6 +8,7 @@ use migcert::devices::fault::{Events, Family, Fault};
 use migcert::devices::{self, Faulty, engine};
 use migcert::impls;
 use migcert::known::Known;
+use migcert::parallel::Threads;
 use migcert::rules::{self, Outcome, Rule};
 use migcert::zoo;
 use std::collections::BTreeSet;
@@ -163,7 +164,7 @@ fn run(subjects: &[Subject], rules: Vec<&'static Rule>, cases: u32) -> Vec<Unit>
         seed: 1,
         cases,
         shrinks: 0,
-        jobs: 2,
+        threads: Threads::exactly(2),
         fit: None,
         budget: Budget::unlimited(),
         known: &Known::default(),

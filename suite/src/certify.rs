@@ -7,6 +7,7 @@ use crate::deadline::{self, Timed};
 use crate::generate::script::{self, Between};
 use crate::known::Known;
 use crate::minimize::{Bounds, Names, minimize};
+use crate::parallel::Threads;
 use crate::rules::{BLAMED, Draws, Finding, Judge, Outcome, Rule};
 use arbitrary::Unstructured;
 use migcert_core::device::Interface;
@@ -64,8 +65,8 @@ pub struct Job<'a> {
     pub fit: Option<Duration>,
     /// Smaller cases tried for each finding.
     pub shrinks: u32,
-    /// Threads.
-    pub jobs: usize,
+    /// How many threads there are.
+    pub threads: Threads,
     /// The time for all of it.
     pub budget: Budget,
     /// Findings that don't count.

@@ -10,6 +10,7 @@ use crate::deadline;
 use crate::devices;
 use crate::impls;
 use crate::known::Known;
+use crate::parallel::Threads;
 use crate::report::{Tested, Waiver};
 use crate::rules::{Outcome, Rule};
 use crate::zoo::Hunt;
@@ -65,7 +66,7 @@ impl SelfTest {
             seed: SEED,
             cases: CASES,
             shrinks: 0,
-            jobs: 1,
+            threads: Threads::exactly(1),
             fit: None,
             budget: Budget::unlimited(),
             known: &Known::default(),

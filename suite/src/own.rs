@@ -13,6 +13,7 @@ use crate::learned::Learned;
 use crate::minimize::{Bounds, Names, minimize};
 use crate::mutate;
 use crate::oracle::{self, Cases, Drawn, Input, Target};
+use crate::parallel::Threads;
 use crate::report::{self, Asked, Certificate, Tested};
 use crate::row;
 use crate::rules::{self, Level, On, Outcome, Rule};
@@ -47,7 +48,7 @@ pub fn certify(program: impl Program + Clone + 'static, cases: u32) -> Result<St
         seed: SEED,
         cases,
         shrinks: SHRINKS,
-        jobs: 1,
+        threads: Threads::exactly(1),
         fit: None,
         budget: Budget::unlimited(),
         known: &Known::default(),

@@ -11,6 +11,7 @@ use crate::devices::{self, Faulty};
 use crate::impls;
 use crate::known::Known;
 use crate::minimize::{Bounds, Names, minimize};
+use crate::parallel::Threads;
 use crate::rules::{self, Outcome, Rule};
 use std::ops::ControlFlow;
 
@@ -137,7 +138,7 @@ impl Hunt {
             seed: self.seed,
             cases: self.cases,
             shrinks: 0,
-            jobs: 1,
+            threads: Threads::exactly(1),
             fit: None,
             budget: Budget::unlimited(),
             known: &Known::default(),

@@ -7,6 +7,7 @@ use migcert::devices;
 use migcert::impls;
 use migcert::known::Known;
 use migcert::learned::{Learned, Place, Report};
+use migcert::parallel::Threads;
 use migcert::rules::{self, Outcome, Rule};
 use migcert::text::Lines;
 use std::sync::Arc;
@@ -115,7 +116,7 @@ fn run(subjects: &[Subject], rules: Vec<&'static Rule>, cases: u32) -> Vec<Unit>
         seed: 1,
         cases,
         shrinks: 50,
-        jobs: 2,
+        threads: Threads::exactly(2),
         budget: Budget::unlimited(),
         fit: None,
         known: &Known::default(),

@@ -5,6 +5,7 @@ mod example;
 
 use example::example;
 use migcert::certify::{Budget, Job, certify};
+use migcert::parallel::Threads;
 use migcert::rules::{self, Outcome};
 use migcert::{case::Case, impls, known::Known};
 use proptest::collection::vec;
@@ -179,7 +180,7 @@ fn certify_says_how_often_a_flaky_finding_was_confirmed() {
         seed: 1,
         cases: 1000,
         shrinks: 0,
-        jobs: 1,
+        threads: Threads::exactly(1),
         fit: None,
         budget: Budget::unlimited(),
         known: &Known::default(),

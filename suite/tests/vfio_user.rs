@@ -13,6 +13,7 @@ use migcert::generate::script::{self, Between};
 use migcert::hosts::vfio_user::{Config, Socket, VfioUser};
 use migcert::impls;
 use migcert::known::Known;
+use migcert::parallel::Threads;
 use migcert::rules::{self, Outcome, Rule};
 use migcert_core::device::{Seen, Sight, State, Step};
 use migcert_core::error::{Error, Misbehaved};
@@ -134,7 +135,7 @@ fn run(
         seed: 1,
         cases,
         shrinks: 0,
-        jobs: 1,
+        threads: Threads::exactly(1),
         fit: None,
         budget: Budget::unlimited(),
         known: &Known::default(),

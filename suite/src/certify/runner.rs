@@ -8,6 +8,7 @@ use crate::bench::Bench;
 use crate::bucket::Bucket;
 use crate::case::Case;
 use crate::deadline::{self, Timed};
+use crate::parallel::Threads;
 use crate::report::waiver;
 use crate::rules::{BLAMED, Finding, Judge, Outcome, Rule};
 use std::collections::BTreeSet;
@@ -69,7 +70,7 @@ struct Progress<'t> {
 impl<'a> Runner<'a> {
     /// Of this job.
     pub fn of(job: &'a Job<'a>) -> Runner<'a> {
-        let jobs = u32::try_from(job.jobs.max(1)).unwrap_or(u32::MAX);
+        let jobs = u32::try_from(job.threads.first.max(1)).unwrap_or(u32::MAX);
         let shrinking = job.budget.limit().unwrap_or_default().saturating_mul(jobs) / SHRINKING;
         Runner {
             job,
@@ -84,8 +85,9 @@ impl<'a> Runner<'a> {
     /// after each.
     pub fn run(&self, tasks: &[Task], done: &(dyn Fn(&Unit) + Sync)) -> Run {
         let mut all: Vec<_> = tasks.iter().map(|task| self.begin(task)).collect();
-        let cost = self.job.fit.map(|time| self.measure(&mut all, time, done));
-        turns::take(&mut all, self.job.jobs, |progress| {
+        let mut threads = self.job.threads;
+        let cost = self.job.fit.map(|time| self.measure(&mut all, time, &mut threads, done));
+        turns::take(&mut all, threads, |progress| {
             let turn = self.turn(progress, Rule::judge);
             progress.is_over |= turn == Turn::Over;
             self.tell(progress, done);
@@ -95,15 +97,21 @@ impl<'a> Runner<'a> {
     }
 
     /// Tries the first cases of all tasks, and gives them as many cases as fit into a time.
-    fn measure(&self, all: &mut [Progress<'_>], time: Duration, done: &(dyn Fn(&Unit) + Sync)) -> Cost {
+    fn measure(
+        &self,
+        all: &mut [Progress<'_>],
+        time: Duration,
+        threads: &mut Threads,
+        done: &(dyn Fn(&Unit) + Sync),
+    ) -> Cost {
         all.iter_mut().for_each(|progress| progress.end = progress.end.min(progress.next + MEASURED));
-        turns::take(all, self.job.jobs, |progress| {
+        threads.first = turns::take(all, *threads, |progress| {
             let turn = self.turn(progress, Rule::judge);
             self.tell(progress, done);
             turn
         });
         let samples: Vec<_> = all.iter().filter_map(|progress| progress.last).collect();
-        let cases = cost::cases(self.job.cases, &samples, self.job.jobs, time);
+        let cases = cost::cases(self.job.cases, &samples, threads.first, time);
         for progress in all {
             let whole = &progress.task.cases;
             progress.end = whole.end.min(whole.start.saturating_add(cases));

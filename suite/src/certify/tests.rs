@@ -44,7 +44,7 @@ fn job<'a>(
         cases: 1_000_000,
         fit: None,
         shrinks: 100,
-        jobs: 2,
+        threads: Threads::exactly(2),
         budget,
         known,
         reopen,

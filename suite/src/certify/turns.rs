@@ -1,10 +1,11 @@
 //! Work in turns: everything gets on evenly, so that any time is spent evenly.
 
 use crate::deadline;
+use crate::parallel::{Idle, Threads};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is left after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,31 +16,51 @@ pub(super) enum Turn {
     Over,
 }
 
+/// So often it is looked whether cores are idle.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Gives turns to items until all are over; the item with the least time spent comes next, at first
-/// in their order. An item has one turn at a time, whatever the number of threads is; at least one.
-pub(super) fn take<T: Send>(items: &mut [T], jobs: usize, turn: impl Fn(&mut T) -> Turn + Sync) {
-    let jobs = jobs.clamp(1, items.len().max(1));
+/// in their order. An item has one turn at a time, whatever the number of threads is. Gives how many
+/// threads there were in the end.
+pub(super) fn take<T: Send>(
+    items: &mut [T],
+    threads: Threads,
+    turn: impl Fn(&mut T) -> Turn + Sync,
+) -> usize {
     let waiting = (0..items.len()).map(|at| Reverse((Duration::ZERO, at))).collect();
+    let mut now = threads.first.clamp(1, items.len().max(1));
     let slots: Vec<Mutex<&mut T>> = items.iter_mut().map(Mutex::new).collect();
-    let state = Mutex::new(State { waiting, at_work: 0 });
-    let changed = Condvar::new();
+    let shared = Shared {
+        state: Mutex::new(State { waiting, at_work: 0 }),
+        changed: Condvar::new(),
+        over: Condvar::new(),
+    };
     let end = deadline::end();
+    let work = || {
+        let work = || {
+            while let Some(at) = shared.next() {
+                let _given_back = GivenBack(&shared);
+                let left = turn(&mut slots[at].lock().unwrap_or_else(PoisonError::into_inner));
+                if let Turn::More(spent) = left {
+                    shared.locked().waiting.push(Reverse((spent, at)));
+                }
+            }
+        };
+        deadline::until(end, work)
+    };
     std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                let work = || {
-                    while let Some(at) = next(&state, &changed) {
-                        let _given_back = GivenBack { state: &state, changed: &changed };
-                        let left = turn(&mut slots[at].lock().unwrap_or_else(PoisonError::into_inner));
-                        if let Turn::More(spent) = left {
-                            locked(&state).waiting.push(Reverse((spent, at)));
-                        }
-                    }
-                };
-                deadline::until(end, work)
-            });
+        (0..now).for_each(|_| drop(scope.spawn(work)));
+        let mut idle = Idle::default();
+        let mut looked = Instant::now();
+        idle.part();
+        while now < threads.most && shared.has_more(looked + LOOK) {
+            looked = Instant::now();
+            let more = threads.more(now, idle.part());
+            (0..more).for_each(|_| drop(scope.spawn(work)));
+            now += more;
         }
     });
+    now
 }
 
 struct State {
@@ -49,35 +70,66 @@ struct State {
     at_work: usize,
 }
 
-fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+impl State {
+    fn is_over(&self) -> bool {
+        self.waiting.is_empty() && self.at_work == 0
+    }
 }
 
-/// The item whose turn it is; `None` when all are over.
-fn next(state: &Mutex<State>, changed: &Condvar) -> Option<usize> {
-    let mut now = locked(state);
-    loop {
-        if let Some(Reverse((_, at))) = now.waiting.pop() {
-            now.at_work += 1;
-            return Some(at);
+struct Shared {
+    state: Mutex<State>,
+    /// An item waits again, or has no turn any more.
+    changed: Condvar,
+    /// All are over.
+    over: Condvar,
+}
+
+impl Shared {
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The item whose turn it is; `None` when all are over.
+    fn next(&self) -> Option<usize> {
+        let mut now = self.locked();
+        loop {
+            if let Some(Reverse((_, at))) = now.waiting.pop() {
+                now.at_work += 1;
+                return Some(at);
+            }
+            if now.is_over() {
+                return None;
+            }
+            now = self.changed.wait(now).unwrap_or_else(PoisonError::into_inner);
         }
-        if now.at_work == 0 {
-            return None;
+    }
+
+    /// Waits until then; whether items wait for a turn that nobody gives them.
+    fn has_more(&self, until: Instant) -> bool {
+        let mut now = self.locked();
+        while !now.is_over() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() && !now.waiting.is_empty() {
+                return true;
+            }
+            let wait = if left.is_zero() { LOOK } else { left };
+            now = self.over.wait_timeout(now, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
-        now = changed.wait(now).unwrap_or_else(PoisonError::into_inner);
+        false
     }
 }
 
 /// Ends a turn, also where it panics: nobody waits for it then.
-struct GivenBack<'a> {
-    state: &'a Mutex<State>,
-    changed: &'a Condvar,
-}
+struct GivenBack<'a>(&'a Shared);
 
 impl Drop for GivenBack<'_> {
     fn drop(&mut self) {
-        locked(self.state).at_work -= 1;
-        self.changed.notify_all();
+        let mut now = self.0.locked();
+        now.at_work -= 1;
+        self.0.changed.notify_all();
+        if now.is_over() {
+            self.0.over.notify_all();
+        }
     }
 }
 
@@ -90,7 +142,7 @@ mod tests {
         let log = Mutex::new(Vec::new());
         let mut items: Vec<_> =
             items.iter().enumerate().map(|(at, (turns, cost))| (at, *turns, *cost, 0)).collect();
-        take(&mut items, jobs, |(at, left, cost, spent)| {
+        take(&mut items, Threads::exactly(jobs), |(at, left, cost, spent)| {
             log.lock().expect("whole").push(*at);
             (*left, *spent) = (*left - 1, *spent + *cost);
             if *left == 0 { Turn::Over } else { Turn::More(Duration::from_millis(*spent)) }

@@ -13,7 +13,7 @@ use migcert::files::{self, Folder};
 use migcert::honest::{self, SelfTest};
 use migcert::impls;
 use migcert::known::Known;
-use migcert::parallel;
+use migcert::parallel::Threads;
 use migcert::report::{self, Asked, CaseFile, Certificate, Tested};
 use migcert::rules::{self, Outcome};
 use migcert::say;
@@ -48,7 +48,7 @@ pub(crate) struct CertifyArgs {
     /// Time for all of it, such as 90s, 10m or 2h; 150s for device programs without --cases
     #[arg(long, value_parser = duration)]
     max_time: Option<Duration>,
-    /// Threads
+    /// Threads; by default as many as cores, and more while device programs leave cores idle
     #[arg(short, value_name = "N")]
     jobs: Option<usize>,
     /// Rules of the level should count too
@@ -114,7 +114,7 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
     }
     let seed = args.seed.unwrap_or_else(drawn_seed);
     say!("seed {seed:#x}");
-    let jobs = args.jobs.unwrap_or_else(parallel::jobs);
+    let threads = args.jobs.map_or_else(Threads::usual, Threads::exactly);
     let reopen = |name: &str| impls::fresh(name).map_err(|why| why.to_string());
     let job = Job {
         subjects: &subjects,
@@ -124,7 +124,7 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
         fit: limit.filter(|_| is_program && is_default).map(|limit| limit * FIT.0 / FIT.1),
         // Where cases take long, fewer of them make a finding small.
         shrinks: usual_cases.saturating_mul(5).min(2000),
-        jobs,
+        threads,
         budget,
         known: &known,
         reopen: &reopen,
