@@ -3,7 +3,7 @@
 use super::*;
 use crate::devices;
 use crate::impls;
-use crate::rules;
+use crate::rules::{self, Cause};
 use migcert_core::device::{Device, Outside};
 use migcert_core::error::Error;
 use migcert_core::program::{Manifest, Program};
@@ -128,4 +128,27 @@ fn cases_are_as_many_as_fit() {
     assert_eq!(run(None), (40, 40, None));
     assert_eq!(run(Some(1000 * SECOND)), (40, 40, Some(1)));
     assert_eq!(run(Some(Duration::ZERO)), (10, 10, Some(1)));
+}
+
+#[test]
+fn where_too_much_varies_a_difference_is_no_finding_and_a_failure_is() {
+    let subjects = [slow("nic", Duration::ZERO)];
+    let broken = |what: What| {
+        let cause = Cause { what, ..Cause::default() };
+        let finding = Finding { summary: "something".into(), cause, ..Finding::default() };
+        Unit { outcome: Outcome::Broken(finding), ..Unit::new(rules::ALL[0], (0, 0)) }
+    };
+    let outcomes = || {
+        let difference = What::Difference { place: "0:0x0".into(), kind: "value".into() };
+        let failure = What::Failure { operation: "SET".into(), how: "EINVAL".into() };
+        let mut units = [broken(difference), broken(failure)];
+        doubt(&subjects, &mut units);
+        units.map(|unit| unit.outcome.name())
+    };
+    assert_eq!(outcomes(), ["broken", "broken"]);
+    for at in 0..=crate::learned::PLACES as u64 {
+        let place = crate::learned::Place::Bits { region: 0, offset: 8 * at, size: 8, bits: 1 };
+        subjects[0].learned.add(place, crate::learned::How::Pinned);
+    }
+    assert_eq!(outcomes(), ["unsettled", "broken"]);
 }
