@@ -112,7 +112,7 @@ fn certified(program: &Path, faulty: &Faulty, options: &Options) -> Run {
     let of_it = |rule: &Value| rule["requirement"] == faulty.fault.breaks;
     let is_found = rules.iter().filter(broken).any(of_it);
     let others = rules.iter().filter(broken).filter(|rule| !of_it(rule)).count();
-    let untried = rules.iter().filter(|rule| rule["outcome"] == "unsettled" && rule["cases"] == 0).count();
+    let untried = rules.iter().filter(|rule| rule["planned"] != 0 && rule["begun"] == 0).count();
     let what = match (is_found, others) {
         (true, 0) => "found".to_owned(),
         (true, others) => format!("found, and {others} other rules"),
