@@ -10,6 +10,7 @@
 //! `cargo bench -p migcert --bench vfio_user` fails when the median ratio misses its target; with
 //! `-- --test` it takes a few turns and only prints.
 
+use migcert::hosts::template::Template;
 use migcert::hosts::vfio_user::wire::request::Request;
 use migcert::hosts::vfio_user::wire::version::Version;
 use migcert::hosts::vfio_user::wire::{Access, HEADER, Kind, message};
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> VfioUser {
-    let args = SERVE.map(str::to_owned).to_vec();
+    let args = SERVE.map(Template::exactly).to_vec();
     VfioUser::new(Config { args, socket: Socket::Descriptor, ..Config::standard(PathBuf::from(PROGRAM)) })
 }
 

@@ -61,12 +61,14 @@ use crate::guests::virtio_fs::Opens;
 use crate::hosts::cell::Cell;
 use crate::hosts::isolation::{Known, ToShare};
 use crate::hosts::process::Process;
+use crate::hosts::template::{Blank, Template};
 use crate::hosts::vfio_user::{self, ConfigSpace, Guide, Place, Socket, Told, VfioUser};
 use crate::hosts::vhost_user::{Config, Processes, VhostUser};
 use crate::learned::Learned;
 use crate::report::is_waived;
 use crate::rules;
 use migcert_core::device::Step;
+use migcert_core::param::ParamName;
 use migcert_core::program::{Manifest, Model, Program};
 use scripts::{Lengths, Scripts};
 use std::collections::BTreeMap;
@@ -186,10 +188,9 @@ impl Profile {
         let more = release.map(|(_, release)| release);
         let guest = more.and_then(|release| release.guest.as_ref()).or(text.guest.as_ref());
         let more_args = more.iter().flat_map(|release| &release.args);
-        let args: Vec<String> = words.iter().chain(&text.args).chain(more_args).cloned().collect();
-        for arg in &args {
-            places_are_known(arg, manifest.as_ref())?;
-        }
+        let args = words.iter().chain(&text.args).chain(more_args);
+        let args =
+            args.map(|arg| template(arg, text.wire, manifest.as_ref())).collect::<Result<Vec<_>, _>>()?;
         let mut waive = text.waive.clone();
         waive.extend(more.map(|release| release.waive.clone()).unwrap_or_default());
         if let Some((rule, _)) = waive.iter().find(|(_, reason)| reason.trim().is_empty()) {
@@ -321,9 +322,9 @@ fn described(place: String, info: &toml::Table) -> Result<Manifest, Why> {
 }
 
 /// How arguments tell a vfio-user program of its socket: by themselves, or not at all.
-fn asked_by(args: &[String]) -> (Told, Socket) {
-    let names = |place: &str| args.iter().any(|arg| arg.contains(place));
-    match (names("{fd}"), names("{socket}")) {
+fn asked_by(args: &[Template]) -> (Told, Socket) {
+    let names = |blank: Blank| args.iter().flat_map(Template::blanks).any(|named| *named == blank);
+    match (names(Blank::Fd), names(Blank::Socket)) {
         (true, _) => (Told::ByPlaceholders, Socket::Descriptor),
         (_, true) => (Told::ByPlaceholders, Socket::Path),
         _ => (Told::ByOptions, Socket::Path),
@@ -342,28 +343,29 @@ fn version(program: &Path, limit: Duration) -> Result<String, Why> {
     asked().map_err(Why::File)
 }
 
-/// Everything in braces stands for something.
-fn places_are_known(arg: &str, manifest: Option<&Manifest>) -> Result<(), Why> {
-    let params = |name: &str| {
+/// An argument, in which everything in braces stands for something on this wire.
+fn template(arg: &str, wire: Wire, manifest: Option<&Manifest>) -> Result<Template, Why> {
+    let why = |why| Why::Template { arg: arg.to_owned(), why };
+    let template: Template = arg.parse().map_err(why)?;
+    let is_param = |name: &ParamName| {
         manifest.is_some_and(|manifest| {
             manifest.models.values().all(|model| match model {
-                Model::Params(description) => description.params.keys().any(|known| known.as_str() == name),
+                Model::Params(description) => description.params.contains_key(name),
                 Model::Versions(_) => false,
             })
         })
     };
-    for part in arg.split('{').skip(1) {
-        let place = part.split_once('}').map(|(place, _)| place);
-        let known = match place {
-            Some("socket" | "fd" | "scratch" | "shared" | "model" | "version") => true,
-            Some(place) => place.strip_prefix("param:").is_some_and(params),
-            None => false,
-        };
-        if !known {
-            return Err(Why::Place { arg: arg.to_owned(), place: place.unwrap_or(part).to_owned() });
-        }
+    let unknown = |blank: &Blank| match blank {
+        Blank::Param(name) if !is_param(name) => Some("no `info` that describes it, or not for every model"),
+        Blank::Fd if wire == Wire::VhostUser => Some("over vhost-user, a program listens on {socket}"),
+        Blank::Shared if wire == Wire::VfioUser => Some("over vfio-user, guests mount no directory"),
+        _ => None,
+    };
+    let unknown = template.blanks().find_map(|blank| Some((blank.clone(), unknown(blank)?)));
+    match unknown {
+        Some((blank, why)) => Err(Why::Blank { arg: arg.to_owned(), blank, why }),
+        None => Ok(template),
     }
-    Ok(())
 }
 
 #[cfg(test)]

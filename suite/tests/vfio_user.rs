@@ -10,15 +10,18 @@ use migcert::case::Case;
 use migcert::certify::{Budget, Job, Unit, certify, judge};
 use migcert::devices::{fault::Fault, faulty};
 use migcert::generate::script::{self, Between};
-use migcert::hosts::vfio_user::{Config, Socket, VfioUser};
+use migcert::hosts::template::Template;
+use migcert::hosts::vfio_user::{Config, Socket, Told, VfioUser};
 use migcert::impls;
 use migcert::known::Known;
 use migcert::parallel::Threads;
 use migcert::rules::{self, Outcome, Rule};
 use migcert_core::device::{Seen, Sight, State, Step};
-use migcert_core::error::{Error, Misbehaved};
-use migcert_core::program::Program;
+use migcert_core::error::{Error, Misbehaved, Refusal};
+use migcert_core::param::Value;
+use migcert_core::program::{Manifest, Program};
 use migcert_core::version::{Request, Setup};
+use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -158,7 +161,7 @@ fn served(name: &str) -> Subject {
 
 fn program(name: &str, socket: Socket) -> VfioUser {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_migcert"));
-    let args = vec!["serve".to_owned(), name.to_owned()];
+    let args = ["serve", name].map(Template::exactly).to_vec();
     VfioUser::new(Config { args, socket, ..Config::standard(binary) })
 }
 
@@ -179,11 +182,46 @@ fn start(program: &VfioUser, setup: &str) -> Result<Box<dyn migcert_core::device
     program.start(id, &setup, &program.outside().expect("an outside"))
 }
 
+/// A value of a parameter is what it is, whatever stands in it, for a program with options and for one
+/// with arguments of its own.
+#[test]
+fn any_value_arrives_as_it_is() {
+    const VALUES: &[&str] = &["{scratch}", "{socket}", "{fd}", "{param:x}", "a{b", "{{", "a}", "", " $x '\""];
+    let json = json!({"models": {"example.org/x": {"params": {"x": {
+        "type": "str", "init_value": VALUES[0], "allowed_values": VALUES,
+    }}}}});
+    let manifest = Manifest::from_json(json.to_string().as_bytes()).expect("described");
+    let script =
+        |last: &str| ["-c".to_owned(), format!("echo \"got <{last}>\" >&2; exit 1"), "sh".to_owned()];
+    let by_options = (script("$2"), vec![], Told::ByOptions);
+    let own = [
+        "-l".parse().expect("parsed"),
+        "{socket}".parse().expect("parsed"),
+        "--x={param:x}".parse().expect("parsed"),
+    ];
+    let by_placeholders = (script("$3"), own.to_vec(), Told::ByPlaceholders);
+    for (script, own, told) in [by_options, by_placeholders] {
+        let args = script.map(Template::exactly).into_iter().chain(own).collect();
+        let standard = Config::standard(PathBuf::from("/bin/sh"));
+        let program = VfioUser::new(Config { args, told, manifest: Some(manifest.clone()), ..standard });
+        for value in VALUES {
+            let named = [("x".parse().expect("a name"), Value::Str((*value).into()))];
+            let setup = Setup::Params(named.into());
+            let outside = program.outside().expect("an outside");
+            let id = manifest.models.first_key_value().expect("a model").0;
+            let Err(Error::Refused(why)) = program.start(id, &setup, &outside) else { panic!("it started") };
+            let Refusal::Ended { words, .. } = &why else { panic!("{why}") };
+            let option = if told == Told::ByOptions { "--m-x=" } else { "--x=" };
+            assert!(words.to_string().contains(&format!("got <{option}{value}>")), "{words}");
+        }
+    }
+}
+
 /// Rules about a reset say that there is none; to the others, a fresh process is as good.
 #[test]
 fn a_device_without_a_reset_passes() {
     let open = |name: &str| {
-        let args = vec!["--no-reset".to_owned()];
+        let args = vec![Template::exactly("--no-reset")];
         let program = VfioUser::new(Config { args, ..Config::standard(example("rtc")) });
         let manifest = program.describe().map_err(|why| why.to_string())?;
         Ok(Subject::new(name.to_owned(), Box::new(program), manifest))

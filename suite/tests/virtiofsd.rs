@@ -38,7 +38,7 @@ fn other(program: &str, args: &[&str]) -> Box<dyn Program> {
         Manifest { models: [(model(), migcert_core::program::Model::Params(Default::default()))].into() };
     Box::new(VhostUser::new(Config {
         program: PathBuf::from(program),
-        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        args: args.iter().map(|arg| arg.parse().expect("a template")).collect(),
         manifest,
         guest: Opens::Any,
         limits: Limits::of(Duration::from_millis(300)),

@@ -3,6 +3,7 @@
 use super::cell::{Cell, Outputs};
 use super::process::ready;
 use rustix::event::PollFlags;
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -37,7 +38,12 @@ impl From<io::Error> for Mute {
 ///
 /// # Errors
 /// See [`Mute`]; a program that takes longer than the limit is [`io::ErrorKind::TimedOut`].
-pub(super) fn ask(program: &Path, args: &[String], most: usize, limit: Duration) -> Result<Said, Mute> {
+pub(super) fn ask<S: AsRef<OsStr>>(
+    program: &Path,
+    args: &[S],
+    most: usize,
+    limit: Duration,
+) -> Result<Said, Mute> {
     let deadline = Instant::now() + limit;
     let cell = Cell::alone()?;
     let (mut out, output) = io::pipe()?;

@@ -25,8 +25,7 @@ mod wire;
 pub(crate) mod written;
 
 use super::isolation::Isolation;
-use super::placed::socket_in;
-use super::scratch::Scratch;
+use super::scratch::{Scratch, socket_in};
 use super::{ending, environment};
 use nursery::Line;
 use plan::{Denied, Places, Plan, Shares};

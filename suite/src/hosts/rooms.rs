@@ -4,6 +4,7 @@ use super::cell::plan::{Shares, is_kernels, named};
 use super::cell::written::Written;
 use super::cell::{self, Cell};
 use super::isolation::{ByRule, Known, ToShare};
+use super::template::Template;
 use migcert_core::error::Error;
 use migcert_core::program::Share;
 use std::borrow::Cow;
@@ -36,11 +37,11 @@ pub(super) struct Rooms {
 impl Rooms {
     /// For a program with these arguments, of which somebody says what else it shares; nothing is
     /// started.
-    pub(super) fn of(args: &[String], said: &[ToShare]) -> Rooms {
+    pub(super) fn of(args: &[Template], said: &[ToShare]) -> Rooms {
         const LOOKS: u32 = 3;
         const NAMED: &str = "named in the arguments of the program";
         const SAID: &str = "the profile says so";
-        let named = named(args);
+        let named = named(args.iter().map(ToString::to_string));
         let paths = named.iter().map(|path| (path.clone(), NAMED.to_owned()));
         let mut shares = Shares { paths: paths.collect(), ..Shares::default() };
         for each in said {

@@ -107,3 +107,39 @@ pub(super) fn remove_all() {
         }
     }
 }
+
+/// Where a program in this directory is to listen.
+///
+/// # Errors
+/// For a path that no socket can have: a program that refuses it is not to blame.
+pub(super) fn socket_in(directory: &Path) -> io::Result<PathBuf> {
+    /// Bytes of a path in `struct sockaddr_un`, with the null at its end.
+    const ROOM: usize = 108;
+    let socket = directory.join("socket");
+    match socket.as_os_str().len() {
+        length if length < ROOM => Ok(socket),
+        length => Err(io::Error::new(
+            io::ErrorKind::InvalidFilename,
+            format!(
+                "sockets would lie at {}, which is {length} bytes, and a socket's path has {} at most: \
+                 set MIGCERT_SCRATCH to a directory with a shorter path",
+                socket.display(),
+                ROOM - 1
+            ),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_fits_or_says_what_to_do() {
+        let with = |length: usize| socket_in(&Path::new("/").join("x".repeat(length)));
+        // `/`, the name, `/socket`.
+        assert!(with(107 - 8).is_ok());
+        let why = with(108 - 8).expect_err("too long").to_string();
+        assert!(why.contains("108 bytes") && why.contains("MIGCERT_SCRATCH"), "{why}");
+    }
+}

@@ -34,10 +34,11 @@ use super::ask::{Mute, ask};
 use super::cell::Cell;
 use super::isolation::{Known, ToShare};
 use super::limits::Limits;
-use super::placed::{placed, socket_in};
 use super::process::Process;
 use super::reach::{Pace, Reached, reach};
 use super::rooms::{Files, Rooms};
+use super::scratch::socket_in;
+use super::template::{Blank, Template, filled, started};
 use client::Client;
 pub use config_space::ConfigSpace;
 use config_space::Learned;
@@ -51,7 +52,6 @@ use migcert_core::program::{Apart, Manifest, Program, Share};
 use migcert_core::version::Setup;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -65,7 +65,7 @@ pub struct Config {
     /// The program; an absolute path, or a name to be looked up.
     pub program: PathBuf,
     /// What it is always given.
-    pub args: Vec<String>,
+    pub args: Vec<Template>,
     /// How it is told the rest.
     pub told: Told,
     /// How it gets its socket.
@@ -121,7 +121,7 @@ pub struct VfioUser {
     /// How many models the program said it has.
     models: AtomicUsize,
     /// What was learned of PCI configuration space, by command line.
-    learned: Mutex<BTreeMap<Vec<String>, Arc<Learned>>>,
+    learned: Mutex<BTreeMap<Vec<Template>, Arc<Learned>>>,
     rooms: Rooms,
     pace: Pace,
 }
@@ -143,7 +143,8 @@ impl VfioUser {
     fn asked(&self) -> Result<Manifest, Error> {
         const ASK: &str = "--print-migration-info-json";
         let wrong = |what: String| Error::from(Misbehaved::Protocol { during: ASK.to_owned(), what });
-        let args: Vec<String> = self.config.args.iter().cloned().chain([ASK.to_owned()]).collect();
+        let mut args = started(&self.config.args, |_| None);
+        args.push(ASK.into());
         let said = match ask(&self.config.program, &args, MAX_BYTES, self.config.limits.answer) {
             Ok(said) => said,
             Err(Mute::Machine(why)) => return Err(why.into()),
@@ -158,27 +159,30 @@ impl VfioUser {
         Ok(manifest)
     }
 
-    /// The arguments for a setup; a socket stands as a placeholder.
-    fn args(&self, model: &ModelId, setup: &Setup) -> Result<Vec<String>, Error> {
-        let mut args = self.config.args.clone();
+    /// The arguments for a setup; what belongs to a process is still open.
+    fn args(&self, model: &ModelId, setup: &Setup) -> Result<Vec<Template>, Error> {
+        let version = if let Setup::Version(version) = setup { version.as_str() } else { "" };
         match self.config.told {
             Told::ByOptions => {
+                let mut args = self.config.args.clone();
                 args.push(match self.config.socket {
-                    Socket::Path => "--socket-path={socket}".to_owned(),
-                    Socket::Descriptor => "--fd={fd}".to_owned(),
+                    Socket::Path => Template::option("--socket-path=", Blank::Socket),
+                    Socket::Descriptor => Template::option("--fd=", Blank::Fd),
                 });
+                let mut more = Vec::new();
                 let is_r4 = matches!(setup, Setup::Version(_));
                 if is_r4 || 1 < self.models.load(Relaxed) {
-                    args.extend(["--migration-model".to_owned(), model.to_string()]);
+                    more.extend(["--migration-model".to_owned(), model.to_string()]);
                 }
                 match setup {
-                    Setup::Version(version) => {
-                        args.extend(["--migration-version".to_owned(), version.to_string()]);
+                    Setup::Version(_) => {
+                        more.extend(["--migration-version".to_owned(), version.to_owned()]);
                     }
                     Setup::Params(named) => {
-                        args.extend(named.iter().map(|(name, value)| format!("--m-{name}={value}")));
+                        more.extend(named.iter().map(|(name, value)| format!("--m-{name}={value}")));
                     }
                 }
+                args.extend(more.into_iter().map(Template::exactly));
                 Ok(args)
             }
             Told::ByPlaceholders => {
@@ -187,31 +191,27 @@ impl VfioUser {
                     None => return Err(io::Error::other("no description, and no options to ask by").into()),
                 };
                 let configuration = known.complete(model, setup).map_err(Refusal::NotAsked)?;
-                let version = if let Setup::Version(version) = setup { version.as_str() } else { "" };
-                let place = |arg: String| {
-                    let arg = arg.replace("{model}", model.as_str()).replace("{version}", version);
-                    configuration.iter().fold(arg, |arg, (name, value)| {
-                        arg.replace(&format!("{{param:{name}}}"), &value.to_string())
-                    })
-                };
-                Ok(args.into_iter().map(place).collect())
+                Ok(filled(&self.config.args, model, setup, &configuration))
             }
         }
     }
 
-    fn launch(&self, args: &[String], files: Files<'_>) -> Result<Client, Error> {
+    fn launch(&self, args: &[Template], files: Files<'_>) -> Result<Client, Error> {
         self.rooms.start(&[], files, |cell| self.launch_in(cell, args))
     }
 
-    fn launch_in(&self, cell: Cell, args: &[String]) -> Result<Client, Error> {
+    fn launch_in(&self, cell: Cell, args: &[Template]) -> Result<Client, Error> {
         let scratch = cell.scratch().to_path_buf();
         let socket = match self.config.socket {
             Socket::Path => socket_in(&scratch)?,
             Socket::Descriptor => PathBuf::new(),
         };
-        let places =
-            [("socket", socket.as_os_str()), ("fd", OsStr::new("0")), ("scratch", scratch.as_os_str())];
-        let args = placed(args, &places);
+        let args = started(args, |blank| match blank {
+            Blank::Socket => Some(socket.clone().into()),
+            Blank::Fd => Some("0".into()),
+            Blank::Scratch => Some(scratch.clone().into()),
+            _ => None,
+        });
         let program = &self.config.program;
         match self.config.socket {
             Socket::Descriptor => {
@@ -231,7 +231,7 @@ impl VfioUser {
     }
 
     /// What is known of a PCI configuration space, learned once in a process of its own.
-    fn learned(&self, args: &[String], size: u64) -> Result<Arc<Learned>, Error> {
+    fn learned(&self, args: &[Template], size: u64) -> Result<Arc<Learned>, Error> {
         let known = || self.learned.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(learned) = known().get(args) {
             return Ok(Arc::clone(learned));

@@ -25,10 +25,11 @@ use crate::hosts::apart::{Filed, apart};
 use crate::hosts::cell::Cell;
 use crate::hosts::isolation::{Known, ToShare};
 use crate::hosts::limits::{Limits, Transfer};
-use crate::hosts::placed::{placed, socket_in};
 use crate::hosts::process::Process;
 use crate::hosts::reach::Pace;
 use crate::hosts::rooms::{Files, Rooms};
+use crate::hosts::scratch::socket_in;
+use crate::hosts::template::{Blank, Template, filled, started};
 use backend::Backend;
 use device::Instance;
 use migcert_core::device::{Device, Outside};
@@ -38,7 +39,6 @@ use migcert_core::program::{Apart, Manifest, Program, Share};
 use migcert_core::version::Setup;
 use site::{Lease, Pool};
 use std::borrow::Cow;
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -50,9 +50,8 @@ use vhost::vhost_user::message::VhostTransferStateDirection as Direction;
 pub struct Config {
     /// The program.
     pub program: PathBuf,
-    /// Its arguments; `{socket}`, `{scratch}`, `{shared}` and `{param:NAME}` stand for what is
-    /// only known at the start.
-    pub args: Vec<String>,
+    /// Its arguments.
+    pub args: Vec<Template>,
     /// What it supports.
     pub manifest: Manifest,
     /// What its guest does.
@@ -127,27 +126,24 @@ impl VhostUser {
         model: &ModelId,
         setup: &Setup,
         lease: &Lease,
-    ) -> Result<(Vec<OsString>, Vec<OsString>), Error> {
+    ) -> Result<(Vec<Template>, Vec<Template>), Error> {
         let configuration = self.config.manifest.complete(model, setup).map_err(Refusal::NotAsked)?;
         let shared = lease.site.shared();
-        let place = |arg: &String| {
-            configuration.iter().fold(arg.clone(), |arg, (name, value)| {
-                arg.replace(&format!("{{param:{name}}}"), &value.to_string())
-            })
-        };
-        let command: Vec<String> = self.config.args.iter().map(place).collect();
-        let command = placed(&command, &[("shared", shared.as_os_str())]);
+        let args = filled(&self.config.args, model, setup, &configuration);
+        let with_shared =
+            |arg: &Template| arg.fill(|blank| (*blank == Blank::Shared).then(|| shared.clone().into()));
+        let command: Vec<Template> = args.iter().map(with_shared).collect();
         // Another release on the same directory is another command.
-        let program = self.config.program.clone().into_os_string();
+        let program = Template::exactly(self.config.program.clone());
         let key = std::iter::once(program).chain(command.iter().cloned()).collect();
         Ok((command, key))
     }
 
-    fn launch(&self, command: &[OsString], shared: &Path, files: Files<'_>) -> Result<Backend, Error> {
+    fn launch(&self, command: &[Template], shared: &Path, files: Files<'_>) -> Result<Backend, Error> {
         self.rooms.start(&[shared], files, |cell| self.launch_in(cell, command))
     }
 
-    fn launch_in(&self, cell: Cell, command: &[OsString]) -> Result<Backend, Error> {
+    fn launch_in(&self, cell: Cell, command: &[Template]) -> Result<Backend, Error> {
         let (process, socket) = self.process(cell, command)?;
         let mut backend = Backend::connect(process, &socket, &self.pace, self.config.limits.answer)?;
         if self.pristine.get().is_none() {
@@ -157,10 +153,14 @@ impl VhostUser {
     }
 
     /// A process in a cell, and where it will listen.
-    fn process(&self, cell: Cell, command: &[OsString]) -> Result<(Process, PathBuf), Error> {
+    fn process(&self, cell: Cell, command: &[Template]) -> Result<(Process, PathBuf), Error> {
         let scratch = cell.scratch().to_path_buf();
         let socket = socket_in(&scratch)?;
-        let args = placed(command, &[("socket", socket.as_os_str()), ("scratch", scratch.as_os_str())]);
+        let args = started(command, |blank| match blank {
+            Blank::Socket => Some(socket.clone().into()),
+            Blank::Scratch => Some(scratch.clone().into()),
+            _ => None,
+        });
         Ok((Process::start(&self.config.program, &args, cell)?, socket))
     }
 }

@@ -4,6 +4,7 @@ use super::scripts::{MAX_ACCESSES, MAX_NESTED};
 use super::text::Times;
 use crate::document::BadDocument;
 use crate::files::CannotRead;
+use crate::hosts::template::{BadTemplate, Blank};
 use crate::learned::{BadPin, Pin};
 use migcert_core::device::BadStep;
 use migcert_core::manifest::BadManifest;
@@ -62,10 +63,10 @@ pub(super) enum Why {
     NoRelease,
     #[error("program: it has no `{{release}}` that could be another one")]
     OneRelease,
-    #[error(
-        "args: `{arg}`: `{{{place}}}` stands for nothing; known are {{socket}}, {{fd}}, {{scratch}}, {{shared}}, {{model}}, {{version}} and {{param:NAME}}"
-    )]
-    Place { arg: String, place: String },
+    #[error("args: `{arg}`: {why}")]
+    Template { arg: String, why: BadTemplate },
+    #[error("args: `{arg}`: `{{{blank}}}` stands for nothing: {why}")]
+    Blank { arg: String, blank: Blank, why: &'static str },
     #[error("{place}: {why}")]
     Step { place: String, why: BadStep },
     #[error("{0}: more than {MAX_ACCESSES} accesses, with those of the scripts that it requests")]

@@ -349,13 +349,14 @@ pub(super) fn runtime_places() -> Vec<PathBuf> {
 
 /// Files and directories that arguments name: those are the same for all instances, as storage is
 /// that several hosts share. Where everybody writes is none.
-pub(crate) fn named<'a>(args: impl IntoIterator<Item = &'a String>) -> Vec<PathBuf> {
+pub(crate) fn named(args: impl IntoIterator<Item = String>) -> Vec<PathBuf> {
     #[rustfmt::skip]
     const EVERYBODY: &[&str] = &[
         "/", "/bin", "/dev/shm", "/etc", "/home", "/lib", "/lib64", "/opt", "/root", "/run", "/sbin", "/tmp",
         "/usr", "/usr/bin", "/usr/lib", "/usr/share", "/var", "/var/lib", "/var/tmp",
     ];
-    let pieces = args.into_iter().flat_map(|arg| arg.split(['=', ',', ':']));
+    let args: Vec<String> = args.into_iter().collect();
+    let pieces = args.iter().flat_map(|arg| arg.split(['=', ',', ':']));
     let paths = pieces.filter(|piece| piece.starts_with('/')).filter_map(|path| fs::canonicalize(path).ok());
     let mut paths: Vec<PathBuf> = paths
         .filter(|path| !EVERYBODY.iter().any(|other| path == Path::new(other)))
@@ -377,7 +378,7 @@ mod tests {
 
     #[test]
     fn arguments_name_what_is_shared() {
-        let args = |words: &[&str]| named(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        let args = |words: &[&str]| named(words.iter().map(|word| (*word).to_owned()));
         let here = fs::canonicalize(env!("CARGO_MANIFEST_DIR")).expect("a directory");
         let file = here.join("Cargo.toml");
         let text = format!("file,path={},server=on", file.display());

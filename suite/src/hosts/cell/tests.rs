@@ -169,7 +169,7 @@ fn what_arguments_name_is_shared() {
     let file = place.path().join("disk");
     std::fs::write(&file, "first").expect("written");
     let args = [format!("--disk={},ro", file.display())];
-    let paths = plan::named(&args).into_iter().map(|path| (path, "named".to_owned())).collect();
+    let paths = plan::named(args.clone()).into_iter().map(|path| (path, "named".to_owned())).collect();
     let shares = Shares { paths, ..Shares::default() };
     let script =
         format!("cat {0}; echo second >{0}; echo x >{1}/beside", file.display(), place.path().display());

@@ -8,12 +8,12 @@ use super::site::Site;
 use crate::guests::virtio_fs::{self, Call, Driver, Line, Opens, Pending, Posted, Queue};
 use crate::hosts::limits::Transfer;
 use crate::hosts::process::Memory;
+use crate::hosts::template::Template;
 use migcert_core::device::{
     Capabilities, Device, Interface, Machine, Options, Outside, Seen, Sight, State, Step, walk,
 };
 use migcert_core::error::{Error, Misbehaved, Refusal};
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -26,7 +26,7 @@ pub(super) struct Owner {
     pub(super) site: Arc<Site>,
     /// Keeps the directory as long as the instance lives.
     pub(super) _outside: Outside,
-    pub(super) key: Vec<OsString>,
+    pub(super) key: Vec<Template>,
     pub(super) uses: u32,
 }
 

@@ -6,8 +6,8 @@
 use super::backend::Backend;
 use crate::hosts::cell;
 use crate::hosts::scratch::Scratch;
+use crate::hosts::template::Template;
 use rustix::io::Errno;
-use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -28,7 +28,7 @@ pub(super) struct Site {
 
 /// A process that waits for its next device, in the state of a fresh one.
 struct Idle {
-    command: Vec<OsString>,
+    command: Vec<Template>,
     backend: Backend,
     uses: u32,
 }
@@ -79,7 +79,7 @@ impl Site {
     }
 
     /// A waiting process with this command line, and how often it was used.
-    pub(super) fn take(&self, command: &[OsString]) -> Option<(Backend, u32)> {
+    pub(super) fn take(&self, command: &[Template]) -> Option<(Backend, u32)> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let at = idle.iter().position(|idle| idle.command == command)?;
         let idle = idle.remove(at);
@@ -87,7 +87,7 @@ impl Site {
     }
 
     /// Lets a process wait, unless it has served long or too many wait already.
-    pub(super) fn give(&self, command: Vec<OsString>, backend: Backend, uses: u32) {
+    pub(super) fn give(&self, command: Vec<Template>, backend: Backend, uses: u32) {
         const USES: u32 = 2000;
         const WAITING: usize = 8;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
