@@ -2,6 +2,7 @@
 //! compares what was seen, and tells all of it as a story if somebody wants to hear it.
 
 mod control;
+mod identity;
 mod noise;
 mod story;
 mod tally;
@@ -96,7 +97,8 @@ pub struct Bench<'a> {
     earlier: OnceCell<Vec<u8>>,
     story: Story,
     tally: Arc<Tally>,
-    began: Instant,
+    /// When the first of the instances that are compared can have started.
+    began: Cell<Instant>,
     /// Whether a difference is not followed by control runs.
     is_hasty: bool,
     /// How long to wait for what comes late; `None` where nothing is waited for.
@@ -138,24 +140,27 @@ pub struct Stopped {
 impl<'a> Bench<'a> {
     /// A bench for a case, which tells nothing.
     pub fn new(case: &'a Case, source: &'a Subject, destination: &'a Subject) -> Bench<'a> {
-        Bench {
+        let bench = Bench {
             case,
             source,
             destination,
             earlier: OnceCell::new(),
             story: Story::default(),
             tally: Arc::default(),
-            began: Instant::now(),
+            began: Cell::new(Instant::now()),
             is_hasty: false,
             patience: Cell::new(None),
             is_certain: Cell::new(false),
             unmoved: RefCell::default(),
-        }
+        };
+        bench.begins_to_watch();
+        bench
     }
 
     /// The same, which tells what happens.
     pub fn telling(mut self) -> Bench<'a> {
         self.story = Story::telling();
+        self.begins_to_watch();
         self
     }
 

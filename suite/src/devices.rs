@@ -112,15 +112,15 @@ pub static CLOCKS: &[Device] = &[
     },
     Device {
         name: "serial-number",
-        what: "a serial number that is drawn at the start; no fault, and learned to be volatile",
+        what: "a serial number that is drawn at the start; no fault, and learned to be of the instance",
         made: Made::Releases(1, &clock::SERIAL_NUMBER),
-        faults: &[engine::faults::ALL],
+        faults: &[engine::faults::ALL, clock::drawn::ALL],
     },
     Device {
         name: "late",
         what: "interrupts that come some time later; no fault, and learned to be volatile",
         made: Made::Releases(1, &clock::LATE),
-        faults: &[engine::faults::ALL, clock::ALL],
+        faults: &[engine::faults::ALL, clock::late::ALL],
     },
 ];
 

@@ -6,40 +6,26 @@
 //! more. A device that has no clock, no chance and no threads shows the same each time and costs
 //! these runs only where a finding is due.
 
-use super::story::Story;
-use super::tally::Of;
+mod runs;
+
+pub(super) use runs::Doubt;
+
 use super::who::{self, Who};
-use super::{Bench, Named, Subject, kind_of};
+use super::{Bench, Subject, kind_of};
 use crate::deadline::sleep;
-use crate::learned::{Difference, Masks, Sample, learn, millis};
+use crate::learned::{Difference, Masks};
 use crate::rules::{Cause, Finding, Judgement, Stop, What, broken};
 use migcert_core::device::{Device, Outside, Seen, Sight, State, Step};
 use migcert_core::error::Error;
-use migcert_core::program::Program;
 use migcert_core::version::Setup;
 use std::ops::Range;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Control runs for a difference.
-const RUNS: u32 = 4;
-/// Of a device that has no time but what its steps give it, so many say as much.
-const TIMELESS_RUNS: usize = 2;
-/// Where a subject is known not to be deterministic, so many more follow.
-const CLOSER_RUNS: usize = 12;
-/// The shortest pause before a control run.
-const SHORT: Duration = Duration::from_millis(20);
-/// The longest, but that none is shorter than what the run took that found the difference.
-const LONG: Duration = Duration::from_secs(2);
-/// The longest pause in the middle of a run, in all.
-const BETWEEN: Duration = Duration::from_millis(200);
 /// How long to wait at the end of a run for what may be under way.
 const ARRIVAL: Duration = Duration::from_millis(120);
 /// What a device that was stopped shows.
 const NOTHING: &str = "nothing is seen while time passes";
-/// A run pauses in so many places.
-const PLACES: usize = 8;
 /// A script up to this length is waited in after each step.
 const FEW: usize = 5;
 
@@ -93,32 +79,6 @@ pub struct Unmoved<'a> {
 pub(super) struct Kept<'a> {
     recipe: Recipe<'a>,
     seen: Rc<Vec<Seen>>,
-}
-
-/// How fast a run is.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pace {
-    before: Duration,
-    between: Duration,
-    /// At the end; `None` where nothing is waited for.
-    after: Option<Duration>,
-}
-
-/// The paces of control runs for a run that took so long.
-fn paces(time: Time, took: Duration, waits: bool) -> Vec<Pace> {
-    if time == Time::Given {
-        return vec![Pace::default(); TIMELESS_RUNS];
-    }
-    let longest = LONG.max(took);
-    let pause = took.clamp(SHORT, longest);
-    let pace = |run: u32| {
-        let before = (pause * run).min(longest);
-        let last = if run == RUNS { took.min(LONG) } else { Duration::ZERO };
-        // One of them is as fast as it can be: what was compared with may have been the slow one.
-        let between = if run == 1 { Duration::ZERO } else { before.min(BETWEEN) };
-        Pace { before, between, after: waits.then(|| ARRIVAL.max(last)) }
-    };
-    (1..=RUNS).map(pace).collect()
 }
 
 impl PartialEq for Subject {
@@ -209,14 +169,14 @@ impl<'a> Bench<'a> {
         let difference = || self.masks().difference(script, expected, observed);
         let count = expected.len().min(observed.len());
         self.masks().count(script, &expected[..count]);
-        let Some(mut left) = difference() else { return Ok(()) };
+        let Some(mut left) = difference() else { return self.same_instance(recipe, what, observed) };
         // What comes late is waited for before control runs are asked.
         if left.over_all.is_none() || self.patience.get() == Some(ARRIVAL) {
-            self.learns(recipe, observed)?;
+            self.learns(recipe, observed, Doubt::Difference)?;
             if difference().is_some() {
                 self.looks_closer(recipe)?;
             }
-            let Some(now) = difference() else { return Ok(()) };
+            let Some(now) = difference() else { return self.same_instance(recipe, what, observed) };
             left = now;
         }
         let (one, other) = (&expected[left.step], &observed[left.step]);
@@ -252,7 +212,7 @@ impl<'a> Bench<'a> {
         let seen = device.guest(&Step::Pass(UNITS))?;
         let is_forgiven = || self.masks().are_late(&seen);
         if !is_forgiven() {
-            self.learns(&self.plain(), std::slice::from_ref(&seen))?;
+            self.learns(&self.plain(), std::slice::from_ref(&seen), Doubt::Difference)?;
         }
         if !is_forgiven() {
             return Err(broken(what(), NOTHING, format!("seen: {seen}")));
@@ -268,117 +228,8 @@ impl<'a> Bench<'a> {
         Err(broken(what(), NOTHING, format!("seen: {seen}")))
     }
 
-    fn masks(&self) -> Masks<'_> {
+    pub(super) fn masks(&self) -> Masks<'_> {
         Masks::of(&self.source.learned, &self.destination.learned)
-    }
-
-    /// What has to be played again, and how: the run that was compared with, and the other subject's.
-    fn recipes(&self, recipe: &Recipe<'a>) -> Vec<Recipe<'a>> {
-        let mut all = vec![recipe.clone()];
-        if !Arc::ptr_eq(&self.source.learned, &self.destination.learned)
-            && let Ok(plan) = self.plan()
-        {
-            let setup = plan.destination().clone();
-            all.push(Recipe { who: Who::Twin, subject: self.destination, setup, earlier: None });
-        }
-        all
-    }
-
-    /// Learns from control runs.
-    fn learns(&self, recipe: &Recipe<'a>, observed: &[Seen]) -> Judgement {
-        if self.is_hasty {
-            return Ok(());
-        }
-        let took = self.began.elapsed();
-        for recipe in self.recipes(recipe) {
-            let known = self.known(&recipe);
-            let comes = |seen: &[Seen]| seen.iter().flat_map(|seen| &seen.0).any(|sight| !is_answer(sight));
-            let waits = comes(observed) || known.iter().any(|seen| comes(seen));
-            self.control(&recipe, &known, &paces(recipe.subject.time, took, waits))?;
-        }
-        Ok(())
-    }
-
-    /// Learns from many control runs, one right after the other, of a device that is known not to be
-    /// deterministic: a bit that changes by chance is the same in a few of them, now and then.
-    fn looks_closer(&self, recipe: &Recipe<'a>) -> Judgement {
-        if self.is_hasty {
-            return Ok(());
-        }
-        for recipe in self.recipes(recipe) {
-            if recipe.subject.time == Time::Own && !recipe.subject.learned.is_empty() {
-                self.control(&recipe, &self.known(&recipe), &[Pace::default(); CLOSER_RUNS])?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The runs that were made like this so far.
-    fn known(&self, recipe: &Recipe<'a>) -> Vec<Rc<Vec<Seen>>> {
-        let kept = self.unmoved.borrow();
-        kept.iter().filter(|kept| kept.recipe == *recipe).map(|kept| Rc::clone(&kept.seen)).collect()
-    }
-
-    fn control(&self, recipe: &Recipe<'a>, known: &[Rc<Vec<Seen>>], paces: &[Pace]) -> Judgement {
-        let began = Instant::now();
-        let controls = paces.iter().map(|pace| Ok((self.controlled(recipe, *pace)?, pace.after.is_some())));
-        let controls = controls.collect::<Result<Vec<_>, Stop>>()?;
-        let apart = millis(began.elapsed() / paces.len().max(1) as u32);
-        let known = known.iter().map(|seen| Sample { seen, has_waited: false });
-        let controls = controls.iter().map(|(seen, has_waited)| Sample { seen, has_waited: *has_waited });
-        let samples: Vec<Sample<'_>> = known.chain(controls).collect();
-        let is_news = learn(&recipe.subject.learned, &self.case.script, &samples, apart);
-        self.tell(|| {
-            let what =
-                if is_news { "differed from each other, which is learned" } else { "showed nothing new" };
-            format!("{} control runs without a migration {what}", paces.len())
-        });
-        Ok(())
-    }
-
-    /// Plays the whole script at a pace, silently: it is no part of the case.
-    fn controlled(&self, recipe: &Recipe<'a>, pace: Pace) -> Result<Vec<Seen>, Stop> {
-        let start = |subject, setup, outside: &Outside| {
-            let named = Named {
-                who: Who::Control,
-                subject,
-                of: Of::Source,
-                story: Story::default(),
-                tally: Arc::default(),
-            };
-            named.start(&self.case.model, setup, outside)
-        };
-        let run = || -> Result<Vec<Seen>, Error> {
-            let outside = recipe.subject.program.outside()?;
-            let earlier = recipe.earlier.as_ref().map(|earlier| {
-                let mut device = start(earlier.subject, &earlier.setup, &outside)?;
-                let steps = self.case.script.iter().take(earlier.steps);
-                steps.into_iter().try_for_each(|step| device.guest(step).map(drop))?;
-                device.set_state(State::Stop)?;
-                Ok::<_, Error>(device)
-            });
-            let _earlier = earlier.transpose()?;
-            let mut device = start(recipe.subject, &recipe.setup, &outside)?;
-            let script = &self.case.script;
-            sleep(pace.before);
-            let apart = script.len().div_ceil(PLACES).max(1);
-            let pauses = script.len() / apart;
-            let mut seen = Vec::with_capacity(script.len() + 1);
-            for (at, step) in script.iter().enumerate() {
-                if at % apart == apart - 1 {
-                    sleep(pace.between / pauses.max(1) as u32);
-                }
-                seen.push(device.guest(step)?);
-            }
-            if let Some(after) = pace.after
-                && device.capabilities().interface.has_registers()
-            {
-                sleep(after);
-                seen.push(device.guest(&Step::Pass(0))?);
-            }
-            Ok(seen)
-        };
-        run().map_err(|why| Stop::Unsettled(format!("a control run without a migration failed: {why}")))
     }
 
     /// Begins to wait for what comes late, or to wait longer, where a subject has anything of the
@@ -386,9 +237,15 @@ impl<'a> Bench<'a> {
     pub(crate) fn begins_to_wait(&self) -> bool {
         let Some(next) = self.longer() else { return false };
         self.patience.set(Some(next));
+        self.begins_anew();
+        true
+    }
+
+    /// The rule is judged once more, on instances that start from now on.
+    pub(super) fn begins_anew(&self) {
+        self.began.set(Instant::now());
         self.unmoved.borrow_mut().clear();
         self.story.forget();
-        true
     }
 
     /// Whether what is broken may not be, once it is waited for: its rule is judged again then.

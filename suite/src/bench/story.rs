@@ -1,5 +1,6 @@
 //! The story of a case: what failed, and in words what happened.
 
+use super::identity::{Identity, Watching};
 use super::trouble::Trouble;
 use super::who::{Operation, Past, Site};
 use migcert_core::error::Error;
@@ -33,6 +34,8 @@ struct Kept {
     parcel: Option<&'static str>,
     /// What the instance went through that was saved last.
     saved: Past,
+    /// Whether what is of an instance is watched.
+    watching: Option<Watching>,
 }
 
 /// An operation that failed.
@@ -65,7 +68,24 @@ impl Story {
     /// As if nothing had happened yet.
     pub(super) fn forget(&self) {
         self.change(|told| *told = Told::default());
-        *locked(&self.kept) = Kept::default();
+        let mut kept = locked(&self.kept);
+        let watching = kept.watching.take();
+        watching.iter().for_each(Watching::forget);
+        *kept = Kept { watching, ..Kept::default() };
+    }
+
+    /// From here on, what is of an instance is watched.
+    pub(super) fn watch(&self, watching: Watching) {
+        locked(&self.kept).watching = Some(watching);
+    }
+
+    pub(super) fn watching(&self) -> Option<Watching> {
+        locked(&self.kept).watching.clone()
+    }
+
+    /// What is watched of an instance that has just started.
+    pub(super) fn instance(&self) -> Option<Identity> {
+        locked(&self.kept).watching.as_ref().map(Watching::instance)
     }
 
     /// The latest failure that is this one.

@@ -1,6 +1,7 @@
 //! Instances that have a name, tell what they do, and may panic.
 
 use super::Subject;
+use super::identity::Identity;
 use super::story::Story;
 use super::tally::{Of, Tally};
 use super::who::{Event, Operation, Past, Site, Who};
@@ -90,7 +91,8 @@ impl Named<'_> {
         let guest = self.story.is_told().then(|| guests::of(&capabilities.interface));
         let site = Site { who: self.who, at: Some(State::Running), past: Past::default() };
         let (of, story, tally) = (self.of, self.story.clone(), Arc::clone(&self.tally));
-        Ok(Box::new(Teller { site, of, device, guest, is_loaded: false, story, tally }))
+        let identity = story.instance();
+        Ok(Box::new(Teller { site, of, device, guest, is_loaded: false, identity, story, tally }))
     }
 
     fn noted<T>(&self, operation: Operation, how: Result<T, Error>) -> Result<T, Error> {
@@ -146,6 +148,8 @@ struct Teller {
     guest: Option<Box<dyn Guest>>,
     /// Whether it accepted a state and the guest has not gone on yet.
     is_loaded: bool,
+    /// What its guest saw of it that no other instance shows; only where that is watched.
+    identity: Option<Identity>,
     story: Story,
     tally: Arc<Tally>,
 }
@@ -217,6 +221,14 @@ impl Teller {
 
     /// Keeps what a change of state means for what comes after.
     fn passed(&mut self, from: State, to: State) {
+        if let Some(identity) = &mut self.identity {
+            if to == State::Resuming || to.saves() && !from.saves() {
+                identity.begins();
+            }
+            if from == State::Resuming && to != State::Resuming {
+                identity.is_loaded();
+            }
+        }
         if from == State::Resuming && to != State::Resuming {
             self.happened(if self.story.parcel().is_none() { Event::Loaded } else { Event::LoadedOther });
             let saved = self.story.saved();
@@ -263,6 +275,11 @@ impl Device for Teller {
 
     fn read_state(&mut self, into: &mut [u8]) -> Result<usize, Error> {
         let result = guarded(|| self.device.read_state(into));
+        match (&result, &mut self.identity) {
+            (Ok(0), Some(identity)) => identity.is_saved(),
+            (Ok(count), Some(identity)) => identity.streams(into.get(..*count).unwrap_or_default()),
+            _ => {}
+        }
         match result {
             Err(_) => saw(Dimension::Outcome, || outcome::SAVE_FAILED),
             Ok(1..) if self.site.at.is_some_and(State::runs) => self.tally.saw(Class::PreCopy),
@@ -279,6 +296,9 @@ impl Device for Teller {
         let result = guarded(|| self.device.write_state(bytes));
         if result.is_err() {
             saw(Dimension::Outcome, || outcome::REFUSED_AT_LOAD);
+        }
+        if let (Ok(()), Some(identity)) = (&result, &mut self.identity) {
+            identity.streams(bytes);
         }
         let parcel = self.story.parcel().unwrap_or("state");
         let what = |_: &Result<(), Error>| format!("gets {} bytes of {parcel}", bytes.len());
@@ -304,6 +324,7 @@ impl Device for Teller {
             self.tally.saw(Class::Reset);
             saw(Dimension::Outcome, || outcome::RESET);
             (self.site.at, self.is_loaded) = (Some(State::Running), false);
+            self.identity.iter_mut().for_each(Identity::is_new);
             self.happened(Event::Reset);
             self.story.stands(self.site);
         }
@@ -316,6 +337,9 @@ impl Device for Teller {
             Ok(seen) => self.tally.stepped(self.of, step, seen),
             Err(Error::Refused(_)) => self.tally.failed(self.of),
             Err(_) => {}
+        }
+        if let (Ok(seen), Some(identity)) = (&result, &mut self.identity) {
+            identity.sees(step, seen);
         }
         self.story.used(self.site);
         self.story.tell(|| {

@@ -148,7 +148,7 @@ fn where_too_much_varies_a_difference_is_no_finding_and_a_failure_is() {
     assert_eq!(outcomes(), ["broken", "broken"]);
     for at in 0..=crate::learned::PLACES as u64 {
         let place = crate::learned::Place::Bits { region: 0, offset: 8 * at, size: 8, bits: 1 };
-        subjects[0].learned.add(place, crate::learned::How::Pinned);
+        subjects[0].learned.add(place, crate::learned::Nature::Volatile, crate::learned::How::Pinned);
     }
     assert_eq!(outcomes(), ["unsettled", "broken"]);
 }

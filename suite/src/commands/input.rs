@@ -76,6 +76,9 @@ fn opened(case: Case, found: Found) -> anyhow::Result<Input> {
     let rule = rule.ok_or_else(|| anyhow!("no rule `{}`; see `migcert list rules`", case.rule))?;
     let source = impls::fresh(&case.source)?;
     let destination = impls::fresh(&case.destination)?;
+    // What is learned of a program is learned once.
+    let is_one = case.destination == case.source;
+    let destination = if is_one { destination.sharing(&source) } else { destination };
     fits(&case, &source)?;
     Ok(Input::Case(Box::new(Tried { rule, case, source, destination, found })))
 }

@@ -2,10 +2,10 @@
 //! serial number that is drawn at the start, interrupts that come when they are ready.
 //!
 //! All of it moves with the state. A device of this kind passes, and the report says what of it was
-//! learned to be volatile.
+//! learned to be volatile or to be of the instance.
 
 use super::engine::{Engine, Pass, Reference, Stored};
-use super::fault::{Faults, faults};
+use super::fault::Faults;
 use super::memory::Memory;
 use super::release::{Kind, Start, description, int};
 use migcert_core::device::{Interface, Options, Register, Seen, Sight, Step};
@@ -56,9 +56,24 @@ pub static SERIAL_NUMBER: Kind = kind!("serial-number", Quirk::Serial);
 /// Interrupts that come late.
 pub static LATE: Kind = kind!("late", Quirk::Late);
 
-faults! {
-    GOES_ON "late-goes-on" G "R-6.1" ""
-        "what is under way when the device stops comes all the same";
+/// Of what comes late.
+pub mod late {
+    use crate::devices::fault::faults;
+
+    faults! {
+        GOES_ON "late-goes-on" G "R-6.1" ""
+            "what is under way when the device stops comes all the same";
+    }
+}
+
+/// Of what is drawn.
+pub mod drawn {
+    use crate::devices::fault::faults;
+
+    faults! {
+        SERIAL_LOST "serial-lost" A "R-1.4" ""
+            "the serial number that was drawn at the start is not taken from the state";
+    }
 }
 
 mod reg {
@@ -166,6 +181,14 @@ impl Clock {
         seen.extend((self.state.waiting.len()..before).map(|_| Sight::Interrupt(0)));
     }
 
+    fn take(&mut self, new: Hardware) {
+        let serial = self.state.serial;
+        self.state = new;
+        if self.faults.hits(&drawn::SERIAL_LOST, self.state.serial != serial) {
+            self.state.serial = serial;
+        }
+    }
+
     fn judge(&self, new: &Hardware) -> Result<(), BadState> {
         let fits = new.control & !CONTROL == 0
             && new.notes.len() == self.state.notes.len()
@@ -226,7 +249,7 @@ impl Reference for Clock {
 
     fn rest(&mut self, _units: u32) -> Seen {
         let is_due = self.stopped.is_some_and(|stopped| OVERDUE <= stopped.elapsed());
-        if !self.faults.hits(&GOES_ON, is_due && !self.state.waiting.is_empty()) {
+        if !self.faults.hits(&late::GOES_ON, is_due && !self.state.waiting.is_empty()) {
             return Seen::default();
         }
         Seen(self.state.waiting.drain(..).map(|_| Sight::Interrupt(0)).collect())
@@ -277,7 +300,7 @@ impl Stored for Clock {
         let new: Hardware = sections.take_structured(STATE)?;
         sections.end()?;
         self.judge(&new)?;
-        self.state = new;
+        self.take(new);
         Ok(())
     }
 
@@ -286,7 +309,7 @@ impl Stored for Clock {
     fn load_plain(&mut self, bytes: &[u8]) -> Result<(), BadState> {
         let new: Hardware = structured::decode(bytes)?;
         self.judge(&new)?;
-        self.state = new;
+        self.take(new);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Comparing what two guests saw, but for what is volatile.
 
-use super::{Known, Learned, Place, WHOLE};
+use super::{Entry, Known, Learned, Nature, Place, WHOLE, masked};
 use migcert_core::device::{GUEST_MEMORY, Seen, Sight, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::RwLockReadGuard;
@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 /// What must not be compared, of the one or two subjects of a case.
 pub struct Masks<'a> {
     learned: Vec<&'a Learned>,
-    known: Vec<RwLockReadGuard<'a, Known>>,
+    pub(super) known: Vec<RwLockReadGuard<'a, Known>>,
 }
 
 /// Where two guests saw different things.
@@ -244,7 +244,9 @@ impl Known {
         let noted = |place: &Place| {
             let at = self.others.get(place)?;
             self.entries[*at].hid.fetch_add(1, Relaxed);
-            Some(&self.entries[*at].entry.place)
+            let Entry { place, nature, .. } = &self.entries[*at].entry;
+            // What is of the instance is compared, only not with a twin.
+            (*nature == Nature::Volatile).then_some(place)
         };
         let whole = |hides: bool| if hides { WHOLE } else { 0 };
         let mut values = 0;
@@ -255,7 +257,7 @@ impl Known {
                 let (bits, width) = match step {
                     Some(Step::Read { region, offset, size }) => {
                         self.hid(*region, *offset, *size);
-                        (self.mask(*region, *offset, *size), 8 * u64::from((*size).max(1)))
+                        (masked(&self.bytes, *region, *offset, *size), 8 * u64::from((*size).max(1)))
                     }
                     _ => match noted(&value_place(step, values - 1, 0)) {
                         Some(Place::Value { bits, .. }) => (*bits, WHOLE),
@@ -271,9 +273,9 @@ impl Known {
             Sight::Memory { address, bytes } => {
                 noted(&Place::LateMemory);
                 let at = |i: usize| address.saturating_add(i as u64);
-                let masked = (0..bytes.len()).filter(|i| self.mask(GUEST_MEMORY, at(*i), 1) != 0);
-                masked.inspect(|i| self.hid(GUEST_MEMORY, at(*i), 1)).count() as u64 * WHOLE
-                    / bytes.len().max(1) as u64
+                (0..bytes.len()).for_each(|i| self.hid(GUEST_MEMORY, at(i), 1));
+                let is_masked = |i: &usize| masked(&self.bytes, GUEST_MEMORY, at(*i), 1) != 0;
+                (0..bytes.len()).filter(is_masked).count() as u64 * WHOLE / bytes.len().max(1) as u64
             }
             Sight::Bytes(bytes) => {
                 noted(&Place::LateOutput);

@@ -10,12 +10,13 @@
 //!   { output = "pass", byte = 3 },                         # of what leaves the device in such a step
 //!   { reply = "getattr", field = 5 },                      # a word of an answer, from 0; all of it without
 //!   { reply = "ring", value = 0, bits = 0xff },            # bits of a value that a script gives
-//! ]
+//!   { region = 0, offset = 0x18, size = 8, of = "instance" }, # each has its own, which moves with it; also of
+//! ]                                                        # a `memory`, a `byte`, a `field` and a `value`
 //! ```
 //!
 //! A number that TOML has no integer for is a string: `bits = "0xffffffffffffffff"`.
 
-use super::{PLACES, Place, wide};
+use super::{Nature, PLACES, Place, wide};
 use crate::text;
 use migcert_core::device::GUEST_MEMORY;
 use migcert_core::text::Short;
@@ -42,13 +43,21 @@ pub(crate) struct Written {
     byte: Option<u32>,
     field: Option<u32>,
     value: Option<u32>,
+    of: Option<Of>,
+}
+
+/// Whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Of {
+    Instance,
 }
 
 /// What an element of `volatile` means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Pin {
     /// What shows at a place.
-    Place(Place),
+    Place(Place, Nature),
     /// Whatever an access gives that touches these bytes.
     Range(Range),
 }
@@ -175,46 +184,56 @@ impl Written {
         }
         let Written { region, memory, interrupt, output, reply, .. } = self.clone();
         if let Some(region) = region {
-            self.says_only("a region", &["offset", "size", "bits"])?;
+            self.says_only("a region", &["offset", "size", "bits", "of"])?;
             let (Some(Number(offset)), Some(Number(size))) = (self.offset, self.size) else {
                 return Err(BadPin::Missing("a region", if self.size.is_some() { "offset" } else { "size" }));
             };
             end(offset, size)?;
-            if self.bits.is_some() || region == GUEST_MEMORY {
+            if self.bits.is_some() || self.of.is_some() {
                 return self.bits(region, offset);
             }
             return Ok(Pin::Range(Range { region, offset, size }));
         }
         if let Some(Number(offset)) = memory {
-            self.says_only("guest memory", &["size", "bits"])?;
+            self.says_only("guest memory", &["size", "bits", "of"])?;
             return self.bits(GUEST_MEMORY, offset);
         }
         if let Some(vector) = interrupt {
             self.says_only("an interrupt", &["late"])?;
             let late = self.late == Some(Late::Is(true));
-            return Ok(Pin::Place(Place::Interrupt { vector, late }));
+            return Ok(volatile(Place::Interrupt { vector, late }));
         }
         if let Some(step) = output {
-            self.says_only("what leaves the device", &["byte"])?;
-            return Ok(Pin::Place(Place::Output { step: named(step)?, byte: self.byte }));
+            let fields: &[_] = if self.byte.is_some() { &["byte", "of"] } else { &["byte"] };
+            self.says_only("what leaves the device", fields)?;
+            return Ok(Pin::Place(Place::Output { step: named(step)?, byte: self.byte }, self.nature()));
         }
         if let Some(step) = reply {
             let step = named(step)?;
-            return Ok(Pin::Place(match self.value {
+            let place = match self.value {
                 Some(index) => {
-                    self.says_only("a value of an answer", &["value", "bits"])?;
+                    self.says_only("a value of an answer", &["value", "bits", "of"])?;
                     let bits = not_empty("bits", self.bits.map_or(u64::MAX, |bits| bits.0))?;
                     Place::Value { step, index, bits }
                 }
-                None => {
-                    self.says_only("an answer", &["field"])?;
+                None if self.field.is_some() => {
+                    self.says_only("a word of an answer", &["field", "of"])?;
                     Place::Reply { step, field: self.field }
                 }
-            }));
+                None => {
+                    self.says_only("an answer", &[])?;
+                    Place::Reply { step, field: None }
+                }
+            };
+            return Ok(Pin::Place(place, self.nature()));
         }
         self.says_only("what is late", &["late"])?;
         let is_memory = self.late == Some(Late::Memory);
-        Ok(Pin::Place(if is_memory { Place::LateMemory } else { Place::LateOutput }))
+        Ok(volatile(if is_memory { Place::LateMemory } else { Place::LateOutput }))
+    }
+
+    fn nature(&self) -> Nature {
+        if self.of.is_some() { Nature::Instance } else { Nature::Volatile }
     }
 
     fn bits(&self, region: u32, offset: u64) -> Result<Pin, BadPin> {
@@ -227,7 +246,7 @@ impl Written {
         if bits & !wide(size) != 0 {
             return Err(BadPin::Outside { bits, size });
         }
-        Ok(Pin::Place(Place::Bits { region, offset, size, bits }))
+        Ok(Pin::Place(Place::Bits { region, offset, size, bits }, self.nature()))
     }
 
     /// An error for what would be said in vain.
@@ -240,12 +259,17 @@ impl Written {
             ("byte", self.byte.is_some()),
             ("field", self.field.is_some()),
             ("value", self.value.is_some()),
+            ("of", self.of.is_some()),
         ];
         match said.into_iter().find(|(field, is_said)| *is_said && !fields.contains(field)) {
             Some((field, _)) => Err(BadPin::Foreign(field, what)),
             None => Ok(()),
         }
     }
+}
+
+fn volatile(place: Place) -> Pin {
+    Pin::Place(place, Nature::Volatile)
 }
 
 fn named(step: String) -> Result<String, BadPin> {
@@ -272,11 +296,11 @@ impl Pin {
                 let ends = |range: &Range| range.offset.saturating_add(range.size);
                 one.region == other.region && one.offset < ends(other) && other.offset < ends(one)
             }
-            (pin, Pin::Place(Place::Bits { region, offset, size, bits }))
-            | (Pin::Place(Place::Bits { region, offset, size, bits }), pin) => {
+            (pin, Pin::Place(Place::Bits { region, offset, size, bits }, _))
+            | (Pin::Place(Place::Bits { region, offset, size, bits }, _), pin) => {
                 pin.hides(*region, *offset, *size) & bits != 0
             }
-            (Pin::Place(one), Pin::Place(other)) => one.covers(other) || other.covers(one),
+            (Pin::Place(one, _), Pin::Place(other, _)) => one.covers(other) || other.covers(one),
             _ => false,
         }
     }
@@ -288,11 +312,11 @@ impl Pin {
                 let is_in = of == region && at.checked_sub(from).is_some_and(|at| at < size);
                 if is_in { u8::MAX } else { 0 }
             }
-            Pin::Place(Place::Bits { region: of, offset: from, bits, .. }) if of == region => {
+            Pin::Place(Place::Bits { region: of, offset: from, bits, .. }, _) if of == region => {
                 let at = at.checked_sub(from).and_then(|at| usize::try_from(at).ok());
                 at.and_then(|at| bits.to_le_bytes().get(at).copied()).unwrap_or(0)
             }
-            Pin::Place(_) => 0,
+            Pin::Place(..) => 0,
         };
         (0..u64::from(size.min(8)))
             .rev()
@@ -302,7 +326,11 @@ impl Pin {
     /// As an element of `volatile`.
     pub(crate) fn toml(&self) -> String {
         match self {
-            Pin::Place(place) => place.toml(),
+            Pin::Place(place, Nature::Volatile) => place.toml(),
+            Pin::Place(place, Nature::Instance) => {
+                let element = place.toml();
+                format!("{}, of = \"instance\" }}", element.trim_end_matches(" }"))
+            }
             Pin::Range(Range { region, offset, size }) => {
                 let (offset, size) = (integer(*offset, true), integer(*size, false));
                 format!("{{ region = {region}, offset = {offset}, size = {size} }}")
@@ -367,96 +395,4 @@ fn integer(number: u64, in_hex: bool) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Document {
-        volatile: Vec<Written>,
-    }
-
-    fn read(element: &str) -> Result<Pin, String> {
-        let document = crate::document::toml::<Document>(&format!("volatile = [{element}]"));
-        let mut document = document.map_err(|why| why.to_string())?;
-        document.volatile.remove(0).pin().map_err(|why| why.to_string())
-    }
-
-    #[test]
-    fn every_place_is_read_as_it_was_written() {
-        let hostile = "a \"b\" \\ '##[' \u{1b}[2J\u{202e}\n\u{7f}é\u{301}\u{301}\u{301}\u{301}".to_owned();
-        let places = [
-            Place::Bits { region: 7, offset: 0x10, size: 4, bits: 0xff },
-            Place::Bits { region: 0, offset: u64::MAX - 8, size: 8, bits: u64::MAX },
-            Place::Bits { region: GUEST_MEMORY, offset: 0x1000, size: 8, bits: 1 << 63 },
-            Place::Interrupt { vector: u32::MAX, late: true },
-            Place::Interrupt { vector: 0, late: false },
-            Place::LateMemory,
-            Place::LateOutput,
-            Place::Output { step: hostile.clone(), byte: None },
-            Place::Output { step: "pass".to_owned(), byte: Some(3) },
-            Place::Reply { step: hostile.clone(), field: None },
-            Place::Reply { step: "read 0:0x10/4".to_owned(), field: Some(0) },
-            Place::Value { step: hostile, index: 2, bits: 0xf0 },
-        ];
-        for place in places {
-            let written = place.toml();
-            assert!(written.chars().all(|c| matches!(c, ' '..='~')) && !written.contains("##"), "{written}");
-            assert_eq!(read(&written), Ok(Pin::Place(place)), "{written}");
-        }
-        let range = Pin::Range(Range { region: 0, offset: 0x10, size: 4096 });
-        assert_eq!(read(&range.toml()), Ok(range));
-    }
-
-    #[test]
-    fn what_means_nothing_is_an_error() {
-        #[track_caller]
-        fn says(element: &str, expected: &str) {
-            let said = read(element).expect_err(element);
-            assert!(said.contains(expected), "{said}");
-        }
-        says("{}", "not 0 of them");
-        says("{ region = 0, interrupt = 1 }", "not 2 of them");
-        says("{ region = 0, offset = 0 }", "only with `size`");
-        says("{ region = 0, size = 4 }", "only with `offset`");
-        says("{ region = 0, offset = 0, size = 0 }", "it is empty: `size` is 0");
-        says("{ region = 0, offset = 0, size = 4, bits = 0 }", "it is empty: `bits` is 0");
-        says("{ region = 0, offset = 0, size = 3, bits = 1 }", "size 3 is not 1, 2, 4 or 8");
-        says("{ region = 0, offset = 0, size = 1, bits = 0x100 }", "bits 0x100 are not all in 1 bytes");
-        says("{ region = 0, offset = '0xffffffffffffffff', size = 4 }", "more than 64 bits");
-        says("{ region = 0, offset = -1, size = 4 }", "line 1, column 36: invalid value");
-        says("{ region = 0, offset = '+1', size = 4 }", "a number of 64 bits");
-        says("{ region = 0, offset = '0x+1', size = 4 }", "a number of 64 bits");
-        says("{ region = 0, offset = 0, size = 4, byte = 1 }", "`byte` says nothing about a region");
-        says("{ interrupt = 1, bits = 1 }", "`bits` says nothing about an interrupt");
-        says("{ interrupt = 1, late = 'memory' }", "not 2 of them");
-        says("{ late = true }", "not 0 of them");
-        says("{ late = 'never' }", "expected `true` beside an interrupt");
-        says("{ reply = '' }", "from 1 to 4096 bytes");
-        says("{ reply = 'a', field = 1, value = 1 }", "`field` says nothing about a value");
-        says("{ reply = 'a', word = 1 }", "unknown field `word`");
-        says("{ memory = 0, offset = 0, size = 4 }", "`offset` says nothing about guest memory");
-    }
-
-    #[test]
-    fn what_is_said_twice_overlaps() {
-        let overlap = |one: &str, other: &str| {
-            let [one, other] = [one, other].map(|text| read(text).expect(text));
-            assert_eq!(one.overlaps(&other), other.overlaps(&one));
-            one.overlaps(&other)
-        };
-        let range = "{ region = 0, offset = 0x10, size = 4 }";
-        assert!(overlap(range, "{ region = 0, offset = 0x13, size = 100 }"));
-        assert!(!overlap(range, "{ region = 0, offset = 0x14, size = 100 }"));
-        assert!(!overlap(range, "{ region = 1, offset = 0x10, size = 4 }"));
-        let bits = "{ region = 0, offset = 0x10, size = 8, bits = 0xff_0000_0000 }";
-        assert!(!overlap(range, bits));
-        assert!(overlap("{ region = 0, offset = 0x14, size = 1 }", bits));
-        assert!(overlap("{ region = 0, offset = 0x14, size = 1, bits = 1 }", bits));
-        assert!(!overlap("{ region = 0, offset = 0x15, size = 1, bits = 1 }", bits));
-        assert!(overlap("{ reply = 'a' }", "{ reply = 'a', value = 1 }"));
-        assert!(!overlap("{ reply = 'a' }", "{ reply = 'b', value = 1 }"));
-        assert!(!overlap("{ reply = 'a', field = 1 }", "{ reply = 'a', field = 2 }"));
-        assert!(overlap("{ interrupt = 1 }", "{ interrupt = 1, late = true }"));
-    }
-}
+mod tests;

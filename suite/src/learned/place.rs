@@ -178,12 +178,34 @@ impl fmt::Display for Pattern {
     }
 }
 
+/// What is known of what shows at a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nature {
+    /// It changes as it likes, and is compared with nothing.
+    #[default]
+    Volatile,
+    /// Each instance has its own, and keeps it: it is compared between the source before it stops
+    /// and the destination after the load, and not with a twin.
+    Instance,
+}
+
+impl Nature {
+    /// Of what is one thing and the other.
+    pub(super) fn and(self, other: Nature) -> Nature {
+        self.min(other)
+    }
+}
+
 /// A place, and what there is to say of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Where.
     pub place: Place,
+    /// What is known of it.
+    #[serde(default)]
+    pub nature: Nature,
     /// How that is known.
     pub how: How,
     /// How often it was learned, each time wider.
@@ -204,6 +226,11 @@ impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.how {
             How::Pinned => write!(f, "{}: pinned by the profile", self.place),
+            How::Seen { apart, .. } if self.nature == Nature::Instance => write!(
+                f,
+                "{}: differed between fresh instances that did the same, {apart} ms apart, and not in one",
+                self.place
+            ),
             How::Seen { apart, pattern } => write!(
                 f,
                 "{}: differed between fresh instances that did the same, {apart} ms apart; {pattern}",

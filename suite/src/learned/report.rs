@@ -1,6 +1,6 @@
 //! What a report says of what is volatile.
 
-use super::{Entry, How, Learned, MOST, PLACES, Pin, Place, Range};
+use super::{Entry, How, Learned, MOST, Nature, PLACES, Pin, Place, Range};
 use crate::row;
 use crate::text::Lines;
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,7 @@ impl Report {
     pub fn add(&mut self, other: &Report) {
         let all = Learned::default();
         for entry in self.entries.iter().chain(&other.entries) {
-            all.add(entry.place.clone(), entry.how.clone());
+            all.add(entry.place.clone(), entry.nature, entry.how.clone());
         }
         let hid = |entry: &Entry| {
             let of = |report: &Report| {
@@ -75,18 +75,33 @@ impl Report {
             }
             return;
         }
-        let places = match self.entries.len() {
-            1 => "1 place is volatile and not".to_owned(),
-            many => format!("{many} places are volatile and not"),
+        let volatile = self.entries.iter().filter(|entry| entry.nature == Nature::Volatile).count();
+        let is_or_are = |count, what: &str| match count {
+            1 => format!("1 place is {what}"),
+            many => format!("{many} places are {what}"),
         };
         row!(out);
-        row!(out, "learned  {name}: {places} compared");
+        match self.entries.len() - volatile {
+            0 => row!(out, "learned  {name}: {} and not compared", is_or_are(volatile, "volatile")),
+            own if volatile == 0 => row!(out, "learned  {name}: {}", is_or_are(own, "of the instance")),
+            own => {
+                let (volatile, own) = (is_or_are(volatile, "volatile"), is_or_are(own, "of the instance"));
+                row!(out, "learned  {name}: {volatile} and not compared, {own}");
+            }
+        }
         for entry in &self.entries {
-            let did = match entry.place.is_late() {
-                true => "compared over all steps that follow, not step by step;",
-                false => "hid",
-            };
-            row!(out, "  volatile   {entry}; {did} {} of {} values", entry.hid, self.compared);
+            let (hid, compared) = (entry.hid, self.compared);
+            match entry.nature {
+                Nature::Volatile if entry.place.is_late() => row!(
+                    out,
+                    "  volatile   {entry}; compared over all steps that follow, not step by step; {hid} of {compared} values"
+                ),
+                Nature::Volatile => row!(out, "  volatile   {entry}; hid {hid} of {compared} values"),
+                Nature::Instance => row!(
+                    out,
+                    "  instance   {entry}; compared between source and destination, not with a twin: {hid} of {compared} values"
+                ),
+            }
             if entry.is_stale() {
                 row!(out, "  stale      {}: no guest of this run came there", entry.place);
             }
@@ -115,7 +130,9 @@ impl Report {
     /// All that is volatile, each thing once.
     fn elements(&self) -> Vec<Pin> {
         let mut pins: Vec<Pin> = self.ranges.iter().copied().map(Pin::Range).collect();
-        for Entry { place, .. } in &self.entries {
+        let mut entries: Vec<&Entry> = self.entries.iter().collect();
+        entries.sort_by_key(|entry| entry.nature);
+        for Entry { place, nature, .. } in entries {
             let place = match *place {
                 Place::Bits { region, offset, size, bits } => {
                     let hidden = pins.iter().fold(0, |hidden, pin| hidden | pin.hides(region, offset, size));
@@ -124,7 +141,7 @@ impl Report {
                 ref other => other.clone(),
             };
             let is_nothing = matches!(place, Place::Bits { bits: 0, .. });
-            let pin = Pin::Place(place);
+            let pin = Pin::Place(place, *nature);
             if !is_nothing && !pins.iter().any(|known| known.overlaps(&pin)) {
                 pins.push(pin);
             }
@@ -143,7 +160,8 @@ impl Report {
             let mut json = json!({
                 "impl": name,
                 "place": entry.place.to_string(),
-                "pin": entry.place.toml(),
+                "nature": entry.nature,
+                "pin": Pin::Place(entry.place.clone(), entry.nature).toml(),
                 "pinned": entry.how == How::Pinned,
                 "stale": entry.is_stale(),
                 "hid": entry.hid,

@@ -2,7 +2,7 @@
 
 use super::why::Why;
 use crate::hosts::vfio_user::Place as Bytes;
-use crate::learned::{Learned, Pin, Place, Range, Written};
+use crate::learned::{Learned, Nature, Pin, Place, Range, Written};
 
 /// What is not compared from the start.
 #[derive(Debug, Default)]
@@ -10,7 +10,7 @@ pub(super) struct Volatile {
     /// Bytes that are read and not looked at.
     pub(super) ranges: Vec<Range>,
     /// Places that are pinned, as they would have been learned.
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<(Place, Nature)>,
 }
 
 impl Volatile {
@@ -28,7 +28,7 @@ impl Volatile {
             }
             match pin.clone() {
                 Pin::Range(range) => volatile.ranges.push(range),
-                Pin::Place(place) => volatile.places.push(place),
+                Pin::Place(place, nature) => volatile.places.push((place, nature)),
             }
             pins.push(pin);
         }
@@ -48,6 +48,6 @@ impl Volatile {
 
     /// Whether something of it is about registers.
     pub(super) fn is_about_registers(&self) -> bool {
-        !self.ranges.is_empty() || self.places.iter().any(|place| matches!(place, Place::Bits { .. }))
+        !self.ranges.is_empty() || self.places.iter().any(|(place, _)| matches!(place, Place::Bits { .. }))
     }
 }

@@ -20,7 +20,8 @@ pub enum Exclusion {
         /// By default.
         usual: u32,
     },
-    /// What shows at a place differs without a migration, and was not compared, or only over all steps.
+    /// What shows at a place differs without a migration, and was not compared, or only over all steps, or
+    /// only between source and destination.
     Learned {
         /// The subject's IMPL.
         subject: String,

@@ -1,0 +1,265 @@
+//! How control runs are made: on which instances, how fast, and how often.
+
+use super::{ARRIVAL, Recipe, Time, is_answer};
+use crate::bench::story::Story;
+use crate::bench::tally::Of;
+use crate::bench::who::Who;
+use crate::bench::{Bench, Named, Subject};
+use crate::deadline::sleep;
+use crate::learned::{Sample, learn, may_be_of_instances, millis};
+use crate::rules::{Judgement, Stop};
+use migcert_core::device::{Device, Outside, Seen, State, Step};
+use migcert_core::error::Error;
+use migcert_core::program::Program;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Control runs for a difference.
+const RUNS: u32 = 4;
+/// Of a device that has no time but what its steps give it, so many say as much.
+const TIMELESS_RUNS: usize = 2;
+/// Where a subject is known not to be deterministic, so many more follow.
+const CLOSER_RUNS: usize = 12;
+/// The shortest pause before a control run.
+const SHORT: Duration = Duration::from_millis(20);
+/// The longest, but that none is shorter than what the run took that found the difference.
+const LONG: Duration = Duration::from_secs(2);
+/// The longest pause in the middle of a run, in all.
+const BETWEEN: Duration = Duration::from_millis(200);
+/// So often, instances play their script once more where something of theirs was lost.
+const WATCHES: u32 = 5;
+/// So many of them must have got to its end.
+const WATCHED: usize = 2;
+/// A run pauses in so many places.
+const PLACES: usize = 8;
+
+/// A control run.
+struct Control {
+    seen: Vec<Seen>,
+    has_waited: bool,
+    /// What it showed each time that it played the script once more, as far as it got.
+    again: Vec<Vec<Seen>>,
+    instance: Option<Instance>,
+}
+
+/// The instance of a control run, which is still there.
+struct Instance {
+    device: Box<dyn Device>,
+    _earlier: Option<Box<dyn Device>>,
+    _outside: Outside,
+}
+
+impl Control {
+    /// Plays the script once more.
+    fn plays_again(&mut self, script: &[Step]) {
+        let Some(Instance { device, .. }) = &mut self.instance else { return };
+        self.again.push(script.iter().map_while(|step| device.guest(step).ok()).collect());
+    }
+}
+
+/// What control runs are asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::bench) enum Doubt {
+    /// Whether a difference is there without a migration as well.
+    Difference,
+    /// Whether what a migration lost stays the same in an instance that never migrates: they are
+    /// watched for a while.
+    Loss,
+}
+
+fn samples<'s>(known: &'s [Rc<Vec<Seen>>], controls: &'s [Control]) -> Vec<Sample<'s>> {
+    let known = known.iter().map(|seen| Sample { seen, has_waited: false, again: &[] });
+    let controls = controls.iter().map(|control| {
+        let Control { seen, has_waited, again, .. } = control;
+        Sample { seen, has_waited: *has_waited, again }
+    });
+    known.chain(controls).collect()
+}
+
+/// How fast a run is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    before: Duration,
+    between: Duration,
+    /// At the end; `None` where nothing is waited for.
+    after: Option<Duration>,
+}
+
+/// The paces of control runs for a run that took so long.
+fn paces(time: Time, took: Duration, waits: bool) -> Vec<Pace> {
+    if time == Time::Given {
+        return vec![Pace::default(); TIMELESS_RUNS];
+    }
+    let longest = LONG.max(took);
+    let pause = took.clamp(SHORT, longest);
+    let pace = |run: u32| {
+        let before = (pause * run).min(longest);
+        let last = if run == RUNS { took.min(LONG) } else { Duration::ZERO };
+        // One of them is as fast as it can be: what was compared with may have been the slow one.
+        let between = if run == 1 { Duration::ZERO } else { before.min(BETWEEN) };
+        Pace { before, between, after: waits.then(|| ARRIVAL.max(last)) }
+    };
+    (1..=RUNS).map(pace).collect()
+}
+
+impl<'a> Bench<'a> {
+    /// Learns from control runs.
+    ///
+    /// # Errors
+    /// [`Stop::Unsettled`] if they can't be made.
+    pub(in crate::bench) fn learns(&self, recipe: &Recipe<'a>, observed: &[Seen], doubt: Doubt) -> Judgement {
+        if self.is_hasty {
+            return Ok(());
+        }
+        let took = self.began.get().elapsed();
+        for recipe in self.recipes(recipe) {
+            let known = self.known(&recipe);
+            let comes = |seen: &[Seen]| seen.iter().flat_map(|seen| &seen.0).any(|sight| !is_answer(sight));
+            let waits = comes(observed) || known.iter().any(|seen| comes(seen));
+            self.control(&recipe, &known, &paces(recipe.subject.time, took, waits), doubt)?;
+        }
+        Ok(())
+    }
+
+    /// Learns from many control runs, one right after the other, of a device that is known not to be
+    /// deterministic: a bit that changes by chance is the same in a few of them, now and then.
+    pub(super) fn looks_closer(&self, recipe: &Recipe<'a>) -> Judgement {
+        if self.is_hasty {
+            return Ok(());
+        }
+        for recipe in self.recipes(recipe) {
+            if recipe.subject.time == Time::Own && !recipe.subject.learned.is_empty() {
+                let paces = [Pace::default(); CLOSER_RUNS];
+                self.control(&recipe, &self.known(&recipe), &paces, Doubt::Difference)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn control(
+        &self,
+        recipe: &Recipe<'a>,
+        known: &[Rc<Vec<Seen>>],
+        paces: &[Pace],
+        doubt: Doubt,
+    ) -> Judgement {
+        let began = Instant::now();
+        let mut controls = Vec::with_capacity(paces.len());
+        for pace in paces {
+            let mut control = self.controlled(recipe, *pace)?;
+            if RUNS as usize <= controls.len() {
+                control.instance = None;
+            }
+            controls.push(control);
+        }
+        let apart = millis(began.elapsed() / paces.len().max(1) as u32);
+        let (script, learned) = (&self.case.script, &recipe.subject.learned);
+        let before = learned.generation();
+        match doubt {
+            Doubt::Loss => self.watch(recipe.subject, &mut controls)?,
+            // By now the first of them is older than any other was when it played.
+            Doubt::Difference if may_be_of_instances(learned, script, &samples(known, &controls)) => {
+                controls.iter_mut().for_each(|control| control.plays_again(script));
+            }
+            Doubt::Difference => {}
+        }
+        let is_news = learn(learned, script, &samples(known, &controls), apart);
+        if doubt == Doubt::Loss && learned.generation() == before {
+            learned.was_watched();
+        }
+        self.tell(|| {
+            let what =
+                if is_news { "differed from each other, which is learned" } else { "showed nothing new" };
+            let of = if std::ptr::eq(recipe.subject, self.source) { "source" } else { "destination" };
+            format!("{} control runs of the {of} without a migration {what}", paces.len())
+        });
+        Ok(())
+    }
+
+    /// Has instances play their script again and again. Once for all that is known by now, that takes as
+    /// long as the longest pause: what changes seldom is not theirs either.
+    fn watch(&self, subject: &Subject, controls: &mut [Control]) -> Judgement {
+        let script = &self.case.script;
+        let is_quick = subject.time == Time::Given || subject.learned.is_watched();
+        for _ in 0..WATCHES {
+            if !is_quick {
+                sleep(LONG.max(self.began.get().elapsed()) / WATCHES);
+            }
+            controls.iter_mut().for_each(|control| control.plays_again(script));
+        }
+        let is_whole = |control: &&Control| control.again.iter().any(|seen| seen.len() == script.len());
+        if WATCHED <= controls.iter().filter(is_whole).count() {
+            return Ok(());
+        }
+        let why = "what belongs to the instance seems lost, and no instance that never migrates plays the script twice";
+        Err(Stop::Unsettled(why.to_owned()))
+    }
+
+    /// What has to be played again, and how: the run that was compared with, and the other subject's.
+    fn recipes(&self, recipe: &Recipe<'a>) -> Vec<Recipe<'a>> {
+        let mut all = vec![recipe.clone()];
+        if !Arc::ptr_eq(&self.source.learned, &self.destination.learned)
+            && let Ok(plan) = self.plan()
+        {
+            let setup = plan.destination().clone();
+            let other = Recipe { who: recipe.who, subject: self.destination, setup, earlier: None };
+            if other != *recipe {
+                all.push(Recipe { who: Who::Twin, ..other });
+            }
+        }
+        all
+    }
+
+    /// The runs that were made like this so far.
+    fn known(&self, recipe: &Recipe<'a>) -> Vec<Rc<Vec<Seen>>> {
+        let kept = self.unmoved.borrow();
+        kept.iter().filter(|kept| kept.recipe == *recipe).map(|kept| Rc::clone(&kept.seen)).collect()
+    }
+
+    /// Plays the whole script at a pace, silently: it is no part of the case.
+    fn controlled(&self, recipe: &Recipe<'a>, pace: Pace) -> Result<Control, Stop> {
+        let start = |subject, setup, outside: &Outside| {
+            let named = Named {
+                who: Who::Control,
+                subject,
+                of: Of::Source,
+                story: Story::default(),
+                tally: Arc::default(),
+            };
+            named.start(&self.case.model, setup, outside)
+        };
+        let run = || -> Result<Control, Error> {
+            let outside = recipe.subject.program.outside()?;
+            let earlier = recipe.earlier.as_ref().map(|earlier| {
+                let mut device = start(earlier.subject, &earlier.setup, &outside)?;
+                let steps = self.case.script.iter().take(earlier.steps);
+                steps.into_iter().try_for_each(|step| device.guest(step).map(drop))?;
+                device.set_state(State::Stop)?;
+                Ok::<_, Error>(device)
+            });
+            let earlier = earlier.transpose()?;
+            let mut device = start(recipe.subject, &recipe.setup, &outside)?;
+            let script = &self.case.script;
+            sleep(pace.before);
+            let apart = script.len().div_ceil(PLACES).max(1);
+            let pauses = script.len() / apart;
+            let mut seen = Vec::with_capacity(script.len() + 1);
+            for (at, step) in script.iter().enumerate() {
+                if at % apart == apart - 1 {
+                    sleep(pace.between / pauses.max(1) as u32);
+                }
+                seen.push(device.guest(step)?);
+            }
+            if let Some(after) = pace.after
+                && device.capabilities().interface.has_registers()
+            {
+                sleep(after);
+                seen.push(device.guest(&Step::Pass(0))?);
+            }
+            let instance = Some(Instance { device, _earlier: earlier, _outside: outside });
+            Ok(Control { seen, has_waited: pace.after.is_some(), again: vec![], instance })
+        };
+        run().map_err(|why| Stop::Unsettled(format!("a control run without a migration failed: {why}")))
+    }
+}
