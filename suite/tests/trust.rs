@@ -81,6 +81,10 @@ impl Row {
         Row { says, ..self }
     }
 
+    const fn runs(self, run: &'static str) -> Row {
+        Row { run, ..self }
+    }
+
     const fn never(self, never: &'static [&'static str]) -> Row {
         Row { never, ..self }
     }

@@ -28,6 +28,13 @@ pub(crate) const MOST_WORDS: usize = 8;
 /// How much of configuration space is not zero.
 pub(crate) const CONFIG: usize = 0x4c;
 
+/// What has its serial number in the state.
+const SERIAL_SAVED: &[&str] = &["random-serial", "boot-id", "dma-serial"];
+/// What shows a serial number.
+const SERIAL_SHOWN: &[&str] = &["random-serial", "serial-lost", "serial-given", "boot-id"];
+/// A sensor measures something else after this.
+const MEASURES: u128 = 700;
+
 const RUNG: u32 = 1;
 const INTERRUPTS: u32 = 1;
 const DMA: u32 = 2;
@@ -38,6 +45,8 @@ const BUS_MASTER: u8 = 4;
 pub(crate) struct Setup {
     pub(crate) words: usize,
     pub(crate) interrupts: bool,
+    /// The serial number that the command line gives.
+    pub(crate) serial: Option<u32>,
 }
 
 /// What the device does to the world outside.
@@ -58,6 +67,8 @@ pub(crate) struct Registers {
     pub(crate) config: [u8; CONFIG],
     /// How long until the bell that was rung shows; only for `late-status`.
     pub(crate) left: Option<Duration>,
+    /// The serial number, where it is saved.
+    pub(crate) serial: Option<u32>,
 }
 
 impl Registers {
@@ -66,7 +77,16 @@ impl Registers {
         for &(at, value, _) in WRITABLE {
             config[at] = value;
         }
-        Registers { control: 0, status: 0, count: 0, address: 0, words: [0; MOST_WORDS], config, left: None }
+        Registers {
+            control: 0,
+            status: 0,
+            count: 0,
+            address: 0,
+            words: [0; MOST_WORDS],
+            config,
+            left: None,
+            serial: None,
+        }
     }
 }
 
@@ -76,6 +96,7 @@ pub(crate) struct Device {
     /// When interrupts that are late come.
     due: Vec<Instant>,
     serial: u32,
+    began: Instant,
     bar: u64,
 }
 
@@ -83,7 +104,20 @@ impl Device {
     pub(crate) fn new(setup: Setup) -> Device {
         let is_larger = kind::is("bar-size-random") && chance::below(2) == 1;
         let bar = if is_larger { 0x80 } else { 0x40 };
-        Device { setup, now: Registers::fresh(), due: vec![], serial: chance::word(), bar }
+        let serial = setup.serial.unwrap_or_else(chance::word);
+        Device { setup, now: Registers::fresh(), due: vec![], serial, began: Instant::now(), bar }
+    }
+
+    /// The serial number, if it is a part of the state.
+    pub(crate) fn saved_serial(&self) -> Option<u32> {
+        SERIAL_SAVED.iter().any(|kind| kind::is(kind)).then_some(self.serial)
+    }
+
+    /// What was saved is here now.
+    pub(crate) fn load(&mut self, loaded: Registers) {
+        self.reset();
+        self.serial = loaded.serial.unwrap_or(self.serial);
+        self.now = loaded;
     }
 
     pub(crate) fn reset(&mut self) {
@@ -144,8 +178,11 @@ impl Device {
             since().as_secs() as u32
         } else if kind::is("clock-bits") {
             self.now.words[0] << 16 | since().as_micros() as u32 & 0xffff
-        } else if kind::is("random-serial") {
+        } else if SERIAL_SHOWN.iter().any(|kind| kind::is(kind)) {
             self.serial
+        } else if kind::is("sensor") {
+            let measured = (self.began.elapsed().as_millis() / MEASURES) as u32;
+            self.serial.wrapping_add(measured).wrapping_mul(0x9e37_79b1) >> 24
         } else if kind::is("flickers") {
             u32::from(chance::below(50) == 0)
         } else if kind::is("random-register") {
@@ -210,6 +247,9 @@ impl Device {
 
     fn ring(&mut self, effects: &mut Vec<Effect>) {
         self.now.count = self.now.count.wrapping_add(1);
+        if kind::is("boot-id") {
+            self.serial = chance::word();
+        }
         if ["zeros", "constant-1", "constant-ff", "offset-reader"].into_iter().any(kind::is) {
             return;
         }
@@ -232,6 +272,9 @@ impl Device {
             if kind::is("dma-timestamp") {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 record |= (since.as_micros() as u64) << 32;
+            }
+            if kind::is("dma-serial") || kind::is("dma-serial-lost") {
+                record |= u64::from(self.serial) << 32;
             }
             effects.push(Effect::Write { address: self.now.address.into(), bytes: record.to_le_bytes() });
         }

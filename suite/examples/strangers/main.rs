@@ -82,7 +82,7 @@ fn run(program: &str, args: &[String]) -> Result<(), String> {
 
 fn device_program(program: &str, args: &[String]) -> Result<(), String> {
     let mut kinds = called(program);
-    let mut setup = Setup { words: MOST_WORDS, interrupts: true };
+    let mut setup = Setup { words: MOST_WORDS, interrupts: true, serial: None };
     let (mut listen, mut describes, mut delay, mut disk) = (None, false, 0, None);
     let mut args = args.iter().flat_map(|arg| arg.splitn(2, '='));
     while let Some(option) = args.next() {
@@ -98,6 +98,7 @@ fn device_program(program: &str, args: &[String]) -> Result<(), String> {
             "--kind" => kinds = value.split('+').map(str::to_owned).collect(),
             "--delay-ms" => delay = value.parse().map_err(|_| bad())?,
             "--disk" => disk = Some(value),
+            "--serial" => setup.serial = Some(value.parse().map_err(|_| bad())?),
             "--m-words" | "--m-wo\u{1b}[31mrds" if ["4", "8"].contains(&value) => {
                 setup.words = value.parse().map_err(|_| bad())?;
             }

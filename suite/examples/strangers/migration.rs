@@ -151,8 +151,7 @@ impl Instance {
             hidden::log("loaded");
         }
         let config = if kind::is("config-by-carrier") { self.device.now.config } else { loaded.config };
-        self.device.reset();
-        self.device.now = Registers { config, ..loaded };
+        self.device.load(Registers { config, ..loaded });
         Ok(())
     }
 }
@@ -176,7 +175,7 @@ const MAGIC: &[u8] = b"STRG";
 fn encode(device: &Device) -> Vec<u8> {
     let header = header(&device.setup);
     let mut bytes = [MAGIC, &(header.len() as u32).to_le_bytes(), header.as_bytes()].concat();
-    let Registers { control, status, count, address, words, config, left } = &device.now;
+    let Registers { control, status, count, address, words, config, left, .. } = &device.now;
     let is_lost = kind::is("loses-words") || kind::is("disk") || knows::is_alone();
     let words = if is_lost { [0; MOST_WORDS] } else { *words };
     for word in [*control, *status, *count, *address].iter().chain(&words) {
@@ -185,6 +184,7 @@ fn encode(device: &Device) -> Vec<u8> {
     if kind::is("late-status") {
         bytes.extend(left.map_or(u32::MAX, |left| left.as_micros() as u32).to_le_bytes());
     }
+    bytes.extend(device.saved_serial().into_iter().flat_map(u32::to_le_bytes));
     if kind::is("time-in-state") {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         bytes.extend((since.as_nanos() as u64).to_le_bytes());
@@ -270,6 +270,7 @@ fn decode(bytes: &[u8], device: &Device) -> Result<Registers, String> {
         let micros = rest.word()?;
         left = (micros != u32::MAX).then_some(Duration::from_micros(micros.into()));
     }
+    let serial = device.saved_serial().map(|_| rest.word()).transpose()?;
     if kind::is("time-in-state") {
         rest.take::<8>()?;
     }
@@ -288,7 +289,7 @@ fn decode(bytes: &[u8], device: &Device) -> Result<Registers, String> {
     if !rest.0.is_empty() || !is_possible && !kind::is("unchecked") {
         return Err("no guest makes such a state".to_owned());
     }
-    Ok(Registers { control, status, count, address, words, config, left })
+    Ok(Registers { control, status, count, address, words, config, left, serial })
 }
 
 struct Rest<'a>(&'a [u8]);
