@@ -2,6 +2,7 @@
 
 use crate::bench::Bench;
 use crate::rules::{Cause, Finding, Judge, Outcome, Rule, What};
+use migcert_core::device::Interface;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -17,7 +18,8 @@ pub struct Bucket {
     pub rule: String,
     /// Which instance is at fault, and in which state it was.
     pub phase: String,
-    /// What failed and how, or what else was found, without numbers, and without words of a program.
+    /// What failed and how, or what else was found, without numbers, and without words of a program. Where
+    /// registers have no names, with where it was found.
     pub place: String,
 }
 
@@ -27,6 +29,9 @@ impl Bucket {
         let Finding { summary, cause: Cause { what, site, .. }, .. } = finding;
         let place = match what {
             What::Failure { operation, how } => format!("{operation}: {how}"),
+            What::Difference { place, .. } if has_no_names(bench) => {
+                format!("{} ({place})", without_numbers(summary))
+            }
             What::Difference { .. } | What::Other => without_numbers(summary),
         };
         let phase = site.map_or_else(String::new, |site| site.to_string());
@@ -48,6 +53,12 @@ impl Bucket {
         let hash = Sha256::digest([&*self.rule, &*self.phase, &*self.place].join("\n"));
         hex::encode(&hash[..4])
     }
+}
+
+/// Whether registers have no names, so that only numbers tell one from the other.
+fn has_no_names(bench: &Bench<'_>) -> bool {
+    let interface = bench.source.interface(&bench.case.model, &bench.case.setup);
+    matches!(interface, Ok(Interface::Windows(_)))
 }
 
 impl fmt::Display for Bucket {

@@ -294,8 +294,9 @@ fn settle_once(
     let case = minimize(case, &bounds, &mut breaks).case;
     let mut bucket = None;
     let mut others = Vec::new();
+    let found = finding.summary.clone();
     let unconfirmed = |why: &str| {
-        let why = format!("a finding could not be confirmed: {why}");
+        let why = format!("{found}; it could not be confirmed: {why}");
         Unit { outcome: Outcome::Unsettled(why), case: Some(case.clone()), ..unit.clone() }
     };
     let mut is_controlled = false;

@@ -2,6 +2,7 @@
 //! it is spent evenly on rules and pairs.
 
 use super::cost::{self, Cost};
+use super::enough::{FLOOR, enough};
 use super::turns::{self, Turn};
 use super::{Interfaces, Job, PIECE, Run, Short, Task, Unit, drawn, settle};
 use crate::bench::Bench;
@@ -85,14 +86,20 @@ impl<'a> Runner<'a> {
     /// after each.
     pub fn run(&self, tasks: &[Task], done: &(dyn Fn(&Unit) + Sync)) -> Run {
         let mut all: Vec<_> = tasks.iter().map(|task| self.begin(task)).collect();
-        let mut threads = self.job.threads;
+        let (mut threads, began) = (self.job.threads, Instant::now());
         let cost = self.job.fit.map(|time| self.measure(&mut all, time, &mut threads, done));
-        turns::take(&mut all, threads, |progress| {
-            let turn = self.turn(progress, Rule::judge);
-            progress.is_over |= turn == Turn::Over;
-            self.tell(progress, done);
-            turn
-        });
+        loop {
+            threads.first = turns::take(&mut all, threads, |progress| {
+                let turn = self.turn(progress, Rule::judge);
+                if turn == Turn::Over {
+                    Runner::tell(progress, done);
+                }
+                turn
+            });
+            if !self.extend(&mut all, began.elapsed()) {
+                break;
+            }
+        }
         Run { units: all.into_iter().map(|progress| progress.unit).collect(), cost }
     }
 
@@ -107,7 +114,9 @@ impl<'a> Runner<'a> {
         all.iter_mut().for_each(|progress| progress.end = progress.end.min(progress.next + MEASURED));
         threads.first = turns::take(all, *threads, |progress| {
             let turn = self.turn(progress, Rule::judge);
-            self.tell(progress, done);
+            if progress.is_over {
+                Runner::tell(progress, done);
+            }
             turn
         });
         let samples: Vec<_> = all.iter().filter_map(|progress| progress.last).collect();
@@ -120,9 +129,36 @@ impl<'a> Runner<'a> {
         Cost::of(&samples)
     }
 
+    /// Gives tasks more cases where what was spent leaves time for them; whether there are any. All get
+    /// twice as many if as much time is left as was spent, and otherwise some more those of which too
+    /// little was seen.
+    fn extend(&self, all: &mut [Progress<'_>], spent: Duration) -> bool {
+        let Some(time) = self.job.fit.filter(|_| self.short().is_none()) else { return false };
+        let lacks = if spent <= time / 2 {
+            vec![true; all.len()]
+        } else {
+            let units: Vec<Unit> = all.iter().map(|progress| progress.unit.clone()).collect();
+            let was_settled = |unit: &Unit| !matches!(unit.outcome, Outcome::Unsettled(_));
+            let before: Vec<bool> = units.iter().map(was_settled).collect();
+            let after = enough(units);
+            before.into_iter().zip(&after).map(|(before, after)| before && !was_settled(after)).collect()
+        };
+        let mut is_any = false;
+        for (progress, _) in all.iter_mut().zip(lacks).filter(|(progress, lacks)| *lacks && !progress.is_over)
+        {
+            let whole = &progress.task.cases;
+            let more = if spent <= time / 2 { progress.unit.planned } else { FLOOR };
+            let end = whole.end.min(progress.end.saturating_add(more.max(1)));
+            is_any |= progress.end < end;
+            progress.end = end;
+            progress.unit.planned = end - whole.start;
+        }
+        is_any
+    }
+
     /// Says once that a task is over.
-    fn tell(&self, progress: &mut Progress<'_>, done: &(dyn Fn(&Unit) + Sync)) {
-        if progress.is_over && !progress.is_told {
+    fn tell(progress: &mut Progress<'_>, done: &(dyn Fn(&Unit) + Sync)) {
+        if !progress.is_told {
             progress.is_told = true;
             done(&progress.unit);
         }

@@ -171,8 +171,8 @@ impl Verdict {
 
 /// What the units come to. `strict` counts rules of the level should.
 ///
-/// Nothing passes by default: something must have been judged, at least a third of what was
-/// begun, and nothing may be left unsettled.
+/// Nothing passes by default: something must have held, or be broken in a way that is known; at least a
+/// third of what was begun must have been judged; and nothing may be left unsettled.
 pub fn verdict(units: &[Unit], strict: bool) -> Verdict {
     let counts = |unit: &&Unit| unit.counts(strict);
     if units.iter().filter(counts).any(|unit| matches!(unit.outcome, Outcome::Broken(_))) {
@@ -181,5 +181,12 @@ pub fn verdict(units: &[Unit], strict: bool) -> Verdict {
     let judged: u32 = units.iter().map(|unit| unit.judged).sum();
     let begun: u32 = units.iter().map(|unit| unit.begun).sum();
     let unsettled = units.iter().filter(counts).any(|unit| matches!(unit.outcome, Outcome::Unsettled(_)));
-    if judged == 0 || judged < begun / 3 || unsettled { Verdict::Incomplete } else { Verdict::Pass }
+    let shows = |unit: &Unit| {
+        unit.outcome == Outcome::Held || matches!(unit.outcome, Outcome::Broken(_)) && unit.known.is_some()
+    };
+    if !units.iter().any(shows) || judged < begun / 3 || unsettled {
+        Verdict::Incomplete
+    } else {
+        Verdict::Pass
+    }
 }

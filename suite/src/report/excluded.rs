@@ -270,6 +270,9 @@ impl Exclusion {
             Exclusion::Short { rule, why, cases, planned } => {
                 format!("cases      {cases} of {planned} of {rule}: {}", why.what())
             }
+            Exclusion::Time { seconds, rules: 0 } => {
+                format!("time       {seconds} s at most; no rule was cut short")
+            }
             Exclusion::Time { seconds, rules } => {
                 format!("time       after {seconds} s, {rules} rules were cut short")
             }

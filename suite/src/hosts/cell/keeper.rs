@@ -106,6 +106,7 @@ impl Cell {
             *now = rustix::fs::fstat(top).map_err(|errno| (number, errno))?;
         }
         self.has_changed();
+        raw::keep_to_itself();
         reply(control, answer::DONE, 0, None).map_err(|errno| (number, errno))
     }
 

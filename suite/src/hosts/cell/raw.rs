@@ -104,6 +104,9 @@ pub(super) fn spawn(
     }
 }
 
+/// See `capabilities(7)`.
+const CAP_SYS_PTRACE: libc::c_ulong = 19;
+
 /// Runs in the child, on a stack of its own, while the parent waits.
 extern "C" fn begin(before: *mut libc::c_void) -> c_int {
     // SAFETY: it is what `spawn` made, and nobody else uses it now. The strings end with a null, and
@@ -112,6 +115,8 @@ extern "C" fn begin(before: *mut libc::c_void) -> c_int {
         let before = &mut *before.cast::<Before<'_>>();
         let mut signals = zeroed::<libc::sigset_t>();
         libc::sigemptyset(&mut signals);
+        // What other processes keep for themselves stays theirs, also where this user is root.
+        libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_PTRACE, 0, 0, 0);
         let is_ready = libc::chdir(before.directory.as_ptr()) == 0
             && libc::setpgid(0, 0) == 0
             && (0..).zip(before.stdio).all(|(number, fd)| libc::dup2(fd, number) == number)
@@ -254,6 +259,12 @@ const MSG_INFO: c_int = 12;
 struct ShmInfo {
     used_ids: c_int,
     totals: [libc::c_ulong; 5],
+}
+
+/// Keeps to this process what file it runs and what it has open; its memory only from those who don't
+/// administer the machine.
+pub(super) fn keep_to_itself() {
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
 /// Overwrites the arguments and the environment that others can read of this process. Nothing may
