@@ -2,6 +2,7 @@
 //!
 //! They know neither rules nor generators.
 
+use crate::implementation::Builtin;
 use fault::{Fault, Faults};
 use migcert_core::program::{Manifest, Program};
 use std::collections::BTreeSet;
@@ -87,7 +88,7 @@ pub static ALL: &[Device] = &[
         faults: &[pair::faults::ALL, engine::faults::ALL, release::faults::ALL],
     },
     Device {
-        name: "synthetic",
+        name: SYNTHETIC,
         what: "a device that behaves as the migration info behind `=` says",
         made: Made::Info(synthetic::program),
         faults: &[engine::faults::ALL],
@@ -129,48 +130,36 @@ pub fn named() -> impl Iterator<Item = &'static Device> {
     ALL.iter().chain(CLOCKS).chain([&NULL])
 }
 
-/// Whether a device of this name, with whatever release and faults, has time of its own: the others
-/// have no more than the steps of a script give them.
-pub fn has_own_time(text: &str) -> bool {
-    let name = text.split(['@', '+', '=']).next().unwrap_or_default();
-    CLOCKS.iter().any(|device| device.name == name)
+/// Whether a device has time of its own: the others have no more than the steps of a script give them.
+pub fn has_own_time(name: &Builtin) -> bool {
+    CLOCKS.iter().any(|device| device.name == name.device)
 }
 
-/// Reads `NAME[@RELEASE][+FAULT]...` or `NAME[+FAULT]...=JSON`; without a release, the latest.
+/// The device program of a reference device; without a release, the latest.
 ///
 /// # Errors
-/// What is wrong, and what there is instead.
-pub fn parse(text: &str) -> Result<Box<dyn Program>, String> {
-    planted(text).map(|(program, _)| program)
+/// What is wrong with its name, and what there is instead.
+pub fn program(name: &Builtin) -> Result<Box<dyn Program>, String> {
+    planted(name).map(|(program, _)| program)
 }
 
 /// The same, with the faults, which tell what becomes of them.
 ///
 /// # Errors
-/// As [`parse`].
-pub fn planted(text: &str) -> Result<(Box<dyn Program>, Faults), String> {
-    // Migration info may have any character in it, also those that separate.
-    let (text, info) = match text.split_once('=') {
-        Some((text, info)) => (text, Some(info)),
-        None => (text, None),
-    };
-    let mut words = text.split('+');
-    let device = words.next().unwrap_or_default();
-    let (name, release) = match device.split_once('@') {
-        Some((name, release)) => (name, Some(release)),
-        None => (device, None),
-    };
+/// As [`program`].
+pub fn planted(name: &Builtin) -> Result<(Box<dyn Program>, Faults), String> {
+    let Builtin { device: name, release, faults: ids, info } = name;
     let known = named().map(|device| device.name).collect::<Vec<_>>().join("`, `");
-    let device = named().find(|device| device.name == name);
+    let device = named().find(|device| device.name == *name);
     let device = device.ok_or_else(|| format!("no builtin device `{name}`; there are `{known}`"))?;
     let mut faults = Faults::default();
-    for id in words {
-        let fault = device.faults().find(|fault| fault.id == id);
+    for id in ids {
+        let fault = device.faults().find(|fault| fault.id == *id);
         let none = || format!("`{name}` has no fault `{id}`; `migcert list faults` shows them");
         faults = faults.and(fault.ok_or_else(none)?);
     }
     let planted = faults.clone();
-    let program = match (&device.made, release.map(str::parse), info) {
+    let program = match (&device.made, release.as_ref().map(|release| release.parse()), info) {
         (Made::Releases(latest, kind), None, None) => release::program(kind, *latest, faults),
         (Made::Releases(latest, kind), Some(Ok(release)), None) if (1..=*latest).contains(&release) => {
             release::program(kind, release, faults)
@@ -204,15 +193,21 @@ pub struct Faulty {
 pub fn faulty() -> impl Iterator<Item = Faulty> {
     let all = ALL.iter().flat_map(|device| device.faults().map(move |fault| (device, fault)));
     let mut known = BTreeSet::new();
-    all.filter(move |(_, fault)| known.insert(fault.id)).map(|(device, fault)| Faulty {
-        fault,
-        name: format!("builtin:{}+{}", device.name, fault.id),
-        beside: format!("builtin:{}@{}", device.name, device.releases().saturating_sub(1).max(1)),
+    all.filter(move |(_, fault)| known.insert(fault.id)).map(|(device, fault)| {
+        let plain = Builtin { device: device.name.to_owned(), ..Builtin::default() };
+        let before = device.releases().saturating_sub(1).max(1);
+        Faulty {
+            fault,
+            name: Builtin { faults: vec![fault.id.to_owned()], ..plain.clone() }.to_string(),
+            beside: Builtin { release: Some(before.to_string()), ..plain }.to_string(),
+        }
     })
 }
 
+/// Which device is what it is described as.
+pub const SYNTHETIC: &str = "synthetic";
+
 /// The IMPL of a synthetic device: its description is all there is to it.
 pub fn synthetic_name(manifest: &Manifest) -> String {
-    let info = serde_json::to_string(manifest).expect("every name of a member is a string");
-    format!("builtin:synthetic={info}")
+    Builtin { device: SYNTHETIC.to_owned(), ..Builtin::default() }.described(manifest).to_string()
 }

@@ -1,12 +1,4 @@
-//! IMPL: how a user names an implementation, wherever a command takes one.
-//!
-//! | IMPL | is |
-//! |---|---|
-//! | `builtin:NAME[@RELEASE][+FAULT]...` | a reference device |
-//! | `builtin:synthetic[+FAULT]...=JSON` | one that behaves as this migration info says |
-//! | a `.json` file | migration info only: it can be described and checked, not run |
-//! | a `.toml` file | a profile of a device program; `FILE.toml@RELEASE` takes another release, `FILE.toml=PROGRAM` another binary |
-//! | any other path | a device program that follows, over vfio-user |
+//! Opening implementations by their names.
 
 use crate::bench::Subject;
 use crate::devices;
@@ -14,6 +6,7 @@ use crate::files::{self, CannotRead};
 use crate::hosts::cell;
 use crate::hosts::vfio_user::{Config, VfioUser};
 use crate::hosts::vhost_user::Processes;
+use crate::implementation::{Impl, Profiled};
 use crate::profile::{BadProfile, Found, Profile};
 use migcert_core::error::Error;
 use migcert_core::lint::Lint;
@@ -56,7 +49,7 @@ impl Opened {
 /// # Errors
 /// [`CannotOpen`], which says whether the user's input or the world is to blame.
 pub fn open(name: &str) -> Result<Opened, CannotOpen> {
-    open_in(name, Processes::Reused, Purpose::Describe)
+    open_in(&Impl::of(name), Processes::Reused, Purpose::Describe)
 }
 
 /// What an implementation is opened for.
@@ -68,96 +61,80 @@ enum Purpose {
     StartAgain,
 }
 
-fn open_in(name: &str, processes: Processes, purpose: Purpose) -> Result<Opened, CannotOpen> {
-    if let Some(text) = name.strip_prefix("builtin:") {
-        let program = devices::parse(text).map_err(CannotOpen::Name)?;
-        let subject = described(name, program)?;
-        let is_timeless = !devices::has_own_time(text);
-        return Ok(Opened::Program(if is_timeless { subject.timeless() } else { subject }));
-    }
-    if let Some(Named { file, release, binary }) = profile(name) {
-        let bad = |why| CannotOpen::Profile(Box::new(why));
-        let profile = Profile::read(file).map_err(bad)?;
-        cell::check().map_err(CannotOpen::Machine)?;
-        let found = profile.find(release, binary, processes).map_err(bad)?;
-        if purpose == Purpose::Start {
-            found.fits().map_err(bad)?;
+fn open_in(name: &Impl, processes: Processes, purpose: Purpose) -> Result<Opened, CannotOpen> {
+    match name {
+        Impl::Builtin(device) => {
+            let (program, _) = devices::planted(device).map_err(CannotOpen::Name)?;
+            let subject = described(name, program)?;
+            let is_timeless = !devices::has_own_time(device);
+            Ok(Opened::Program(if is_timeless { subject.timeless() } else { subject }))
         }
-        let Found { program, binary, waive, never, learned, is_slow, isolation, .. } = found;
-        let subject = described(name, program)?;
-        let cases = if is_slow { PROGRAM_CASES } else { subject.cases };
-        let (sha256, file, isolation) = (Some(sha256(&binary)?), Some(binary), Some(isolation));
-        let learned = Arc::new(learned);
-        return Ok(Opened::Program(Subject {
-            sha256,
-            file,
-            never,
-            waive,
-            cases,
-            isolation,
-            learned,
-            ..subject
-        }));
-    }
-    let path = Path::new(name);
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("json") => {
+        Impl::Info(path) => {
             let bytes = files::read(path, migcert_core::manifest::MAX_BYTES as u64)?;
             let (manifest, lints) = Manifest::from_json_linted(&bytes)
                 .map_err(|why| CannotOpen::Description { path: path.to_owned(), why: Box::new(why) })?;
             Ok(Opened::Description(manifest, lints))
         }
-        _ if name.is_empty() => Err(CannotOpen::Name("an implementation's name is empty".to_owned())),
-        _ if path.is_file() => {
-            files::open(path, MAX_PROGRAM)?;
-            let absolute =
-                std::path::absolute(path).map_err(|why| CannotOpen::Name(format!("{name}: {why}")))?;
-            cell::check().map_err(CannotOpen::Machine)?;
-            let program = VfioUser::new(Config::standard(absolute));
-            let isolation = Some(program.isolation());
-            let subject = described(name, Box::new(program))?;
-            let (sha256, file) = (Some(sha256(path)?), Some(path.to_owned()));
-            Ok(Opened::Program(Subject { sha256, file, cases: PROGRAM_CASES, isolation, ..subject }))
-        }
-        _ if path.exists() => {
-            Err(files::open(path, MAX_PROGRAM).map_or_else(CannotOpen::File, |_| unknown(name)))
-        }
-        _ => Err(unknown(name)),
+        Impl::Profile(profile) => profiled(name, profile, processes, purpose).map(Opened::Program),
+        Impl::Program(path) => program(name, path).map(Opened::Program),
     }
 }
 
-fn unknown(name: &str) -> CannotOpen {
+fn profiled(
+    name: &Impl,
+    Profiled { file, program }: &Profiled,
+    processes: Processes,
+    purpose: Purpose,
+) -> Result<Subject, CannotOpen> {
+    let bad = |why| CannotOpen::Profile(Box::new(why));
+    let profile = Profile::read(file).map_err(bad)?;
+    cell::check().map_err(CannotOpen::Machine)?;
+    let found = profile.find(program, processes).map_err(bad)?;
+    if purpose == Purpose::Start {
+        found.fits().map_err(bad)?;
+    }
+    let Found { program, binary, waive, never, learned, is_slow, isolation, .. } = found;
+    let subject = described(name, program)?;
+    let cases = if is_slow { PROGRAM_CASES } else { subject.cases };
+    let (sha256, file, isolation) = (Some(sha256(&binary)?), Some(binary), Some(isolation));
+    let learned = Arc::new(learned);
+    Ok(Subject { sha256, file, never, waive, cases, isolation, learned, ..subject })
+}
+
+fn program(name: &Impl, path: &Path) -> Result<Subject, CannotOpen> {
+    if path.as_os_str().is_empty() {
+        return Err(CannotOpen::Name("an implementation's name is empty".to_owned()));
+    }
+    if !path.is_file() {
+        let opened = path.exists().then(|| files::open(path, MAX_PROGRAM));
+        return Err(opened.and_then(Result::err).map_or_else(|| unknown(name), CannotOpen::File));
+    }
+    files::open(path, MAX_PROGRAM)?;
+    let absolute = std::path::absolute(path).map_err(|why| CannotOpen::Name(format!("{name}: {why}")))?;
+    cell::check().map_err(CannotOpen::Machine)?;
+    let program = VfioUser::new(Config::standard(absolute));
+    let isolation = Some(program.isolation());
+    let subject = described(name, Box::new(program))?;
+    let (sha256, file) = (Some(sha256(path)?), Some(path.to_owned()));
+    Ok(Subject { sha256, file, cases: PROGRAM_CASES, isolation, ..subject })
+}
+
+fn unknown(name: &Impl) -> CannotOpen {
     CannotOpen::Name(format!(
         "cannot open `{}`: expected `builtin:NAME`, a `.json` of migration info, a `.toml` profile or the path of a device program",
-        Short(name)
+        Short(&name.to_string())
     ))
 }
 
 /// What a device program is given in a few seconds, each instance in a process of its own.
 const PROGRAM_CASES: u32 = 40;
 
-/// A profile as a user names it.
-struct Named<'a> {
-    file: &'a Path,
-    release: Option<&'a str>,
-    binary: Option<&'a Path>,
-}
-
-fn profile(name: &str) -> Option<Named<'_>> {
-    let end = name.find(".toml")? + ".toml".len();
-    let (file, rest) = name.split_at(end);
-    let release = rest.strip_prefix('@');
-    let binary = rest.strip_prefix('=');
-    let known = rest.is_empty() || release.is_some() || binary.is_some();
-    known.then_some(Named { file: Path::new(file), release, binary: binary.map(Path::new) })
-}
-
 /// Opens an implementation that can be started.
 ///
 /// # Errors
 /// Also for one that is only a description.
 pub fn subject(name: &str) -> Result<Subject, CannotOpen> {
-    startable(name, Processes::Reused, Purpose::Start)
+    startable(&Impl::of(name), Processes::Reused, Purpose::Start)
 }
 
 /// The same, every instance in a process that never served another: what is found there is the
@@ -166,24 +143,24 @@ pub fn subject(name: &str) -> Result<Subject, CannotOpen> {
 /// # Errors
 /// As [`subject`].
 pub fn fresh(name: &str) -> Result<Subject, CannotOpen> {
-    startable(name, Processes::Fresh, Purpose::StartAgain)
+    startable(&Impl::of(name), Processes::Fresh, Purpose::StartAgain)
 }
 
-fn startable(name: &str, processes: Processes, purpose: Purpose) -> Result<Subject, CannotOpen> {
+fn startable(name: &Impl, processes: Processes, purpose: Purpose) -> Result<Subject, CannotOpen> {
     match open_in(name, processes, purpose)? {
         Opened::Program(subject) => Ok(subject),
         Opened::Description(..) => Err(CannotOpen::Name(format!(
             "`{}` is migration info and can't be run; `migcert check` and `migcert describe` take it",
-            Short(name)
+            Short(&name.to_string())
         ))),
     }
 }
 
-fn described(name: &str, program: Box<dyn Program>) -> Result<Subject, CannotOpen> {
+fn described(name: &Impl, program: Box<dyn Program>) -> Result<Subject, CannotOpen> {
     let described = program.describe();
     let manifest =
-        described.map_err(|why| CannotOpen::Silent { name: name.to_owned(), why: Box::new(why) })?;
-    Ok(Subject::new(name.to_owned(), program, manifest))
+        described.map_err(|why| CannotOpen::Silent { name: name.to_string(), why: Box::new(why) })?;
+    Ok(Subject::new(name.to_string(), program, manifest))
 }
 
 /// SHA-256 of a file, in hexadecimal digits.

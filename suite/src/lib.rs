@@ -18,6 +18,7 @@ pub mod guests;
 pub mod honest;
 pub mod hostile;
 pub mod hosts;
+pub mod implementation;
 pub mod impls;
 pub mod known;
 pub mod learned;

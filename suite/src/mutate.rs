@@ -6,6 +6,7 @@ use crate::case::Case;
 use crate::entry;
 use crate::generate::{script, setup};
 use crate::guests::{self, Guest};
+use crate::implementation::Builtin;
 use crate::oracle::{self, Drawn, Target};
 use arbitrary::{Result, Unstructured};
 use migcert_core::device::{State, Step};
@@ -209,8 +210,9 @@ fn configure(case: &mut Case, source: &Subject, u: &mut Unstructured<'_>) -> Res
 
 /// Another release at the destination, or on both sides; what is none, nobody opens.
 fn partner(case: &mut Case, u: &mut Unstructured<'_>) -> Result<()> {
-    let Some((device, _)) = case.source.split_once('@') else { return Ok(()) };
-    let name = format!("{device}@{}", u.int_in_range(1..=4u8)?);
+    let Some(device) = Builtin::of(&case.source).filter(|name| name.release.is_some()) else { return Ok(()) };
+    let release = Some(u.int_in_range(1..=4u8)?.to_string());
+    let name = Builtin { release, faults: vec![], info: None, ..device }.to_string();
     if u.arbitrary()? {
         case.destination = name;
     } else {

@@ -10,7 +10,8 @@ use crate::entry;
 use crate::generate::family::History;
 use crate::generate::script::{self, Between};
 use crate::hostile::{bytes_are_understood_or_refused, messages_are_understood_or_refused};
-use crate::rules::{self, Draws, On, Outcome, Rule};
+use crate::implementation::Builtin;
+use crate::rules::{self, On, Outcome, Rule};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use migcert_core::compat;
 use migcert_core::program::{Manifest, Model};
@@ -219,7 +220,7 @@ fn opened(name: &str, is_welcome: fn(bool) -> bool) -> Option<Arc<Subject>> {
     if let Some((subject, has_faults)) = known {
         return is_welcome(has_faults).then_some(subject);
     }
-    let (program, faults) = devices::planted(name.strip_prefix("builtin:")?).ok()?;
+    let (program, faults) = devices::planted(&Builtin::of(name)?).ok()?;
     let has_faults = !faults.is_empty();
     if !is_welcome(has_faults) {
         return None;
@@ -303,7 +304,7 @@ fn is_check(rule: &Rule) -> bool {
 }
 
 fn is_damage(rule: &Rule) -> bool {
-    rule.draws == Draws::Damage
+    rule.draws.is_damage()
 }
 
 fn is_not_damage(rule: &Rule) -> bool {

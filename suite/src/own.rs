@@ -224,6 +224,7 @@ fn judged(drawn: &Drawn, case: &Case) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::devices;
+    use crate::implementation;
     use migcert_core::device::{Device, Outside};
     use migcert_core::model::ModelId;
     use migcert_core::program::Manifest;
@@ -238,7 +239,10 @@ mod tests {
 
     impl Builtin {
         fn open(&self) -> Box<dyn Program> {
-            devices::parse(self.0).expect("a builtin")
+            {
+                let name = implementation::Builtin::of(&format!("builtin:{}", self.0)).expect("a name");
+                devices::program(&name).expect("a builtin")
+            }
         }
     }
 

@@ -45,7 +45,9 @@
 //! ring = ["write 0:0x10/4=1", "write 0:0x14/4=0x10000"]
 //! ```
 //!
-//! Without `info`, the program is asked for it (R-8.1).
+//! Without `info`, the program is asked for it (R-8.1). In arguments, `{socket}`, `{fd}`, `{scratch}`,
+//! `{shared}`, `{model}`, `{version}` and `{param:NAME}` stand for what is known at the start, and `{{` for a
+//! brace: [`Template`].
 
 mod scripts;
 mod text;
@@ -64,6 +66,7 @@ use crate::hosts::process::Process;
 use crate::hosts::template::{Blank, Template};
 use crate::hosts::vfio_user::{self, ConfigSpace, Guide, Place, Socket, Told, VfioUser};
 use crate::hosts::vhost_user::{Config, Processes, VhostUser};
+use crate::implementation::Which;
 use crate::learned::Learned;
 use crate::report::is_waived;
 use crate::rules;
@@ -154,26 +157,17 @@ impl Profile {
     /// # Errors
     /// [`BadProfile`] for a program that is not there, does not say its version, or has no
     /// description in the profile.
-    pub fn find(
-        &self,
-        release: Option<&str>,
-        binary: Option<&Path>,
-        processes: Processes,
-    ) -> Result<Found, BadProfile> {
-        let found = self.found(release, binary, processes);
+    pub fn find(&self, program: &Which, processes: Processes) -> Result<Found, BadProfile> {
+        let found = self.found(program, processes);
         found.map_err(|why| BadProfile { path: self.path.clone(), why: Box::new(why) })
     }
 
-    fn found(
-        &self,
-        release: Option<&str>,
-        binary: Option<&Path>,
-        processes: Processes,
-    ) -> Result<Found, Why> {
+    fn found(&self, program: &Which, processes: Processes) -> Result<Found, Why> {
         let text = &self.text;
-        let (binary, words) = match binary {
-            Some(binary) => (binary.to_owned(), vec![]),
-            None => self.command(release)?,
+        let (binary, words) = match program {
+            Which::Named => self.command(None)?,
+            Which::Release(release) => self.command(Some(release))?,
+            Which::Binary(binary) => (std::path::absolute(binary).map_err(Why::File)?, vec![]),
         };
         let limits = text.limits.limits()?;
         let release = match text.releases.is_empty() {

@@ -128,10 +128,19 @@ pub enum Draws {
     Setup,
     /// Guest steps, the points of migration, the pieces that bytes travel in.
     Script,
-    /// Damage to the state on its way.
+    /// Damage that nobody intended, to the state on its way.
+    Accident,
+    /// Any damage, also what is made to look whole.
     Damage,
     /// States to ask for.
     Walk,
+}
+
+impl Draws {
+    /// Whether the damage is what the rule is about.
+    pub fn is_damage(self) -> bool {
+        matches!(self, Draws::Accident | Draws::Damage)
+    }
 }
 
 /// Which ordered pairs (source, destination) a rule looks at.

@@ -8,11 +8,13 @@ use crate::case::Case;
 use crate::certify::{Budget, Job, in_turns};
 use crate::devices::fault::{Events, Fault, Faults};
 use crate::devices::{self, Faulty};
+use crate::implementation::Builtin;
 use crate::impls;
 use crate::known::Known;
 use crate::minimize::{Bounds, Names, minimize};
 use crate::parallel::Threads;
 use crate::rules::{self, Outcome, Rule};
+use migcert_core::program::Program;
 use std::ops::ControlFlow;
 
 /// What became of one fault.
@@ -50,7 +52,7 @@ pub struct Hunt {
 /// # Errors
 /// What keeps one of them from being opened.
 pub fn open(faulty: &Faulty) -> Result<(Vec<Subject>, Faults), String> {
-    let (program, faults) = devices::planted(faulty.name.trim_start_matches("builtin:"))?;
+    let (program, faults) = planted(&faulty.name)?;
     let manifest = program.describe().map_err(|why| why.to_string())?;
     let subject = Subject::new(faulty.name.clone(), program, manifest).timeless();
     let beside = impls::subject(&faulty.beside).map_err(|why| why.to_string())?;
@@ -148,6 +150,11 @@ impl Hunt {
     }
 }
 
+/// A reference device by its name.
+fn planted(name: &str) -> Result<(Box<dyn Program>, Faults), String> {
+    devices::planted(&Builtin::of(name).ok_or_else(|| format!("`{name}` is no reference device"))?)
+}
+
 /// Smaller cases tried for a witness.
 const SHRINKS: u32 = 2000;
 
@@ -158,7 +165,7 @@ const SHRINKS: u32 = 2000;
 pub fn triggers(fault: &'static Fault, case: &Case) -> Result<Events, String> {
     let rule = rules::named(&case.rule).ok_or_else(|| format!("there is no rule `{}`", case.rule))?;
     let open = |name: &str| -> Result<(Subject, Faults), String> {
-        let (program, faults) = devices::planted(name.trim_start_matches("builtin:"))?;
+        let (program, faults) = planted(name)?;
         let manifest = program.describe().map_err(|why| why.to_string())?;
         Ok((Subject::new(name.to_owned(), program, manifest).timeless(), faults))
     };

@@ -6,6 +6,7 @@ mod example;
 
 use example::example;
 use migcert::hosts::vhost_user::Processes;
+use migcert::implementation::Which;
 use migcert::profile::Profile;
 use migcert_core::device::Step;
 use migcert_core::model::ModelId;
@@ -75,7 +76,7 @@ fn nothing_is_left_behind() {
     let _turn = turn();
     let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/virtiofsd.toml");
     for processes in [Processes::Fresh, Processes::Reused] {
-        let found = Profile::read(&profile).and_then(|profile| profile.find(None, None, processes));
+        let found = Profile::read(&profile).and_then(|profile| profile.find(&Which::Named, processes));
         let program = found.unwrap_or_else(|why| panic!("{why}; run scripts/install-devices")).program;
         let model = ModelId::from("gitlab.com/virtio-fs/virtiofsd");
         let setup = program.describe().expect("described").models[&model].latest();

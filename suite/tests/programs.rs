@@ -87,6 +87,15 @@ fn what_a_profile_excludes_is_said() {
     assert_eq!(run(&place, &["p.toml"]).0, Some(2));
 }
 
+/// However a path is written, it is the same implementation, with the same cases and the same report.
+#[test]
+fn names_of_one_implementation_are_one_name() {
+    let place = place();
+    let report = |name: &str| certify(&place, &[name, "--only", "R-1.1,R-6.4", "--cases", "10"], 0);
+    assert_eq!(report("rtc.toml@2"), report("././rtc.toml@2"));
+    assert_eq!(report("rtc-2"), report("./rtc-2"));
+}
+
 /// A few of those that need no script.
 const PLAIN: &[&str] = &["alarm-forgotten", "setup-ignored", "fresh-stopped"];
 

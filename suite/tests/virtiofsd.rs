@@ -4,6 +4,7 @@ use arbitrary::Unstructured;
 use migcert::guests::virtio_fs::{Drawn, NAMED, Opens, draw};
 use migcert::hosts::limits::Limits;
 use migcert::hosts::vhost_user::{Config, Processes, VhostUser};
+use migcert::implementation::Which;
 use migcert::profile::Profile;
 use migcert_core::device::{Device, Interface, Outside, Seen, Sight, State, Step};
 use migcert_core::envelope::BadState;
@@ -28,7 +29,7 @@ fn profile() -> Profile {
 }
 
 fn program(release: &str, processes: Processes) -> Box<dyn Program> {
-    let found = profile().find(Some(release), None, processes);
+    let found = profile().find(&Which::Release(release.to_owned()), processes);
     found.unwrap_or_else(|why| panic!("{why}; run scripts/install-devices")).program
 }
 
@@ -386,10 +387,12 @@ fn a_program_that_dies_is_blamed() {
     // By a name that no other test has.
     let place = tempfile::tempdir().expect("a directory");
     let name = place.path().join("virtiofsd");
-    let binary =
-        profile().find(Some("1.14.0"), None, Processes::Fresh).unwrap_or_else(|why| panic!("{why}")).binary;
+    let binary = profile()
+        .find(&Which::Release("1.14.0".to_owned()), Processes::Fresh)
+        .unwrap_or_else(|why| panic!("{why}"))
+        .binary;
     std::os::unix::fs::symlink(std::fs::canonicalize(binary).expect("there"), &name).expect("linked");
-    let found = profile().find(None, Some(&name), Processes::Fresh);
+    let found = profile().find(&Which::Binary(name.clone()), Processes::Fresh);
     let program = found.unwrap_or_else(|why| panic!("{why}")).program;
     let ours = outside(&*program);
     let mut device = start(&*program, &ours);

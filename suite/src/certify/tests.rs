@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::devices;
+use crate::implementation::Builtin;
 use crate::impls;
 use crate::rules::{self, Cause};
 use migcert_core::device::{Device, Outside};
@@ -27,9 +28,10 @@ impl Program for Slow {
 }
 
 fn slow(name: &str, start: Duration) -> Subject {
-    let program = devices::parse(name).expect("a device");
+    let name = format!("builtin:{name}");
+    let program = devices::program(&Builtin::of(&name).expect("a name")).expect("a device");
     let manifest = program.describe().expect("described");
-    Subject::new(format!("builtin:{name}"), Box::new(Slow(program, start)), manifest)
+    Subject::new(name, Box::new(Slow(program, start)), manifest)
 }
 
 fn job<'a>(

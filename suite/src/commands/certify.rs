@@ -11,6 +11,7 @@ use migcert::certify::{self, Budget, Job, LONGEST, Run, Unit, Verdict};
 use migcert::deadline;
 use migcert::files::{self, Folder};
 use migcert::honest::{self, SelfTest};
+use migcert::implementation::{Impl, Which};
 use migcert::impls;
 use migcert::known::Known;
 use migcert::parallel::Threads;
@@ -78,13 +79,19 @@ const INFLUENCE: u32 = 8;
 pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
     let began = Budget::unlimited();
     let rules = rules::selected(&args.only).map_err(|why| anyhow!(why))?;
-    let first = match &args.program {
-        Some(program) if args.name.ends_with(".toml") => format!("{}={}", args.name, program.display()),
-        Some(_) => bail!("--program replaces the binary of a profile, and `{}` is none", args.name),
-        None => args.name.clone(),
-    };
-    let names = std::iter::once(&first).chain(&args.to);
-    let subjects: Vec<Subject> = names.map(|name| impls::subject(name)).collect::<Result<_, _>>()?;
+    let mut first = Impl::of(&args.name);
+    match (&args.program, &mut first) {
+        (None, _) => {}
+        (Some(binary), Impl::Profile(profile)) if profile.program == Which::Named => {
+            profile.program = Which::Binary(binary.clone());
+        }
+        (Some(_), Impl::Profile(_)) => {
+            bail!("--program and `{first}` both say which binary of the profile is meant: leave one out")
+        }
+        (Some(_), _) => bail!("--program replaces the binary of a profile, and `{first}` is none"),
+    }
+    let names = std::iter::once(first.to_string()).chain(args.to.iter().cloned());
+    let subjects: Vec<Subject> = names.map(|name| impls::subject(&name)).collect::<Result<_, _>>()?;
     let usual_cases = subjects.iter().map(|subject| subject.cases).min().unwrap_or(1);
     let is_program = subjects.iter().any(|subject| subject.file.is_some());
     let is_default = args.cases.is_none() && args.shard.is_none();
@@ -263,11 +270,7 @@ fn write_cases(certificate: &mut Certificate<'_>, report: Option<&Path>) -> Exit
 /// What implementations are called in names of files: as the last part of the name, and by a hash of
 /// the whole name where that part is not the name of one alone, or is cut or changed.
 fn file_names(subjects: &[Tested]) -> Vec<String> {
-    let last = |name: &str| {
-        let name = name.rsplit('/').next().unwrap_or(name).trim_start_matches("builtin:");
-        name.replace(".toml", "")
-    };
-    let names: Vec<_> = subjects.iter().map(|subject| last(&subject.name)).collect();
+    let names: Vec<_> = subjects.iter().map(|subject| Impl::of(&subject.name).short()).collect();
     // Not every file system tells `a` from `A`.
     let is_alone = |name: &str| names.iter().filter(|other| name.eq_ignore_ascii_case(other)).count() == 1;
     let named = |(subject, name): (&Tested, &String)| {

@@ -67,8 +67,10 @@ pub fn case(u: &mut Unstructured<'_>, rule: &Rule, between: &Between<'_>) -> Res
         case.at.sort_unstable();
         case.pieces = pieces(u)?;
     }
-    if Draws::Damage <= rule.draws {
-        case.damage = damage(u)?;
+    match rule.draws {
+        Draws::Accident => case.damage = accidents(u)?,
+        Draws::Damage | Draws::Walk => case.damage = damage(u)?,
+        Draws::Nothing | Draws::Setup | Draws::Script => {}
     }
     if Draws::Walk <= rule.draws {
         case.walk = list(u, WALK, |u| u.choose(&State::ALL).copied())?;
@@ -112,11 +114,17 @@ fn moment(u: &mut Unstructured<'_>, drawn: usize, len: usize) -> Result<usize> {
     u.int_in_range(0..=last)
 }
 
-/// Draws accidents that follow each other, or forgeries to be tried one by one.
+/// Draws accidents that follow each other; an accident is never sealed.
+pub fn accidents(u: &mut Unstructured<'_>) -> Result<Vec<Damage>> {
+    let mut accidents = vec![Damage::draw(u)?];
+    accidents.extend(list(u, DAMAGES - 1, |u| Damage::draw(u))?);
+    Ok(accidents)
+}
+
+/// Draws accidents, or forgeries to be tried one by one.
 pub fn damage(u: &mut Unstructured<'_>) -> Result<Vec<Damage>> {
     if u.ratio(1, 2)? {
-        let mut accidents = vec![Damage::draw(u)?];
-        accidents.extend(list(u, DAMAGES - 1, |u| Damage::draw(u))?);
+        let mut accidents = accidents(u)?;
         if u.ratio(1, 3)? {
             accidents.push(Damage::Reseal);
         }

@@ -5,6 +5,8 @@
 
 use super::{Bounds, Edit, edit};
 use crate::case::Case;
+use crate::devices::SYNTHETIC;
+use crate::implementation::Builtin;
 use crate::rules::{self, On};
 use migcert_core::model::ModelId;
 use migcert_core::param::{Allowed, Configuration, IntSet, Param, ParamName, Type};
@@ -12,14 +14,11 @@ use migcert_core::program::{Description, Manifest, Model, Versions};
 use migcert_core::version::{Setup, Version};
 use std::collections::BTreeSet;
 
-const SYNTHETIC: &str = "builtin:synthetic";
-
-/// The name of a synthetic device without its description, and the description.
-pub(super) fn parsed(name: &str) -> Option<(&str, Manifest)> {
-    let (device, info) = name.split_once('=')?;
-    let known = device.strip_prefix(SYNTHETIC)?;
-    (known.is_empty() || known.starts_with('+')).then_some(())?;
-    Some((device, Manifest::from_json(info.as_bytes()).ok()?))
+/// The name of a synthetic device, and its description.
+pub(super) fn parsed(name: &str) -> Option<(Builtin, Manifest)> {
+    let name = Builtin::of(name).filter(|name| name.device == SYNTHETIC && name.release.is_none())?;
+    let manifest = Manifest::from_json(name.info.as_ref()?.as_bytes()).ok()?;
+    Some((name, manifest))
 }
 
 /// What a synthetic device is described as in its name.
@@ -157,11 +156,8 @@ impl Cut {
         let names = [&mut smaller.source, &mut smaller.destination];
         for (name, _) in names.into_iter().zip(sides).filter(|(_, chosen)| *chosen) {
             if let Some((device, mut manifest)) = parsed(name) {
-                let device = device.to_owned();
                 self.of_manifest(&mut manifest, &case.model);
-                if let Ok(info) = serde_json::to_string(&manifest) {
-                    *name = format!("{device}={info}");
-                }
+                *name = device.described(&manifest).to_string();
             }
         }
         for setup in std::iter::once(&mut smaller.setup).chain(&mut smaller.other).filter(|_| sides[0]) {

@@ -79,7 +79,7 @@ fn strings(case: &Case) -> Option<Case> {
     for name in [&mut smaller.source, &mut smaller.destination] {
         let (device, mut manifest) = history::parsed(name)?;
         *manifest.models.get_mut(&case.model)? = Model::Versions(Versions::new(known.clone(), None)?);
-        *name = format!("{device}={}", serde_json::to_string(&manifest).ok()?);
+        *name = device.described(&manifest).to_string();
     }
     smaller.other =
         case.other.as_ref().map(|other| Setup::Version(if *other == case.setup { one.clone() } else { two }));
@@ -108,7 +108,7 @@ impl Renaming {
         for name in [&mut smaller.source, &mut smaller.destination] {
             let (device, manifest) = history::parsed(name)?;
             let manifest = self.of_manifest(manifest, &case.model)?;
-            *name = format!("{device}={}", serde_json::to_string(&manifest).ok()?);
+            *name = device.described(&manifest).to_string();
         }
         if let Renaming::Model(to) = self {
             smaller.model.clone_from(to);

@@ -3,6 +3,7 @@
 use super::names::is_pair;
 use crate::case::Case;
 use crate::devices;
+use crate::implementation::Builtin;
 use crate::oracle;
 use migcert_core::param::{Param, ParamName};
 use migcert_core::program::Model;
@@ -26,24 +27,22 @@ pub(super) fn others(case: &Case) -> impl Iterator<Item = Case> {
 
 /// The other releases of a reference device, with all its faults and without each.
 fn siblings(name: &str) -> Vec<String> {
-    let Some(text) = name.strip_prefix("builtin:").filter(|text| !text.contains('=')) else {
-        return Vec::new();
-    };
-    let mut words = text.split('+');
-    let Some(device) = words.next().and_then(|device| device.split('@').next()) else { return Vec::new() };
-    let faults: Vec<&str> = words.collect();
+    let Some(name) = Builtin::of(name).filter(|name| name.info.is_none()) else { return Vec::new() };
     let releases =
-        devices::ALL.iter().find(|known| known.name == device).map_or(0, devices::Device::releases);
-    let without = (0..faults.len()).map(|gone| {
-        let left = faults.iter().enumerate().filter(|(at, _)| *at != gone);
-        left.map(|(_, fault)| *fault).collect::<Vec<_>>()
+        devices::ALL.iter().find(|known| known.name == name.device).map_or(0, devices::Device::releases);
+    let without = (0..name.faults.len()).map(|gone| {
+        let left = name.faults.iter().enumerate().filter(|(at, _)| *at != gone);
+        left.map(|(_, fault)| fault.clone()).collect()
     });
-    let named = |faults: &[&str]| -> Vec<String> {
-        let faults: String = faults.iter().map(|fault| format!("+{fault}")).collect();
-        let numbered = (1..=releases).map(|release| format!("builtin:{device}@{release}{faults}"));
-        std::iter::once(format!("builtin:{device}{faults}")).chain(numbered).collect()
+    let released = |faults: Vec<String>| {
+        let numbered = (1..=releases).map(|release| Some(release.to_string()));
+        let all = std::iter::once(None).chain(numbered);
+        let device = name.device.clone();
+        let named =
+            move |release| Builtin { device: device.clone(), release, faults: faults.clone(), info: None };
+        all.map(named).map(|name| name.to_string())
     };
-    std::iter::once(faults.clone()).chain(without).flat_map(|faults| named(&faults)).collect()
+    std::iter::once(name.faults.clone()).chain(without).flat_map(released).collect()
 }
 
 /// The case between two others, with the configurations that the new source has.

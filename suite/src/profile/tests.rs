@@ -9,7 +9,7 @@ fn says(text: &str, expected: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("p.toml");
     fs::write(&path, text).expect("written");
-    let found = Profile::read(&path).and_then(|profile| profile.find(None, None, Processes::Fresh));
+    let found = Profile::read(&path).and_then(|profile| profile.find(&Which::Named, Processes::Fresh));
     let said = found.err().map_or_else(|| "fine".to_owned(), |why| why.why.to_string());
     assert!(said.contains(expected), "{said}");
 }

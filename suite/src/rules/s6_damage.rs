@@ -155,7 +155,7 @@ pub(super) const DAMAGE_IS_NOTICED: Rule = Rule {
     level: Level::Should,
     promise: "a damaged state is refused, or the guest can't tell",
     advice: "give every section a checksum",
-    draws: Draws::Damage,
+    draws: Draws::Accident,
     on: On::One,
     sees: &[Class::Refusal],
     builds_on: LOADS,
