@@ -210,6 +210,7 @@ fn drawn(
         source: (&source.name, &source.manifest),
         destination: (&destination.name, &destination.manifest),
         interface: &interface,
+        number: Some(index),
     };
     let dna = dna(job.seed, rule, &source.name, &destination.name, index);
     let case = script::case(&mut Unstructured::new(&dna), rule, &between).ok().flatten()?;

@@ -14,6 +14,26 @@ pub trait Guest: Send {
     /// Draws the next step. A script stays valid when any of its steps is left out.
     fn draw(&mut self, u: &mut Unstructured<'_>) -> Result<Step>;
 
+    /// A script that leaves nothing to chance but its values, for the case of this number; empty where
+    /// there is none for it.
+    ///
+    /// # Errors
+    /// None that a caller can do more about than pass on.
+    fn directed(&self, _number: u32, _u: &mut Unstructured<'_>) -> Result<Vec<Step>> {
+        Ok(Vec::new())
+    }
+
+    /// Steps that look at what these steps have left, before the guest looks around.
+    fn look_back(&self, _after: &[Step]) -> Vec<Step> {
+        Vec::new()
+    }
+
+    /// Whether a device moves when the guest has done everything, more often than not: what it did
+    /// leaves traces that stay, and few of its steps make more than one.
+    fn moves_late(&self) -> bool {
+        false
+    }
+
     /// Steps that look at all there is to see, for the end of a script.
     fn look_around(&self) -> Vec<Step>;
 

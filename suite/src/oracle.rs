@@ -360,6 +360,7 @@ pub(crate) fn draw(
         source: (&source.name, &source.manifest),
         destination: (&destination.name, &destination.manifest),
         interface: &|model, setup| source.interface(model, setup).ok(),
+        number: None,
     };
     let case = script::case(u, rule, &between)?;
     Ok(case.map(|case| Drawn { rule, source, destination, case }))

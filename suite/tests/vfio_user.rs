@@ -122,6 +122,7 @@ fn drawn(rule: &Rule, subject: &Subject) -> Option<Case> {
         source: (&subject.name, &subject.manifest),
         destination: (&subject.name, &subject.manifest),
         interface: &|model, setup| subject.interface(model, setup).ok(),
+        number: None,
     };
     script::case(&mut Unstructured::new(&bytes), rule, &between).expect("enough bytes")
 }

@@ -52,6 +52,8 @@ pub struct Windows {
     pub scripts: Vec<String>,
     /// How many interrupt vectors the device offers, of the type that its guest uses.
     pub interrupts: u32,
+    /// The region of PCI configuration space, whoever brings it along.
+    pub config: Option<u32>,
     /// The region that the machine brings along: PCI configuration space. What a guest does
     /// there, and finds again, says nothing of the device's state.
     pub carried: Option<u32>,

@@ -81,6 +81,7 @@ impl Planted {
             source: (&source.name, &source.manifest),
             destination: (&destination.name, &destination.manifest),
             interface: &|model, setup| source.interface(model, setup).ok(),
+            number: None,
         };
         script::case(u, self.rule, &between)
     }

@@ -4,7 +4,7 @@ use super::damage::Damage;
 use super::{list, setup};
 use crate::case::Case;
 use crate::guests::{self, Guest};
-use crate::rules::{Draws, Rule};
+use crate::rules::{Class, Draws, Rule};
 use arbitrary::{Result, Unstructured};
 use migcert_core::compat;
 use migcert_core::device::{Interface, State, Step};
@@ -33,6 +33,8 @@ pub struct Between<'a> {
     pub destination: (&'a str, &'a Manifest),
     /// What the guest can do there.
     pub interface: &'a dyn Fn(&ModelId, &Setup) -> Option<Interface>,
+    /// Which case of its rule it is, if that says anything: the first ones leave less to chance.
+    pub number: Option<u32>,
 }
 
 /// Draws a case for a rule. `None` where the source describes no model.
@@ -55,16 +57,10 @@ pub fn case(u: &mut Unstructured<'_>, rule: &Rule, between: &Between<'_>) -> Res
         case.other = Some(setup::setup(u, model)?);
     }
     if Draws::Script <= rule.draws {
-        let mut drawn = 0;
-        if let Some(interface) = (between.interface)(id, &case.setup) {
-            let mut guest = guests::of(&interface);
-            case.script = script(u, &mut *guest)?;
-            let before = case.script.strip_suffix(&guest.look_around()[..]);
-            drawn = before.map_or(case.script.len(), <[Step]>::len);
-        }
-        let len = case.script.len();
-        case.at = [moment(u, drawn, len)?, moment(u, drawn, len)?];
-        case.at.sort_unstable();
+        (case.script, case.at) = match (between.interface)(id, &case.setup) {
+            Some(interface) => story(u, rule, &mut *guests::of(&interface), between.number)?,
+            None => (Vec::new(), [moment(u, 0, 0)?, moment(u, 0, 0)?]),
+        };
         case.pieces = pieces(u)?;
     }
     match rule.draws {
@@ -95,16 +91,55 @@ fn movable_setup(
     Ok(drawn)
 }
 
+/// Draws what the guest does, and when the device moves.
+fn story(
+    u: &mut Unstructured<'_>,
+    rule: &Rule,
+    guest: &mut dyn Guest,
+    number: Option<u32>,
+) -> Result<(Vec<Step>, [usize; 2])> {
+    let mut steps = match number {
+        Some(number) => guest.directed(number, u)?,
+        None => Vec::new(),
+    };
+    let drawn = steps.len();
+    if drawn != 0 {
+        look(guest, &mut steps);
+        // What is done while the device is read in PRE_COPY is one more thing that gets lost.
+        let is_read_meanwhile = rule.sees.contains(&Class::PreCopy);
+        return Ok((steps, [if is_read_meanwhile { drawn / 2 } else { drawn }, drawn]));
+    }
+    let (steps, drawn) = drawn_script(u, guest)?;
+    let mut moment = || {
+        let is_late = guest.moves_late() && u.arbitrary()?;
+        if is_late { Ok(drawn) } else { moment(u, drawn, steps.len()) }
+    };
+    let mut at = [moment()?, moment()?];
+    at.sort_unstable();
+    Ok((steps, at))
+}
+
 /// Draws what the guest does; mostly, it looks around at the end.
 pub fn script(u: &mut Unstructured<'_>, guest: &mut dyn Guest) -> Result<Vec<Step>> {
+    drawn_script(u, guest).map(|(steps, _)| steps)
+}
+
+/// The same, and how many steps there are before the guest looks.
+fn drawn_script(u: &mut Unstructured<'_>, guest: &mut dyn Guest) -> Result<(Vec<Step>, usize)> {
     let mut steps = Vec::new();
     while steps.len() < STEPS && u.int_in_range(0..=15u8)? != 0 {
         steps.push(guest.draw(u)?);
     }
+    let drawn = steps.len();
     if u.int_in_range(0..=3u8)? != 0 {
-        steps.extend(guest.look_around());
+        look(guest, &mut steps);
     }
-    Ok(steps)
+    Ok((steps, drawn))
+}
+
+fn look(guest: &dyn Guest, steps: &mut Vec<Step>) {
+    steps.extend(guest.look_back(steps));
+    steps.extend(guest.look_around());
 }
 
 /// Draws when the device moves: at any time, or before the guest looks around, so that all it sees

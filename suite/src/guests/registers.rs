@@ -63,18 +63,7 @@ impl Registers {
     }
 
     /// Draws a read or a write of some register.
-    ///
-    /// # Errors
-    /// None that a caller can do more about than pass on; without registers, time passes.
-    pub(super) fn access(&mut self, u: &mut Unstructured<'_>) -> Result<Step> {
-        if self.all.is_empty() {
-            return Ok(Step::Pass(1));
-        }
-        let reads = u.arbitrary()?;
-        self.access_or(reads, u)
-    }
-
-    fn access_or(&mut self, reads: bool, u: &mut Unstructured<'_>) -> Result<Step> {
+    fn access(&mut self, reads: bool, u: &mut Unstructured<'_>) -> Result<Step> {
         if self.used.is_empty() {
             self.used = self.dwell(u)?;
         }
@@ -125,7 +114,7 @@ impl Guest for Registers {
             packet.extend(list(u, PACKET - 1, |u| u.arbitrary::<u8>())?);
             return Ok(Step::Receive(packet));
         }
-        self.access_or(verb < 2, u)
+        self.access(verb < 2, u)
     }
 
     /// Looks, and uses everything once more: what a device does then tells more than its registers.

@@ -162,7 +162,7 @@ fn messages(client: &mut Client) -> Result<Vec<u64>, Error> {
 
 fn register(offset: u64, bits: u32) -> Register {
     Register {
-        name: format!("CONFIG.{offset:#04x}").into(),
+        name: "CONFIG".into(),
         region: CONFIG,
         offset,
         size: 4,

@@ -67,6 +67,7 @@ pub(super) fn windows(
         memory: memory::ADDRESSES,
         scripts: guide.scripts.keys().cloned().collect(),
         interrupts,
+        config: is_pci.then_some(CONFIG),
         carried: (is_pci && guide.config_space == ConfigSpace::Carrier).then_some(CONFIG),
     }
 }
@@ -77,7 +78,7 @@ fn window(region: &RegionInfo, is_pci: bool, range: &Range<u64>, size: u8) -> Op
     let count = range.end.checked_sub(offset)? / wide;
     let count = u32::try_from(count).unwrap_or(u32::MAX);
     (count != 0).then(|| Register {
-        name: name(region.index, is_pci, size).into(),
+        name: name(region.index, is_pci).into(),
         region: region.index,
         offset,
         size,
@@ -88,15 +89,14 @@ fn window(region: &RegionInfo, is_pci: bool, range: &Range<u64>, size: u8) -> Op
     })
 }
 
-fn name(region: u32, is_pci: bool, size: u8) -> String {
-    let region = match (is_pci, region) {
+fn name(region: u32, is_pci: bool) -> String {
+    match (is_pci, region) {
         (true, bar @ 0..=5) => format!("BAR{bar}"),
         (true, 6) => "ROM".to_owned(),
         (true, CONFIG) => "CONFIG".to_owned(),
         (true, 8) => "VGA".to_owned(),
         (_, region) => format!("REGION{region}"),
-    };
-    format!("{region}.{}", 8 * u32::from(size))
+    }
 }
 
 /// What is left of a region without the ranges that are never touched.

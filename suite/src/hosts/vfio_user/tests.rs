@@ -255,15 +255,15 @@ fn configuration_space_is_learned_and_places_are_left_alone() {
         Interface::Windows(windows) => places(&windows.windows),
         other => panic!("{other:?}"),
     };
-    let learned = format!("CONFIG.0x04 0x4 1x4 {:#x}", COMMAND | STATUS);
-    let free = [&learned, "BAR0.32 0x0 4x4 0xffffffff", "CONFIG.32 0x0 4x4 0xffffffff"];
+    let learned = format!("CONFIG 0x4 1x4 {:#x}", COMMAND | STATUS);
+    let free = [&learned, "BAR0 0x0 4x4 0xffffffff", "CONFIG 0x0 4x4 0xffffffff"];
     assert_eq!(windows(&Guide::default()), free);
     let never = vec![Place { region: 0, offset: 5, size: 2 }, Place { region: CONFIG, offset: 4, size: 1 }];
     let narrow = [
-        "BAR0.32 0x0 1x4 0xffffffff",
-        "BAR0.32 0x8 2x4 0xffffffff",
-        "CONFIG.32 0x0 1x4 0xffffffff",
-        "CONFIG.32 0x8 2x4 0xffffffff",
+        "BAR0 0x0 1x4 0xffffffff",
+        "BAR0 0x8 2x4 0xffffffff",
+        "CONFIG 0x0 1x4 0xffffffff",
+        "CONFIG 0x8 2x4 0xffffffff",
     ];
     assert_eq!(windows(&Guide { never, ..Guide::default() }), narrow);
 }
