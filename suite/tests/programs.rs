@@ -30,7 +30,7 @@ const BY_SCRIPT: &[&str] = &["config-forgotten", "log-place-forgotten"];
 #[test]
 fn clean_releases_pass_and_migrate_to_each_other() {
     let place = place();
-    let report = certify(&place, &["./rtc-2", "--to", "./rtc-1", "--cases", "12"], 0);
+    let report = certify(&place, &["./rtc-2", "--to", "./rtc-1", "--cases", "20"], 0);
     assert_eq!(report["verdict"], "pass");
     assert_eq!(outcomes(&report, "unsettled"), BTreeSet::new());
 }
@@ -38,7 +38,7 @@ fn clean_releases_pass_and_migrate_to_each_other() {
 #[test]
 fn clean_releases_pass_by_a_profile() {
     let place = place();
-    let report = certify(&place, &["rtc.toml", "--to", "rtc.toml@1", "--cases", "12"], 0);
+    let report = certify(&place, &["rtc.toml", "--to", "rtc.toml@1", "--cases", "20"], 0);
     assert_eq!(report["verdict"], "pass");
     assert_eq!(outcomes(&report, "unsettled"), BTreeSet::new());
 }
