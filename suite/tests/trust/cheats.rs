@@ -4,7 +4,7 @@ use crate::{Files, Row, Stranger, Tally, stranger};
 use std::fs;
 use std::path::Path;
 
-const PYTHON: &str = "certify ./tally-hides --seed 1 --cases 10 -j 1 --only R-1";
+const PYTHON: &str = "certify ./tally-hides --seed 1 --cases 10 -j 1 --only twin-after-load";
 
 /// The rules that compare a device that moved with one that did not: enough to tell these.
 const QUICK: &str = "certify device.toml --seed 1 --cases 10 -j 1 --only R-1";
