@@ -30,7 +30,7 @@ const BY_SCRIPT: &[&str] = &["config-forgotten", "log-place-forgotten"];
 #[test]
 fn clean_releases_pass_and_migrate_to_each_other() {
     let place = place();
-    let report = certify(&place, &["./rtc-2", "--to", "./rtc-1", "--cases", "20"], 0);
+    let report = certify(&place, &["./rtc-2", "--to", "./rtc-1", "--cases", "40"], 0);
     assert_eq!(report["verdict"], "pass");
     assert_eq!(outcomes(&report, "unsettled"), BTreeSet::new());
 }
