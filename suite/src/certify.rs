@@ -104,22 +104,19 @@ pub fn certify(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
 pub fn run(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Run {
     let runner = Runner::of(job);
     let Run { mut units, cost } = runner.run(&job.tasks(u32::MAX), done);
-    doubt(job.subjects, &mut units);
     blame(&mut units, |unit| runner.alone(&Task::whole(unit.rule, unit.pair, unit.planned)));
-    doubt(job.subjects, &mut units);
     Run { units: with_idle(&job.rules, units), cost }
 }
 
-/// Where more of what guests see is volatile than may be, a difference in the rest is no finding that
-/// counts: who knows what else varies? What fails does so whatever is seen.
-fn doubt(subjects: &[Subject], units: &mut [Unit]) {
-    for unit in units {
-        let Outcome::Broken(finding) = &unit.outcome else { continue };
-        let too_much =
-            [unit.pair.0, unit.pair.1].iter().find_map(|at| subjects[*at].learned.report().too_much());
-        if let (What::Difference { .. }, Some(why)) = (&finding.cause.what, too_much) {
-            unit.outcome = Outcome::Unsettled(format!("{}; but {why}", finding.summary));
-        }
+/// The unit; where more of what guests see is volatile than may be, a difference in the rest is no finding
+/// that counts: who knows what else varies? What fails does so whatever is seen.
+fn doubted(subjects: &[Subject], unit: Unit) -> Unit {
+    let Outcome::Broken(finding) = &unit.outcome else { return unit };
+    let What::Difference { .. } = finding.cause.what else { return unit };
+    let too_much = |at: usize| subjects[at].learned.report().too_much();
+    match too_much(unit.pair.0).or_else(|| too_much(unit.pair.1)) {
+        Some(why) => Unit { outcome: Outcome::Unsettled(format!("{}; but {why}", finding.summary)), ..unit },
+        None => unit,
     }
 }
 

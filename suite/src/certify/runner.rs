@@ -4,7 +4,7 @@
 use super::cost::{self, Cost};
 use super::enough::{FLOOR, enough};
 use super::turns::{self, Turn};
-use super::{Interfaces, Job, PIECE, Run, Short, Task, Unit, drawn, settle};
+use super::{Interfaces, Job, PIECE, Run, Short, Task, Unit, doubted, drawn, settle};
 use crate::bench::Bench;
 use crate::bucket::Bucket;
 use crate::case::Case;
@@ -100,7 +100,10 @@ impl<'a> Runner<'a> {
                 break;
             }
         }
-        Run { units: all.into_iter().map(|progress| progress.unit).collect(), cost }
+        Run {
+            units: all.into_iter().map(|progress| doubted(self.job.subjects, progress.unit)).collect(),
+            cost,
+        }
     }
 
     /// Tries the first cases of all tasks, and gives them as many cases as fit into a time.
@@ -134,21 +137,18 @@ impl<'a> Runner<'a> {
     /// little was seen.
     fn extend(&self, all: &mut [Progress<'_>], spent: Duration) -> bool {
         let Some(time) = self.job.fit.filter(|_| self.short().is_none()) else { return false };
-        let lacks = if spent <= time / 2 {
-            vec![true; all.len()]
-        } else {
-            let units: Vec<Unit> = all.iter().map(|progress| progress.unit.clone()).collect();
-            let was_settled = |unit: &Unit| !matches!(unit.outcome, Outcome::Unsettled(_));
-            let before: Vec<bool> = units.iter().map(was_settled).collect();
-            let after = enough(units);
-            before.into_iter().zip(&after).map(|(before, after)| before && !was_settled(after)).collect()
-        };
+        let is_early = spent <= time / 2;
+        let is_unsettled = |unit: &Unit| matches!(unit.outcome, Outcome::Unsettled(_));
+        let settled = enough(all.iter().map(|progress| progress.unit.clone()).collect());
         let mut is_any = false;
-        for (progress, _) in all.iter_mut().zip(lacks).filter(|(progress, lacks)| *lacks && !progress.is_over)
-        {
+        for (progress, settled) in all.iter_mut().zip(settled) {
+            let lacks = !is_unsettled(&progress.unit) && is_unsettled(&settled);
+            if progress.is_over || !(is_early || lacks) {
+                continue;
+            }
             let whole = &progress.task.cases;
-            let more = if spent <= time / 2 { progress.unit.planned } else { FLOOR };
-            let end = whole.end.min(progress.end.saturating_add(more.max(1)));
+            let more = if is_early { progress.unit.planned.max(1) } else { FLOOR };
+            let end = whole.end.min(progress.end.saturating_add(more));
             is_any |= progress.end < end;
             progress.end = end;
             progress.unit.planned = end - whole.start;
@@ -168,7 +168,7 @@ impl<'a> Runner<'a> {
     pub fn alone(&self, task: &Task) -> Unit {
         let mut progress = self.begin(task);
         while self.turn(&mut progress, Rule::alone) != Turn::Over {}
-        progress.unit
+        doubted(self.job.subjects, progress.unit)
     }
 
     fn begin<'t>(&self, task: &'t Task) -> Progress<'t> {

@@ -11,8 +11,8 @@ use migcert_core::program::{Manifest, Program};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread::sleep;
 
-/// A reference device that takes its time to start.
-struct Slow(Box<dyn Program>, Duration);
+/// A reference device of which so many instances take their time to start.
+struct Slow(Box<dyn Program>, Duration, AtomicU32);
 
 impl Program for Slow {
     fn describe(&self) -> Result<Manifest, Error> {
@@ -22,16 +22,21 @@ impl Program for Slow {
         self.0.outside()
     }
     fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
-        sleep(self.1);
+        let is_slow = self.2.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+        sleep(if is_slow { self.1 } else { Duration::ZERO });
         self.0.start(model, setup, outside)
     }
 }
 
 fn slow(name: &str, start: Duration) -> Subject {
+    slow_at_first(name, start, u32::MAX)
+}
+
+fn slow_at_first(name: &str, start: Duration, instances: u32) -> Subject {
     let name = format!("builtin:{name}");
-    let program = devices::program(&Builtin::of(&name).expect("a name")).expect("a device");
+    let (program, _) = devices::planted(&Builtin::of(&name).expect("a name")).expect("a device");
     let manifest = program.describe().expect("described");
-    Subject::new(name, Box::new(Slow(program, start)), manifest)
+    Subject::new(name, Box::new(Slow(program, start, instances.into())), manifest)
 }
 
 fn job<'a>(
@@ -137,28 +142,9 @@ fn cases_are_as_many_as_fit() {
     assert_eq!(run(Some(Duration::ZERO)), (10, 10, Some(1)));
 }
 
-/// A reference device of which some instances take their time to start: the first ones.
-struct Waking(Box<dyn Program>, AtomicU32);
-
-impl Program for Waking {
-    fn describe(&self) -> Result<Manifest, Error> {
-        self.0.describe()
-    }
-    fn outside(&self) -> Result<Outside, Error> {
-        self.0.outside()
-    }
-    fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
-        if self.1.fetch_add(1, Relaxed) < 8 {
-            sleep(SECOND / 4);
-        }
-        self.0.start(model, setup, outside)
-    }
-}
-
 #[test]
 fn what_proves_cheap_has_more_cases() {
-    let Subject { program, manifest, name, .. } = slow("nic", Duration::ZERO);
-    let subjects = [Subject::new(name, Box::new(Waking(program, AtomicU32::new(0))), manifest)];
+    let subjects = [slow_at_first("nic", SECOND / 4, 8)];
     let known = Known::default();
     let rules = vec![rules::named("chunking").expect("a rule")];
     let job = job(&subjects, &known, &reopen, Budget::unlimited());
@@ -179,9 +165,7 @@ fn where_too_much_varies_a_difference_is_no_finding_and_a_failure_is() {
     let outcomes = || {
         let difference = What::Difference { place: "0:0x0".into(), kind: "value".into() };
         let failure = What::Failure { operation: "SET".into(), how: "EINVAL".into() };
-        let mut units = [broken(difference), broken(failure)];
-        doubt(&subjects, &mut units);
-        units.map(|unit| unit.outcome.name())
+        [difference, failure].map(|what| doubted(&subjects, broken(what)).outcome.name())
     };
     assert_eq!(outcomes(), ["broken", "broken"]);
     for at in 0..=crate::learned::PLACES as u64 {
