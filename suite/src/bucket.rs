@@ -2,7 +2,6 @@
 
 use crate::bench::Bench;
 use crate::rules::{Cause, Finding, Judge, Outcome, Rule, What};
-use migcert_core::device::Interface;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -29,9 +28,6 @@ impl Bucket {
         let Finding { summary, cause: Cause { what, site, .. }, .. } = finding;
         let place = match what {
             What::Failure { operation, how } => format!("{operation}: {how}"),
-            What::Difference { place, .. } if has_no_names(bench) => {
-                format!("{} ({place})", without_numbers(summary))
-            }
             What::Difference { .. } | What::Other => without_numbers(summary),
         };
         let phase = site.map_or_else(String::new, |site| site.to_string());
@@ -53,12 +49,6 @@ impl Bucket {
         let hash = Sha256::digest([&*self.rule, &*self.phase, &*self.place].join("\n"));
         hex::encode(&hash[..4])
     }
-}
-
-/// Whether registers have no names, so that only numbers tell one from the other.
-fn has_no_names(bench: &Bench<'_>) -> bool {
-    let interface = bench.source.interface(&bench.case.model, &bench.case.setup);
-    matches!(interface, Ok(Interface::Windows(_)))
 }
 
 impl fmt::Display for Bucket {
@@ -84,12 +74,24 @@ pub(crate) fn without_marks(text: &str) -> String {
     out
 }
 
-/// Numbers, decimal or hexadecimal, become `#`; digits inside of names stay.
+/// Numbers, decimal or hexadecimal, become `#`; digits inside of names stay, and so do offsets, `BAR0+0x8`,
+/// which are all the names that some registers have.
 fn without_numbers(text: &str) -> String {
-    by_word(
-        text,
-        |word| if word.starts_with(|c: char| c.is_ascii_digit()) { "#".into() } else { word.into() },
-    )
+    let mut is_offset = false;
+    text.split_inclusive('+')
+        .map(|part| {
+            let end = part.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(part.len());
+            let (offset, rest) =
+                if is_offset && part.starts_with("0x") { part.split_at(end) } else { ("", part) };
+            is_offset = true;
+            format!("{offset}{}", by_word(rest, numberless))
+        })
+        .collect()
+}
+
+/// A word, or what stands for a number.
+fn numberless(word: &str) -> Cow<'_, str> {
+    if word.starts_with(|c: char| c.is_ascii_digit()) { "#".into() } else { word.into() }
 }
 
 fn by_word<'t>(text: &'t str, change: impl Fn(&'t str) -> Cow<'t, str>) -> String {
@@ -140,5 +142,11 @@ mod tests {
     fn numbers_don_t_part_findings() {
         let place = without_numbers("moved after 12 steps: step 3: the guest reads WORD2 at 0x1f, `größe=7`");
         assert_eq!(place, "moved after # steps: step #: the guest reads WORD2 at #, `größe=#`");
+    }
+
+    #[test]
+    fn offsets_part_findings_where_registers_have_no_names() {
+        let place = without_numbers("step 3: the guest reads BAR0+0x1f/4, and 0x20+12");
+        assert_eq!(place, "step #: the guest reads BAR0+0x1f/#, and #+#");
     }
 }
