@@ -135,18 +135,11 @@ pub fn has_own_time(name: &Builtin) -> bool {
     CLOCKS.iter().any(|device| device.name == name.device)
 }
 
-/// The device program of a reference device; without a release, the latest.
+/// The device program of a reference device, and its faults, which tell what becomes of them; without a
+/// release, the latest.
 ///
 /// # Errors
 /// What is wrong with its name, and what there is instead.
-pub fn program(name: &Builtin) -> Result<Box<dyn Program>, String> {
-    planted(name).map(|(program, _)| program)
-}
-
-/// The same, with the faults, which tell what becomes of them.
-///
-/// # Errors
-/// As [`program`].
 pub fn planted(name: &Builtin) -> Result<(Box<dyn Program>, Faults), String> {
     let Builtin { device: name, release, faults: ids, info } = name;
     let known = named().map(|device| device.name).collect::<Vec<_>>().join("`, `");

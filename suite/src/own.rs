@@ -241,7 +241,7 @@ mod tests {
         fn open(&self) -> Box<dyn Program> {
             {
                 let name = implementation::Builtin::of(&format!("builtin:{}", self.0)).expect("a name");
-                devices::program(&name).expect("a builtin")
+                devices::planted(&name).expect("a builtin").0
             }
         }
     }

@@ -6,6 +6,7 @@ use migcert_core::param::{Configuration, ParamName};
 use migcert_core::version::Setup;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 /// The arguments for a setup; what belongs to a process is still open.
@@ -25,9 +26,15 @@ pub(super) fn filled(
     args.iter().map(|arg| arg.fill(known)).collect()
 }
 
-/// The arguments of a process; what is still open stands in braces.
-pub(super) fn started(args: &[Template], known: impl Fn(&Blank) -> Option<OsString>) -> Vec<OsString> {
-    args.iter().map(|arg| arg.fill(&known).into_argument()).collect()
+/// The arguments of a process with this socket, or with one as its standard input, and this directory.
+pub(super) fn started(args: &[Template], socket: &Path, scratch: &Path) -> Vec<OsString> {
+    let known = |blank: &Blank| match blank {
+        Blank::Socket => Some(socket.into()),
+        Blank::Fd => Some("0".into()),
+        Blank::Scratch => Some(scratch.into()),
+        _ => None,
+    };
+    args.iter().map(|arg| arg.fill(known).into_argument()).collect()
 }
 
 /// One argument of a command line.

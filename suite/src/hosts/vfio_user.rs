@@ -52,6 +52,7 @@ use migcert_core::program::{Apart, Manifest, Program, Share};
 use migcert_core::version::Setup;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -143,8 +144,8 @@ impl VfioUser {
     fn asked(&self) -> Result<Manifest, Error> {
         const ASK: &str = "--print-migration-info-json";
         let wrong = |what: String| Error::from(Misbehaved::Protocol { during: ASK.to_owned(), what });
-        let mut args = started(&self.config.args, |_| None);
-        args.push(ASK.into());
+        let own = self.config.args.iter().cloned().map(Template::into_argument);
+        let args: Vec<OsString> = own.chain([ASK.into()]).collect();
         let said = match ask(&self.config.program, &args, MAX_BYTES, self.config.limits.answer) {
             Ok(said) => said,
             Err(Mute::Machine(why)) => return Err(why.into()),
@@ -206,12 +207,7 @@ impl VfioUser {
             Socket::Path => socket_in(&scratch)?,
             Socket::Descriptor => PathBuf::new(),
         };
-        let args = started(args, |blank| match blank {
-            Blank::Socket => Some(socket.clone().into()),
-            Blank::Fd => Some("0".into()),
-            Blank::Scratch => Some(scratch.clone().into()),
-            _ => None,
-        });
+        let args = started(args, &socket, &scratch);
         let program = &self.config.program;
         match self.config.socket {
             Socket::Descriptor => {

@@ -156,11 +156,7 @@ impl VhostUser {
     fn process(&self, cell: Cell, command: &[Template]) -> Result<(Process, PathBuf), Error> {
         let scratch = cell.scratch().to_path_buf();
         let socket = socket_in(&scratch)?;
-        let args = started(command, |blank| match blank {
-            Blank::Socket => Some(socket.clone().into()),
-            Blank::Scratch => Some(scratch.clone().into()),
-            _ => None,
-        });
+        let args = started(command, &socket, &scratch);
         Ok((Process::start(&self.config.program, &args, cell)?, socket))
     }
 }
