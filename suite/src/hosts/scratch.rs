@@ -21,21 +21,24 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     /// A new directory for all that this process makes: where `MIGCERT_SCRATCH` says, or in memory
-    /// where the machine has a place for that. Its name says nothing of us.
+    /// where the machine has a place for that. Its name says nothing of us. `make` makes it, again
+    /// with another name where there is one already.
     ///
     /// # Errors
     /// Those of making a directory.
-    pub(super) fn run(held: &Held) -> io::Result<Scratch> {
+    pub(super) fn run<M>(make: impl FnMut(&Path) -> io::Result<M>, _held: &Held) -> io::Result<(Scratch, M)> {
         const PLACE: &str = "MIGCERT_SCRATCH";
         let memory = Path::new("/dev/shm");
         let usual = || if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
         let place = std::env::var_os(PLACE).map_or_else(usual, PathBuf::from);
-        let made = std::fs::canonicalize(&place).and_then(|place| Scratch::made_in(&place, "vm-", held));
-        made.map_err(|why| {
+        let made = std::fs::canonicalize(&place)
+            .and_then(|place| tempfile::Builder::new().prefix("vm-").make_in(place, make));
+        let (maker, path) = made.and_then(|made| Ok(made.keep()?)).map_err(|why| {
             let what =
                 format!("no directory can be made in {}: {why}; set {PLACE} to another", place.display());
             io::Error::new(why.kind(), what)
-        })
+        })?;
+        Ok((Scratch::own(path), maker))
     }
 
     /// A new directory in another, with a name that begins so.
@@ -43,10 +46,7 @@ impl Scratch {
     /// # Errors
     /// Those of making a directory.
     pub(super) fn directory_in(place: &Path, beginning: &str) -> io::Result<Scratch> {
-        Scratch::made_in(place, beginning, &ending::hold_up())
-    }
-
-    fn made_in(place: &Path, beginning: &str, _held: &Held) -> io::Result<Scratch> {
+        let _held = ending::hold_up();
         let made = tempfile::Builder::new().prefix(beginning).tempdir_in(place)?;
         Ok(Scratch::own(made.keep()))
     }

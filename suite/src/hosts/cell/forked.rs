@@ -49,8 +49,9 @@ impl Drop for Over {
     }
 }
 
-/// The first process: makes cells as long as `control` is open, then ends all there are, and removes
-/// the directory that they were in.
+/// The first process: makes a directory and cells in it as long as `control` is open, then ends all
+/// cells there are, and removes the directory. Nobody else makes it, so it has one who removes it from
+/// its first moment on, whenever the process that forked this one is killed.
 pub(super) fn nursery(control: OwnedFd, mut room: Room, directory: &CStr) -> ! {
     let _over = Over;
     let _ = serve(control, &mut room, directory);
@@ -67,6 +68,11 @@ fn serve(control: OwnedFd, room: &mut Room, directory: &CStr) -> Result<()> {
     raw::heed_no_signal();
     rustix::process::set_child_subreaper(Some(getpid()))?;
     let ended = raw::ended_children()?;
+    if let Err(errno) = rustix::fs::mkdir(directory, Mode::RWXU) {
+        return reply(&control, answer::FAILED, errno.raw_os_error() as u32, None);
+    }
+    // Where nobody hears it any more, there is no message either.
+    let _ = reply(&control, answer::DONE, 0, None);
     loop {
         if !wait(&control, &ended)? {
             reap(|_, _| ());
@@ -91,7 +97,10 @@ fn serve(control: OwnedFd, room: &mut Room, directory: &CStr) -> Result<()> {
                 end(directory, room);
                 return reply(&control, answer::DONE, 0, None);
             }
-            _ => return Err(Errno::BADMSG),
+            _ => {
+                end(directory, room);
+                return Err(Errno::BADMSG);
+            }
         }
     }
 }

@@ -153,17 +153,33 @@ pub(in crate::hosts) fn end_all() -> bool {
 
 impl Nursery {
     fn new(held: &Held) -> io::Result<Nursery> {
-        let directory = Scratch::run(held)?;
-        let path = CString::new(directory.path().as_os_str().as_bytes())?;
-        let (line, theirs) = Line::new()?;
         // Should it be killed, what it had comes to us.
         let _ = set_child_subreaper(Some(getpid()));
+        let (directory, (line, pid)) = Scratch::run(Nursery::fork, held)?;
+        Ok(Nursery { line, pid, directory })
+    }
+
+    /// Forks a process that makes the directory of all cells first of all, see [`forked::nursery`].
+    fn fork(directory: &Path) -> io::Result<(Line, Pid)> {
+        let path = CString::new(directory.as_os_str().as_bytes())?;
+        let (line, theirs) = Line::new()?;
         let room = Room::new();
         // SAFETY: what runs in the child makes system calls, allocates nothing and takes no lock.
         #[expect(unsafe_code, reason = "a fork")]
-        match unsafe { raw::fork()? } {
+        let pid = match unsafe { raw::fork()? } {
             Forked::Child => forked::nursery(theirs, room, &path),
-            Forked::Parent(pid) => Ok(Nursery { line, pid, directory }),
+            Forked::Parent(pid) => pid,
+        };
+        drop(theirs);
+        let answered = answer(&line.lock());
+        match answered {
+            Ok((wire::answer::DONE, ..)) => Ok((line, pid)),
+            answered => {
+                drop(line);
+                let _ = waitpid(Some(pid), WaitOptions::empty());
+                Err(answered
+                    .map_or_else(|why| why, |(_, errno, _)| Errno::from_raw_os_error(errno as i32).into()))
+            }
         }
     }
 
