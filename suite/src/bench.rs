@@ -147,7 +147,7 @@ impl<'a> Bench<'a> {
             earlier: OnceCell::new(),
             story: Story::default(),
             tally: Arc::default(),
-            began: Cell::new(Instant::now()),
+            began: Cell::new(deadline::now()),
             is_hasty: false,
             patience: Cell::new(None),
             is_certain: Cell::new(false),

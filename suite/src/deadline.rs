@@ -9,7 +9,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 thread_local! {
-    static SCOPE: Cell<Scope> = const { Cell::new(Scope { end: None, is_cut: false }) };
+    static SCOPE: Cell<Scope> = const { Cell::new(Scope { end: None, is_cut: false, clock: Clock::Machine }) };
 }
 
 #[derive(Clone, Copy)]
@@ -17,6 +17,17 @@ struct Scope {
     end: Option<Instant>,
     /// Whether something was not done any more.
     is_cut: bool,
+    clock: Clock,
+}
+
+/// What says what time it is.
+#[derive(Clone, Copy)]
+enum Clock {
+    /// The clock of the machine.
+    Machine,
+    /// One that a test drives.
+    #[cfg(test)]
+    Driven(driven::Clock),
 }
 
 /// The result of a piece of work that had a time to end.
@@ -46,7 +57,7 @@ pub fn until<T>(end: Option<Instant>, act: impl FnOnce() -> T) -> Timed<T> {
         (Some(outer), Some(end)) => Some(outer.min(end)),
         (outer, end) => outer.or(end),
     };
-    SCOPE.set(Scope { end, is_cut: false });
+    SCOPE.set(Scope { end, is_cut: false, ..outer });
     let _restored = Restore(outer);
     let result = act();
     if SCOPE.get().is_cut { Timed::Cut } else { Timed::Whole(result) }
@@ -60,14 +71,35 @@ impl Drop for Restore {
     fn drop(&mut self) {
         let Scope { is_cut, .. } = SCOPE.get();
         let outer = self.0;
-        let is_over = outer.end.is_some_and(|end| end <= Instant::now());
+        let is_over = outer.end.is_some_and(|end| end <= now());
         SCOPE.set(Scope { is_cut: outer.is_cut || is_cut && is_over, ..outer });
     }
 }
 
-/// The end that is set on this thread, for threads that do a part of the work.
-pub fn end() -> Option<Instant> {
-    SCOPE.get().end
+/// What threads have in common with the one that they do a part of the work for.
+#[derive(Clone, Copy)]
+pub(crate) struct Part(Scope);
+
+/// That of this thread.
+pub(crate) fn part() -> Part {
+    Part(SCOPE.get())
+}
+
+impl Part {
+    /// Does something on another thread.
+    pub(crate) fn act<T>(self, act: impl FnOnce() -> T) -> Timed<T> {
+        let _restored = Restore(SCOPE.replace(Scope { end: None, ..self.0 }));
+        until(self.0.end, act)
+    }
+}
+
+/// What time it is.
+pub(crate) fn now() -> Instant {
+    match SCOPE.get().clock {
+        Clock::Machine => Instant::now(),
+        #[cfg(test)]
+        Clock::Driven(clock) => clock.now(),
+    }
 }
 
 /// Whether there is time left to ask a device for something.
@@ -77,7 +109,7 @@ pub fn end() -> Option<Instant> {
 pub fn check() -> io::Result<()> {
     let scope = SCOPE.get();
     match scope.end {
-        Some(end) if end <= Instant::now() => {
+        Some(end) if end <= now() => {
             SCOPE.set(Scope { is_cut: true, ..scope });
             Err(io::Error::new(io::ErrorKind::TimedOut, UP))
         }
@@ -87,12 +119,53 @@ pub fn check() -> io::Result<()> {
 
 /// Sleeps, and no longer than there is time.
 pub fn sleep(time: Duration) {
-    let left = SCOPE.get().end.map(|end| end.saturating_duration_since(Instant::now()));
-    std::thread::sleep(left.map_or(time, |left| left.min(time)));
+    let left = SCOPE.get().end.map(|end| end.saturating_duration_since(now()));
+    let time = left.map_or(time, |left| left.min(time));
+    match SCOPE.get().clock {
+        Clock::Machine => std::thread::sleep(time),
+        #[cfg(test)]
+        Clock::Driven(clock) => clock.pass(time),
+    }
 }
 
 /// What is said of what there was no time for.
 pub const UP: &str = "the time was up";
+
+/// A clock that tests drive: what they find out does not depend on how fast the machine is.
+#[cfg(test)]
+pub(crate) mod driven {
+    use super::{Restore, SCOPE, Scope};
+    use std::sync::Mutex;
+    use std::time::{Duration, Instant};
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Clock(&'static Mutex<Instant>);
+
+    impl Clock {
+        pub(crate) fn new() -> Clock {
+            Clock(Box::leak(Box::new(Mutex::new(Instant::now()))))
+        }
+
+        /// Does something by this clock.
+        pub(crate) fn drives<T>(self, act: impl FnOnce() -> T) -> T {
+            let here = SCOPE.get();
+            let _restored = Restore(here);
+            SCOPE.set(Scope { clock: super::Clock::Driven(self), ..here });
+            act()
+        }
+
+        /// Whoever looks takes a moment, so that time never stands still.
+        pub(super) fn now(self) -> Instant {
+            const LOOK: Duration = Duration::from_micros(50);
+            self.pass(LOOK);
+            *self.0.lock().expect("whole")
+        }
+
+        pub(crate) fn pass(self, time: Duration) {
+            *self.0.lock().expect("whole") += time;
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

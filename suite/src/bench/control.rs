@@ -12,7 +12,7 @@ pub(super) use runs::Doubt;
 
 use super::who::{self, Who};
 use super::{Bench, Subject, kind_of};
-use crate::deadline::sleep;
+use crate::deadline::{self, sleep};
 use crate::learned::{Difference, Masks};
 use crate::rules::{Cause, Finding, Judgement, Stop, What, broken};
 use migcert_core::device::{Device, Outside, Seen, Sight, State, Step};
@@ -20,7 +20,7 @@ use migcert_core::error::Error;
 use migcert_core::version::Setup;
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long to wait at the end of a run for what may be under way.
 const ARRIVAL: Duration = Duration::from_millis(120);
@@ -243,7 +243,7 @@ impl<'a> Bench<'a> {
 
     /// The rule is judged once more, on instances that start from now on.
     pub(super) fn begins_anew(&self) {
-        self.began.set(Instant::now());
+        self.began.set(deadline::now());
         self.unmoved.borrow_mut().clear();
         self.story.forget();
     }

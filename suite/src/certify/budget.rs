@@ -1,5 +1,6 @@
 //! How long a certification may take.
 
+use crate::deadline::now;
 use std::time::{Duration, Instant};
 
 /// The longest time that can be asked for: 1000 hours.
@@ -18,12 +19,12 @@ pub struct Budget {
 impl Budget {
     /// As long as it takes.
     pub fn unlimited() -> Budget {
-        Budget { began: Instant::now(), limit: None }
+        Budget { began: now(), limit: None }
     }
 
     /// From now on, at most this long; [`LONGEST`] at most.
     pub fn of(limit: Duration) -> Budget {
-        Budget { began: Instant::now(), limit: Some(limit.min(LONGEST)) }
+        Budget { began: now(), limit: Some(limit.min(LONGEST)) }
     }
 
     /// The same, from the same moment on, with a limit.
@@ -50,6 +51,6 @@ impl Budget {
 
     /// When a part of the whole budget is over, counted from now.
     pub fn part(&self, one_in: u32) -> Option<Instant> {
-        self.limit.map(|limit| Instant::now() + limit / one_in)
+        self.limit.map(|limit| now() + limit / one_in)
     }
 }

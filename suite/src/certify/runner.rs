@@ -14,7 +14,7 @@ use crate::report::waiver;
 use crate::rules::{BLAMED, Finding, Judge, Outcome, Rule};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// After so many unsettled cases in a row no further one is begun: each takes its whole time limit,
 /// and a program that hangs must not hang us.
@@ -86,7 +86,7 @@ impl<'a> Runner<'a> {
     /// after each.
     pub fn run(&self, tasks: &[Task], done: &(dyn Fn(&Unit) + Sync)) -> Run {
         let mut all: Vec<_> = tasks.iter().map(|task| self.begin(task)).collect();
-        let (mut threads, began) = (self.job.threads, Instant::now());
+        let (mut threads, began) = (self.job.threads, deadline::now());
         let cost = self.job.fit.map(|time| self.measure(&mut all, time, &mut threads, done));
         loop {
             threads.first = turns::take(&mut all, threads, |progress| {
@@ -96,7 +96,7 @@ impl<'a> Runner<'a> {
                 }
                 turn
             });
-            if !self.extend(&mut all, began.elapsed()) {
+            if !self.extend(&mut all, deadline::now() - began) {
                 break;
             }
         }
@@ -192,12 +192,12 @@ impl<'a> Runner<'a> {
     /// Tries cases for a while: one where it is the first, or where one takes longer than a turn.
     fn turn(&self, progress: &mut Progress<'_>, judge: Judge) -> Turn {
         let is_first = progress.next == progress.task.cases.start;
-        let began = Instant::now();
+        let began = deadline::now();
         loop {
             if !self.step(progress, judge) {
                 return Turn::Over;
             }
-            if is_first || TURN <= began.elapsed() {
+            if is_first || TURN <= deadline::now() - began {
                 let is_idle = progress.unit.judged == 0 && MEASURED <= progress.unit.begun;
                 return Turn::More(if is_idle { progress.spent * IDLE } else { progress.spent });
             }
@@ -218,7 +218,7 @@ impl<'a> Runner<'a> {
         if index.is_multiple_of(PIECE) {
             progress.known.clear();
         }
-        let began = Instant::now();
+        let began = deadline::now();
         match self.case(progress.task, index, &mut progress.known, judge) {
             Timed::Whole(Some(unit)) => {
                 let before = progress.unit.clone();
@@ -229,14 +229,14 @@ impl<'a> Runner<'a> {
             // What was judged of it says nothing.
             Timed::Cut => (progress.unit.short, progress.is_over) = (Some(Short::Time), true),
         }
-        self.took(progress, began.elapsed());
+        self.took(progress, deadline::now() - began);
         !progress.is_over
     }
 
     /// Why no further case is begun.
     fn short(&self) -> Option<Short> {
         let end = self.job.budget.search_end(self.case_cost() * CONFIRMING);
-        if end.is_some_and(|end| end <= Instant::now()) {
+        if end.is_some_and(|end| end <= deadline::now()) {
             return Some(Short::Time);
         }
         (PATIENCE <= self.streak.load(Relaxed)).then_some(Short::Patience)
@@ -313,10 +313,10 @@ impl<'a> Runner<'a> {
         if large.as_ref().is_some_and(|large| known.contains(large)) {
             return Unit { outcome: Outcome::Held, ..unit };
         }
-        let (share, began) = (self.shrinking(), Instant::now());
+        let (share, began) = (self.shrinking(), deadline::now());
         let until = share.map(|share| began + share);
         let unit = settle(self.job, unit, case, finding, (source, destination), judge, until);
-        self.shrunk(share.unwrap_or_default(), began.elapsed());
+        self.shrunk(share.unwrap_or_default(), deadline::now() - began);
         let file = unit.bucket.as_ref().and_then(|bucket| self.job.known.file(bucket));
         known.extend(large.filter(|_| file.is_some()));
         Unit { known: file, ..unit }

@@ -1,6 +1,7 @@
-//! Certifications with little time.
+//! Certifications with little time, by a clock of their own.
 
 use super::*;
+use crate::deadline::driven::Clock;
 use crate::devices;
 use crate::implementation::Builtin;
 use crate::impls;
@@ -9,34 +10,38 @@ use migcert_core::device::{Device, Outside};
 use migcert_core::error::Error;
 use migcert_core::program::{Manifest, Program};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::thread::sleep;
 
 /// A reference device of which so many instances take their time to start.
-struct Slow(Box<dyn Program>, Duration, AtomicU32);
+struct Slow {
+    program: Box<dyn Program>,
+    clock: Clock,
+    start: Duration,
+    left: AtomicU32,
+}
 
 impl Program for Slow {
     fn describe(&self) -> Result<Manifest, Error> {
-        self.0.describe()
+        self.program.describe()
     }
     fn outside(&self) -> Result<Outside, Error> {
-        self.0.outside()
+        self.program.outside()
     }
     fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
-        let is_slow = self.2.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
-        sleep(if is_slow { self.1 } else { Duration::ZERO });
-        self.0.start(model, setup, outside)
+        let is_slow = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+        self.clock.pass(if is_slow { self.start } else { Duration::ZERO });
+        self.program.start(model, setup, outside)
     }
 }
 
-fn slow(name: &str, start: Duration) -> Subject {
-    slow_at_first(name, start, u32::MAX)
+fn slow(clock: Clock, name: &str, start: Duration) -> Subject {
+    slow_at_first(clock, name, start, u32::MAX)
 }
 
-fn slow_at_first(name: &str, start: Duration, instances: u32) -> Subject {
+fn slow_at_first(clock: Clock, name: &str, start: Duration, instances: u32) -> Subject {
     let name = format!("builtin:{name}");
     let (program, _) = devices::planted(&Builtin::of(&name).expect("a name")).expect("a device");
     let manifest = program.describe().expect("described");
-    Subject::new(name, Box::new(Slow(program, start, instances.into())), manifest)
+    Subject::new(name, Box::new(Slow { program, clock, start, left: instances.into() }), manifest)
 }
 
 fn job<'a>(
@@ -52,7 +57,7 @@ fn job<'a>(
         cases: 1_000_000,
         fit: None,
         shrinks: 100,
-        threads: Threads::exactly(2),
+        threads: Threads::exactly(1),
         budget,
         known,
         reopen,
@@ -67,9 +72,10 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn whatever_the_time_is_every_rule_has_its_turn() {
-    let subjects = [slow("nic", SECOND / 200)];
+    let clock = Clock::new();
+    let subjects = [slow(clock, "nic", SECOND / 200)];
     let known = Known::default();
-    let units = certify(&job(&subjects, &known, &reopen, Budget::of(8 * SECOND)), &|_| ());
+    let units = clock.drives(|| certify(&job(&subjects, &known, &reopen, Budget::of(8 * SECOND)), &|_| ()));
     let mut short = 0;
     for unit in units.iter().filter(|unit| unit.planned != 0) {
         assert!(unit.begun != 0, "{}: {:?}", unit.rule.id, unit.outcome);
@@ -83,7 +89,7 @@ fn whatever_the_time_is_every_rule_has_its_turn() {
 
 #[test]
 fn after_the_end_nothing_is_tried() {
-    let subjects = [slow("nic", Duration::ZERO)];
+    let subjects = [slow(Clock::new(), "nic", Duration::ZERO)];
     let known = Known::default();
     let units = enough(certify(&job(&subjects, &known, &reopen, Budget::of(Duration::ZERO)), &|_| ()));
     for unit in units.iter().filter(|unit| unit.planned != 0) {
@@ -95,9 +101,10 @@ fn after_the_end_nothing_is_tried() {
 /// The end comes while the case is tried: what it shows then says nothing.
 #[test]
 fn a_case_that_the_end_cuts_off_does_not_count() {
-    let subjects = [slow("nic+macio-regs", 2 * SECOND)];
+    let clock = Clock::new();
+    let subjects = [slow(clock, "nic+macio-regs", 2 * SECOND)];
     let known = Known::default();
-    let units = certify(&job(&subjects, &known, &reopen, Budget::of(SECOND)), &|_| ());
+    let units = clock.drives(|| certify(&job(&subjects, &known, &reopen, Budget::of(SECOND)), &|_| ()));
     for unit in units.iter().filter(|unit| unit.planned != 0) {
         // A description is asked for without an instance.
         let is_nothing = (unit.judged, unit.case.is_some()) == (0, false);
@@ -107,16 +114,18 @@ fn a_case_that_the_end_cuts_off_does_not_count() {
 
 #[test]
 fn what_there_is_no_time_to_confirm_is_unsettled_with_its_case() {
-    let subjects = [slow("nic+macio-regs", Duration::ZERO)];
+    let clock = Clock::new();
+    let subjects = [slow(clock, "nic+macio-regs", Duration::ZERO)];
     let known = Known::default();
-    let budget = Budget::of(5 * SECOND);
-    let end = budget.end().expect("a limit");
     let reopen = |name: &str| {
-        sleep(end.saturating_duration_since(Instant::now()));
+        clock.pass(5 * SECOND);
         reopen(name)
     };
-    let twin = vec![rules::named("twin-after-load").expect("a rule")];
-    let units = certify(&Job { rules: twin, ..job(&subjects, &known, &reopen, budget) }, &|_| ());
+    let twin = || vec![rules::named("twin-after-load").expect("a rule")];
+    let units = clock.drives(|| {
+        let job = job(&subjects, &known, &reopen, Budget::of(5 * SECOND));
+        certify(&Job { rules: twin(), ..job }, &|_| ())
+    });
     let why = "it could not be confirmed: the time was up";
     assert!(
         matches!(&units[0].outcome, Outcome::Unsettled(said) if said.ends_with(why)),
@@ -129,12 +138,14 @@ fn what_there_is_no_time_to_confirm_is_unsettled_with_its_case() {
 /// Halves of the cases, where the first ones show that all of them take too long.
 #[test]
 fn cases_are_as_many_as_fit() {
-    let subjects = [slow("nic", SECOND / 100)];
+    let clock = Clock::new();
+    let subjects = [slow(clock, "nic", SECOND / 100)];
     let known = Known::default();
     let chunking = || vec![rules::named("chunking").expect("a rule")];
     let run = |fit| {
         let job = job(&subjects, &known, &reopen, Budget::unlimited());
-        let Run { units, cost } = run(&Job { rules: chunking(), cases: 40, fit, ..job }, &|_| ());
+        let job = Job { rules: chunking(), cases: 40, fit, ..job };
+        let Run { units, cost } = clock.drives(|| run(&job, &|_| ()));
         (units[0].planned, units[0].begun, cost.map(|cost| cost.measured))
     };
     assert_eq!(run(None), (40, 40, None));
@@ -144,19 +155,20 @@ fn cases_are_as_many_as_fit() {
 
 #[test]
 fn what_proves_cheap_has_more_cases() {
-    let subjects = [slow_at_first("nic", SECOND / 4, 8)];
+    let clock = Clock::new();
+    let subjects = [slow_at_first(clock, "nic", SECOND / 4, 8)];
     let known = Known::default();
     let rules = vec![rules::named("chunking").expect("a rule")];
     let job = job(&subjects, &known, &reopen, Budget::unlimited());
     // By its first case alone, ten cases would take longer than that.
     let fit = Some(8 * SECOND);
-    let Run { units, .. } = run(&Job { rules, cases: 160, fit, ..job }, &|_| ());
+    let Run { units, .. } = clock.drives(|| run(&Job { rules, cases: 160, fit, ..job }, &|_| ()));
     assert_eq!((units[0].planned, units[0].begun), (160, 160));
 }
 
 #[test]
 fn where_too_much_varies_a_difference_is_no_finding_and_a_failure_is() {
-    let subjects = [slow("nic", Duration::ZERO)];
+    let subjects = [slow(Clock::new(), "nic", Duration::ZERO)];
     let broken = |what: What| {
         let cause = Cause { what, ..Cause::default() };
         let finding = Finding { summary: "something".into(), cause, ..Finding::default() };

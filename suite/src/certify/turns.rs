@@ -35,7 +35,7 @@ pub(super) fn take<T: Send>(
         changed: Condvar::new(),
         over: Condvar::new(),
     };
-    let end = deadline::end();
+    let part = deadline::part();
     let work = || {
         let work = || {
             while let Some(at) = shared.next() {
@@ -46,7 +46,7 @@ pub(super) fn take<T: Send>(
                 }
             }
         };
-        deadline::until(end, work)
+        part.act(work)
     };
     std::thread::scope(|scope| {
         (0..now).for_each(|_| drop(scope.spawn(work)));

@@ -5,7 +5,7 @@ use crate::bench::story::Story;
 use crate::bench::tally::Of;
 use crate::bench::who::Who;
 use crate::bench::{Bench, Named, Subject};
-use crate::deadline::sleep;
+use crate::deadline::{now, sleep};
 use crate::learned::{Sample, learn, may_be_of_instances, millis};
 use crate::rules::{Judgement, Stop};
 use migcert_core::device::{Device, Outside, Seen, State, Step};
@@ -13,7 +13,7 @@ use migcert_core::error::Error;
 use migcert_core::program::Program;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Control runs for a difference.
 const RUNS: u32 = 4;
@@ -144,7 +144,7 @@ impl<'a> Bench<'a> {
         paces: &[Pace],
         doubt: Doubt,
     ) -> Judgement {
-        let began = Instant::now();
+        let began = now();
         let mut controls = Vec::with_capacity(paces.len());
         for pace in paces {
             let mut control = self.controlled(recipe, *pace)?;
@@ -153,7 +153,7 @@ impl<'a> Bench<'a> {
             }
             controls.push(control);
         }
-        let apart = millis(began.elapsed() / paces.len().max(1) as u32);
+        let apart = millis((now() - began) / paces.len().max(1) as u32);
         let (script, learned) = (&self.case.script, &recipe.subject.learned);
         let before = learned.generation();
         match doubt {
@@ -184,7 +184,7 @@ impl<'a> Bench<'a> {
         let is_quick = subject.time == Time::Given || subject.learned.is_watched();
         for _ in 0..WATCHES {
             if !is_quick {
-                sleep(LONG.max(self.began.get().elapsed()) / WATCHES);
+                sleep(LONG.max(now() - self.began.get()) / WATCHES);
             }
             controls.iter_mut().for_each(|control| control.plays_again(script));
         }
