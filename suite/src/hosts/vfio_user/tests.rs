@@ -19,6 +19,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 /// A word that is written to BAR0 is an address, to which the device writes that word.
 const DOORBELL: Step = write(0, 0, memory::ADDRESSES.start + 8);
@@ -175,7 +176,9 @@ fn client(logs: Logs) -> Client {
     thread::spawn(|| pci.run());
     let program = Path::new("/bin/sleep");
     let process = Process::start(program, &["1000"], Cell::alone().expect("a cell")).expect("it starts");
-    Client::new(process, ours, Limits::default()).expect("they agree")
+    /// Only what hangs takes that long.
+    const LIMIT: Duration = Duration::from_secs(300);
+    Client::new(process, ours, Limits::of(LIMIT)).expect("they agree")
 }
 
 fn device(logs: Logs, guide: &Guide) -> Instance {

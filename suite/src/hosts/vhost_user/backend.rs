@@ -39,7 +39,8 @@ pub(super) struct Backend {
     call: [EventFd; 2],
     features: u64,
     protocol: Protocol,
-    limit: Duration,
+    /// For any answer.
+    pub(super) limit: Duration,
     /// Whether it knows the guest's memory.
     set_up: bool,
     /// Which queues have not been kicked since they were started.
