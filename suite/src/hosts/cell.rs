@@ -55,7 +55,12 @@ pub struct Cell {
     scratch: Option<Scratch>,
     /// Where it is kept what files the program wrote, where somebody wants to know.
     written: Option<Arc<Written>>,
+    /// Where it waits for another program.
+    idle: &'static Idle,
 }
+
+/// Cells that wait for a program.
+type Idle = Mutex<VecDeque<Made>>;
 
 /// A cell that may be used more than once.
 #[derive(Debug)]
@@ -90,6 +95,11 @@ impl Cell {
     /// # Errors
     /// Those of starting processes and of making directories.
     pub(crate) fn open(visible: &[&Path], shares: &Shares) -> io::Result<Cell> {
+        Cell::open_from(&WAITING, visible, shares)
+    }
+
+    /// The same, one of these or a new one.
+    fn open_from(idle: &'static Idle, visible: &[&Path], shares: &Shares) -> io::Result<Cell> {
         let visible = visible.iter().map(|path| path.to_path_buf()).collect();
         let mut key = Key { visible, shares: shares.clone() };
         if let Some(why) = is_off() {
@@ -97,15 +107,15 @@ impl Cell {
         }
         // The one that was used longest ago: a source and its destination rarely follow each other
         // in it.
-        let idle = {
-            let mut idle = idle();
-            let at = idle.iter().position(|made| made.key == key);
-            at.and_then(|at| idle.remove(at))
+        let waiting = {
+            let mut waiting = lock(idle);
+            let at = waiting.iter().position(|made| made.key == key);
+            at.and_then(|at| waiting.remove(at))
         };
-        let mut made = idle.map_or_else(|| Made::new(key), Ok)?;
+        let mut made = waiting.map_or_else(|| Made::new(key), Ok)?;
         made.uses += 1;
         let scratch = Scratch::named(&made.directory.path().join(made.uses.to_string()))?;
-        Ok(Cell { made: Some(made), scratch: Some(scratch), written: None })
+        Ok(Cell { made: Some(made), scratch: Some(scratch), written: None, idle })
     }
 
     /// A cell for a program that shares nothing.
@@ -211,7 +221,7 @@ impl Drop for Cell {
         }
         let is_as_new = matches!(cleared, Ok((answer::DONE, ..))) && made.directory.is_empty();
         if is_as_new && made.uses < USES {
-            let mut idle = idle();
+            let mut idle = lock(self.idle);
             idle.push_back(made);
             if IDLE < idle.len() {
                 let oldest = idle.pop_front();
@@ -235,15 +245,16 @@ pub(super) fn is_off() -> Option<String> {
     std::env::var_os(ISOLATE).is_some_and(|value| value == "no").then(|| format!("{ISOLATE} says so"))
 }
 
-fn idle() -> MutexGuard<'static, VecDeque<Made>> {
-    static IDLE: Mutex<VecDeque<Made>> = Mutex::new(VecDeque::new());
-    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+static WAITING: Idle = Mutex::new(VecDeque::new());
+
+fn lock(idle: &Idle) -> MutexGuard<'_, VecDeque<Made>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lets go of cells that see a directory of ours which is about to be removed.
 pub(super) fn forget(visible: &Path) {
     let mut gone = Vec::new();
-    let mut idle = idle();
+    let mut idle = lock(&WAITING);
     while let Some(at) = idle.iter().position(|made| made.key.visible.iter().any(|path| path == visible)) {
         gone.extend(idle.remove(at));
     }

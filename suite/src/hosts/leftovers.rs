@@ -82,30 +82,50 @@ fn unused_name() -> String {
     format!(".{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed))
 }
 
+/// Programs that do nothing, of which each test tells its own from all others.
+#[cfg(test)]
+pub(super) mod sleeper {
+    use std::fs;
+    use std::time::{Duration, Instant};
+
+    /// How long it sleeps, in seconds: this process alone has one with this fraction.
+    pub(in crate::hosts) fn seconds(whole: u32) -> String {
+        format!("{whole}.5{}", std::process::id())
+    }
+
+    pub(in crate::hosts) fn runs(seconds: &str) -> bool {
+        let entries = fs::read_dir("/proc").expect("/proc").flatten();
+        let command = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        entries.map(command).any(|command| command == format!("sleep\0{seconds}\0").as_bytes())
+    }
+
+    /// Waits until it runs.
+    #[track_caller]
+    pub(in crate::hosts) fn until_it_runs(seconds: &str) {
+        const PATIENCE: Duration = Duration::from_secs(300);
+        let deadline = Instant::now() + PATIENCE;
+        while !runs(seconds) {
+            assert!(Instant::now() < deadline, "no sleeper");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::hosts::cell::Cell;
     use crate::hosts::process::Process;
-    use std::time::{Duration, Instant};
 
     #[test]
     fn nobody_gets_away() {
         // An orphan, in a session of its own.
-        let args = ["-c", "setsid sleep 1001 & exit"];
+        let seconds = sleeper::seconds(1001);
+        let args = ["-c", &format!("setsid sleep {seconds} & exit")];
         let parent = Process::start(Path::new("/bin/sh"), &args, Cell::alone().expect("a cell")).expect("sh");
-        let sleeps = || {
-            let entries = fs::read_dir("/proc").expect("/proc").flatten();
-            let command = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            entries.map(command).any(|command| command == b"sleep\x001001\0")
-        };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !sleeps() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        assert!(sleeps());
+        sleeper::until_it_runs(&seconds);
         drop(parent);
-        assert!(!sleeps());
+        assert!(!sleeper::runs(&seconds));
     }
 
     #[test]

@@ -164,6 +164,12 @@ impl Process {
         self.memory()
     }
 
+    /// Its number, as this process sees it.
+    #[cfg(test)]
+    pub(super) fn number(&self) -> Option<u32> {
+        self.pid
+    }
+
     /// Where the kernel tells of it.
     fn place(&self, what: &str) -> io::Result<String> {
         let pid = self.pid.ok_or(io::ErrorKind::NotFound)?;
@@ -248,8 +254,10 @@ const SIGNALS: &[(i32, &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hosts::leftovers::sleeper;
 
-    const SOON: Duration = Duration::from_secs(10);
+    /// Only what hangs takes that long.
+    const SOON: Duration = Duration::from_secs(300);
 
     fn shell(script: &str) -> Process {
         let scratch = Cell::alone().expect("a cell");
@@ -260,7 +268,7 @@ mod tests {
     fn the_way_it_ended_is_told() {
         assert_eq!(shell("exit 3").ended(SOON).expect("waits").as_deref(), Some("exit status 3"));
         assert_eq!(shell("kill -ABRT $$").ended(SOON).expect("waits").as_deref(), Some("signal SIGABRT"));
-        assert_eq!(shell("sleep 60").ended(Duration::from_millis(1)).expect("waits"), None);
+        assert_eq!(shell("sleep 1000").ended(Duration::from_millis(1)).expect("waits"), None);
     }
 
     #[test]
@@ -276,28 +284,22 @@ mod tests {
 
     #[test]
     fn nothing_is_left_behind() {
-        let parent = shell("sleep 1003.5 & echo started; wait");
-        let runs = || {
-            let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
-            let command =
-                |entry: std::fs::DirEntry| std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            entries.map(command).any(|command| command == b"sleep\x001003.5\0")
-        };
-        let deadline = Instant::now() + SOON;
-        while !runs() && Instant::now() < deadline {
-            std::thread::yield_now();
-        }
-        assert!(runs());
+        let seconds = sleeper::seconds(1003);
+        let parent = shell(&format!("sleep {seconds} & echo started; wait"));
+        sleeper::until_it_runs(&seconds);
         let scratch = parent.scratch();
         drop(parent);
         assert!(!scratch.exists());
-        assert!(!runs());
+        assert!(!sleeper::runs(&seconds));
     }
 
     #[test]
     fn an_endless_flood_keeps_nobody() {
         let flood = shell("yes");
-        let ended = flood.within(Duration::from_millis(300), || {
+        while flood.printed() == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let ended = flood.within(Duration::from_millis(1), || {
             ready(&[(flood.end(), PollFlags::IN)], Instant::now() + SOON)
         });
         assert!(ended.expect("polls").is_some());

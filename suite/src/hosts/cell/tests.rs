@@ -1,10 +1,12 @@
 use super::plan::Own;
 use super::*;
 use crate::hosts::isolation::Channel;
+use crate::hosts::leftovers::sleeper;
 use crate::hosts::process::Process;
 use std::time::{Duration, Instant};
 
-const SOON: Duration = Duration::from_secs(30);
+/// Only what hangs takes that long.
+const SOON: Duration = Duration::from_secs(300);
 
 /// What a shell prints in a cell.
 #[track_caller]
@@ -22,9 +24,14 @@ fn start(cell: Cell, script: &str) -> Process {
 /// Waits until a program has printed something.
 #[track_caller]
 fn until_printed(process: &Process) {
+    until_it_says(process, |said| !said.is_empty());
+}
+
+#[track_caller]
+fn until_it_says(process: &Process, is_said: impl Fn(&str) -> bool) {
     let deadline = Instant::now() + SOON;
-    while process.printed() == 0 {
-        assert!(Instant::now() < deadline, "nothing was printed");
+    while !is_said(&process.output()) {
+        assert!(Instant::now() < deadline, "{}", process.output());
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -33,43 +40,57 @@ fn is_writable(place: &Path) -> bool {
     place.is_dir() && rustix::fs::access(place, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
-/// Places for files that nobody keeps, as far as this user can write there.
-fn places() -> Vec<PathBuf> {
+/// Places for files that nobody keeps, as far as this user can write there and a cell has its own.
+/// Nothing is written where it has not: that would stay.
+fn places(isolation: &Isolation) -> Vec<PathBuf> {
     let fixed = ["/tmp", "/var/tmp", "/dev/shm", "/run"].map(PathBuf::from);
-    fixed.into_iter().filter(|place| is_writable(place)).collect()
+    let is_own = |place: &PathBuf| isolation.apart.contains(&Channel::Files(place.clone()));
+    fixed.into_iter().filter(|place| is_writable(place) && is_own(place)).collect()
+}
+
+/// A name that only this process gives to files.
+fn name() -> String {
+    format!("of-a-cell-{}", std::process::id())
 }
 
 #[test]
 fn files_are_a_cells_own() {
-    const NAME: &str = "of-a-cell";
     let cell = Cell::alone().expect("a cell");
     let apart = cell.isolation();
-    let write: String =
-        places().iter().map(|place| format!("echo x >{}/{NAME}; ", place.display())).collect();
-    let read: String = places().iter().map(|place| format!("cat {}/{NAME}; ", place.display())).collect();
-    let writer = start(cell, &format!("{write} {read} echo $?; sleep 1000"));
-    until_printed(&writer);
-    let reader = says(Cell::alone().expect("a cell"), &format!("({read}) 2>/dev/null"));
-    let outside: Vec<bool> = places().iter().map(|place| place.join(NAME).exists()).collect();
-    assert!(writer.output().contains('x'), "{}", writer.output());
-    drop(writer);
-    if apart.keeps_files_apart() {
-        assert_eq!(reader, "");
-        assert_eq!(outside, vec![false; places().len()]);
-        // Whoever comes later does not find it either, in however many cells.
-        let later: Vec<_> = (0..4).map(|_| Cell::alone().expect("a cell")).collect();
-        for cell in later {
-            assert_eq!(says(cell, &format!("({read}) 2>/dev/null")), "");
-        }
-    } else {
+    if !apart.keeps_files_apart() {
         assert!(!apart.shared.is_empty(), "{apart:?}");
-        places().iter().for_each(|place| drop(std::fs::remove_file(place.join(NAME))));
+        return;
     }
+    let files: Vec<PathBuf> = places(&apart).iter().map(|place| place.join(name())).collect();
+    assert!(!files.is_empty(), "{apart:?}");
+    let write: String = files.iter().map(|file| format!("echo x >{}; ", file.display())).collect();
+    let read: String = files.iter().map(|file| format!("cat {}; ", file.display())).collect();
+    let writer = start(cell, &format!("{write} {read} sleep 1000"));
+    until_it_says(&writer, |said| said == "x\n".repeat(files.len()));
+    assert_eq!(says(Cell::alone().expect("a cell"), &format!("({read}) 2>/dev/null")), "");
+    let outside: Vec<&PathBuf> = files.iter().filter(|file| file.exists()).collect();
+    assert!(outside.is_empty(), "{outside:?}");
+    drop(writer);
+    // Whoever comes later does not find it either, in however many cells.
+    let later: Vec<_> = (0..4).map(|_| Cell::alone().expect("a cell")).collect();
+    for cell in later {
+        assert_eq!(says(cell, &format!("({read}) 2>/dev/null")), "");
+    }
+}
+
+/// Cells that no other test uses.
+fn idle() -> &'static Idle {
+    Box::leak(Box::default())
 }
 
 /// A cell with all files of its own, where this machine allows it.
 fn apart() -> Option<Cell> {
-    let cell = Cell::open(&[], &Shares { own: Own::All, ..Shares::default() }).expect("a cell");
+    apart_from(&WAITING)
+}
+
+fn apart_from(idle: &'static Idle) -> Option<Cell> {
+    let shares = Shares { own: Own::All, ..Shares::default() };
+    let cell = Cell::open_from(idle, &[], &shares).expect("a cell");
     let isolation = cell.isolation();
     let is_said = isolation.shared.iter().any(|shared| !shared.why.is_empty());
     assert!(isolation.apart.contains(&Channel::OtherFiles) || is_said, "{isolation:?}");
@@ -77,6 +98,7 @@ fn apart() -> Option<Cell> {
 }
 
 #[test]
+#[ignore = "long: writes into system folders where nothing keeps them apart"]
 fn all_files_are_a_cells_own() {
     const NAME: &str = "of-a-cell-with-all-files";
     // Wherever this user may write.
@@ -90,9 +112,7 @@ fn all_files_are_a_cells_own() {
     let script =
         format!("for f in {0}; do echo x >$f; done; cat {0}; cat /etc/passwd; echo y", files.join(" "));
     let writer = start(cell, &format!("{script}; sleep 1000"));
-    while !writer.output().ends_with("y\n") && writer.printed() < 1 << 16 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    until_it_says(&writer, |said| said.ends_with("y\n"));
     let reader = apart().expect("as before");
     assert_eq!(says(reader, &format!("cat {} 2>/dev/null", files.join(" "))), "");
     let outside: Vec<&String> = files.iter().filter(|file| Path::new(file).exists()).collect();
@@ -129,18 +149,24 @@ fn what_is_named_is_shared_although_all_files_are_apart() {
 #[test]
 fn a_cell_with_all_files_is_used_again_if_nothing_changed() {
     let directory = |cell: &Cell| cell.made().expect("made").directory.path().to_path_buf();
-    let Some(cell) = apart() else { return };
+    let (idle, place) = (idle(), tempfile::tempdir().expect("a directory"));
+    let Some(cell) = apart_from(idle) else { return };
     let first = directory(&cell);
     assert_eq!(says(cell, "echo x >file; cat file"), "x\n");
-    let cell = apart().expect("as before");
+    let cell = apart_from(idle).expect("as before");
     assert_eq!(directory(&cell), first);
-    says(cell, "cd; echo x >>of-a-cell || mkdir /dev/shm/of-a-cell");
-    assert_ne!(directory(&apart().expect("as before")), first);
+    let file = place.path().join("of-a-cell");
+    assert_eq!(says(cell, &format!("echo x >{0}; cat {0}", file.display())), "x\n");
+    // Otherwise it was not the cell's own.
+    if !file.exists() {
+        assert_ne!(directory(&apart_from(idle).expect("as before")), first);
+    }
 }
 
 #[test]
 fn a_cell_in_which_nothing_changed_is_used_again() {
-    let open = || Cell::alone().expect("a cell");
+    let idle = idle();
+    let open = || Cell::open_from(idle, &[], &Shares::default()).expect("a cell");
     let directory = |cell: &Cell| cell.made().expect("made").directory.path().to_path_buf();
     let cell = open();
     let first = directory(&cell);
@@ -150,15 +176,23 @@ fn a_cell_in_which_nothing_changed_is_used_again() {
     if !cell.isolation().keeps_files_apart() {
         return;
     }
-    for change in ["echo x >/tmp/x", "mkdir ../x", "touch -d 1970-01-01 /tmp", "mount -t tmpfs x /mnt"] {
+    let file = Path::new("/tmp").join(name()).display().to_string();
+    let write = format!("echo x >{file}");
+    let changes = [&write, "mkdir ../x", "touch -d 1970-01-01 /tmp", "mount -t tmpfs x /mnt"];
+    // Others may not mount.
+    let changes = if rustix::process::geteuid().is_root() { &changes[..] } else { &changes[..3] };
+    for change in changes {
         let cell = open();
         let before = directory(&cell);
         says(cell, change);
         let cell = open();
         assert_ne!(directory(&cell), before, "{change}");
         assert_eq!(
-            says(cell, "cat /tmp/x; ls -d ../x; find /tmp -maxdepth 0 ! -newermt 1971-01-01; ls /mnt/x"),
-            says(open(), "cat /tmp/x; ls -d ../x; ls /mnt/x")
+            says(
+                cell,
+                &format!("cat {file}; ls -d ../x; find /tmp -maxdepth 0 ! -newermt 1971-01-01; ls /mnt/x")
+            ),
+            says(open(), &format!("cat {file}; ls -d ../x; ls /mnt/x"))
         );
     }
 }
@@ -208,45 +242,50 @@ fn other_cells_are_not_seen() {
 #[test]
 fn nothing_that_was_started_stays() {
     // In a session of its own, an orphan, without environment and descriptors.
-    let away = "exec sleep 1002.5 </dev/null >/dev/null 2>&1";
+    let seconds = sleeper::seconds(1002);
+    let away = format!("exec sleep {seconds} </dev/null >/dev/null 2>&1");
     let script = format!("(env -i setsid sh -c '(cd /; {away}) &') & wait; echo started; sleep 1000");
-    let runs = || {
-        let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
-        let command =
-            |entry: std::fs::DirEntry| std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        entries.map(command).any(|command| command == b"sleep\x001002.5\0")
-    };
     let shell = start(Cell::alone().expect("a cell"), &script);
-    let deadline = Instant::now() + SOON;
-    while !runs() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    assert!(runs());
+    sleeper::until_it_runs(&seconds);
     drop(shell);
-    assert!(!runs());
+    assert!(!sleeper::runs(&seconds));
 }
 
 #[test]
 fn orphans_do_not_stay_as_zombies() {
     // Each inner shell ends before what it started, which then ends as an orphan.
-    let script = "for i in 1 2 3 4 5 6 7 8; do sh -c 'sleep 0.01 &'; done; sleep 0.3; echo done; sleep 1000";
+    let script = "for i in 1 2 3 4 5 6 7 8; do sh -c 'sleep 0.01 &'; done; echo done; sleep 1000";
     let shell = start(Cell::alone().expect("a cell"), script);
     until_printed(&shell);
-    let zombies = || {
+    // All of them have been started, and are the keeper's until it has taken notice of their end.
+    let shell_is = shell.number().expect("it runs");
+    let parents = || {
         let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
-        let stat =
-            |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        entries.map(stat).filter(|stat| stat.contains("(sleep) Z")).count()
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        pids.filter_map(|pid| Some((pid, parent(pid)?))).collect::<Vec<_>>()
     };
+    let keeper = parent(shell_is).expect("it runs");
+    let children = || parents().into_iter().filter(|(_, of)| *of == keeper).map(|(pid, _)| pid);
     let deadline = Instant::now() + SOON;
-    while zombies() != 0 && Instant::now() < deadline {
+    while children().any(|pid| pid != shell_is) {
+        assert!(Instant::now() < deadline, "{} zombies", children().count() - 1);
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert_eq!(zombies(), 0);
+    assert_eq!(children().collect::<Vec<_>>(), [shell_is]);
+}
+
+/// The process that a process is a child of.
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may have any in it; state and parent follow.
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
 #[test]
 fn numbers_of_processes_differ() {
+    if !Path::new("/proc/sys/kernel/ns_last_pid").exists() {
+        return;
+    }
     let number = || says(Cell::alone().expect("a cell"), "echo $$");
     let numbers: std::collections::BTreeSet<String> = (0..5).map(|_| number()).collect();
     assert_eq!(numbers.len(), 5, "{numbers:?}");
