@@ -140,7 +140,7 @@ fn a_flaky_finding_says_its_rate_and_another_binary_is_noticed() {
     device(&place, "# another");
     faulty(&place, 1_000_000);
     let (told, _) = ran(&place, &format!("replay {file}"));
-    assert!(told.contains("note: `dev` is another binary: found in sha256 "), "{told}");
+    assert!(told.contains("note: `dev.toml` is another binary: found in sha256 "), "{told}");
 }
 
 /// A device program that counts its instances down, one at a time, and is faulty until there are none
