@@ -207,7 +207,7 @@ fn orphans_do_not_stay_as_zombies() {
 }
 
 /// Far more than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A certification in a directory of its own.
 struct Run {
