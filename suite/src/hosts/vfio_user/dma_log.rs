@@ -81,16 +81,17 @@ impl DmaLog {
         Ok(std::mem::take(&mut self.untold))
     }
 
-    /// Looks whether all that changed is in the log, and ends it.
+    /// Looks whether all that changed is in the log, and ends it. The first error counts.
     ///
     /// # Errors
     /// [`Misbehaved::Protocol`] for a page that is not.
     pub(super) fn end(&mut self, client: &mut Client) -> Result<(), Error> {
         let reported = self.report(client);
-        if self.session.take().is_some() {
-            client.set(Feature::LogStop, &[]).map(drop)?;
-        }
-        reported
+        let ended = match self.session.take() {
+            Some(_) => client.set(Feature::LogStop, &[]).map(drop),
+            None => Ok(()),
+        };
+        reported.and(ended)
     }
 
     fn report(&mut self, client: &mut Client) -> Result<(), Error> {
