@@ -272,6 +272,38 @@ mod tests {
     }
 
     #[test]
+    fn each_wait_status_has_its_words() {
+        // As `wait` gives it: bits 0 to 6 are the signal, bit 7 a core dump, the rest the exit status.
+        const CORE: i32 = 1 << 7;
+        let table = [
+            (0, "exit status 0"),
+            (3 << 8, "exit status 3"),
+            (255 << 8, "exit status 255"),
+            (libc::SIGHUP, "signal SIGHUP"),
+            (libc::SIGINT, "signal SIGINT"),
+            (libc::SIGQUIT | CORE, "signal SIGQUIT"),
+            (libc::SIGILL | CORE, "signal SIGILL"),
+            (libc::SIGTRAP | CORE, "signal SIGTRAP"),
+            (libc::SIGABRT, "signal SIGABRT"),
+            (libc::SIGABRT | CORE, "signal SIGABRT"),
+            (libc::SIGBUS | CORE, "signal SIGBUS"),
+            (libc::SIGFPE | CORE, "signal SIGFPE"),
+            (libc::SIGKILL, "signal SIGKILL"),
+            (libc::SIGSEGV | CORE, "signal SIGSEGV"),
+            (libc::SIGPIPE, "signal SIGPIPE"),
+            (libc::SIGALRM, "signal SIGALRM"),
+            (libc::SIGTERM, "signal SIGTERM"),
+            (libc::SIGXCPU | CORE, "signal SIGXCPU"),
+            (libc::SIGXFSZ | CORE, "signal SIGXFSZ"),
+            (libc::SIGSYS | CORE, "signal SIGSYS"),
+            (libc::SIGSTKFLT, "signal 16"),
+        ];
+        for (status, words) in table {
+            assert_eq!(how(ExitStatus::from_raw(status)), words);
+        }
+    }
+
+    #[test]
     fn a_flood_is_kept_at_both_ends() {
         let mut flood =
             shell("echo first; yes | head -c 3000000; echo '[2020 ERROR x] last words'; exec >&- 2>&-");

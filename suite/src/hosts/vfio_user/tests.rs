@@ -1,5 +1,7 @@
 //! The client against a PCI device of a hundred lines that lives in a thread.
 
+mod unanswered;
+
 use super::channel::Channel;
 use super::client::Client;
 use super::config_space::{ConfigSpace, Learned};

@@ -39,7 +39,7 @@ pub(super) struct Backend {
     call: [EventFd; 2],
     features: u64,
     protocol: Protocol,
-    /// For any answer.
+    /// Time for any answer.
     pub(super) limit: Duration,
     /// Whether it knows the guest's memory.
     set_up: bool,
@@ -65,6 +65,11 @@ impl Backend {
         limit: Duration,
     ) -> Result<Backend, Error> {
         let (process, stream) = connected(process, socket, pace, limit)?;
+        Backend::over(process, stream, limit)
+    }
+
+    /// Agrees on features with a program that is connected.
+    pub(super) fn over(process: Process, stream: UnixStream, limit: Duration) -> Result<Backend, Error> {
         let memory = memfd("memory-backend-memfd", MEMORY)?;
         let ranges = [(GuestAddress(0), MEMORY, Some(FileOffset::new(memory, 0)))];
         let memory = GuestMemoryMmap::from_ranges_with_files(ranges).map_err(io::Error::other)?;

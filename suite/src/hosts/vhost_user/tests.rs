@@ -1,5 +1,7 @@
 //! What a backend is told, heard by a backend that only listens.
 
+mod unanswered;
+
 use super::backend::Backend;
 use super::ring::Ring;
 use crate::hosts::cell::Cell;
@@ -40,11 +42,16 @@ fn listen(mut stream: UnixStream) -> Vec<Heard> {
             GET_VRING_BASE => u64::from(numbers::<1>(&payload)[0]),
             _ => continue,
         };
-        const VERSION_1_REPLY: u32 = 5;
-        let header = [request, VERSION_1_REPLY, 8].map(u32::to_le_bytes).concat();
-        stream.write_all(&[header, reply.to_le_bytes().to_vec()].concat()).expect("heard");
+        stream.write_all(&self::reply(request, reply)).expect("heard");
     }
     heard
+}
+
+/// The answer to a request, as a message.
+fn reply(request: u32, answer: u64) -> Vec<u8> {
+    const VERSION_1_REPLY: u32 = 5;
+    let header = [request, VERSION_1_REPLY, 8].map(u32::to_le_bytes).concat();
+    [header, answer.to_le_bytes().to_vec()].concat()
 }
 
 fn numbers<const N: usize>(bytes: &[u8]) -> [u32; N] {
