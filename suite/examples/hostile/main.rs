@@ -61,30 +61,12 @@ impl Trick {
             "endless" => loop {
                 socket.write_all(&[0xff; 4096])?;
             },
-            dies => {
-                if let Some(signal) = dies.strip_prefix("dies-") {
-                    let signal = SIGNALS.iter().find(|row| row.0 == signal).map_or(Signal::KILL, |row| row.1);
-                    die(signal);
-                }
-                socket.write_all(reply)
-            }
+            "dies-segv" => die(Signal::SEGV),
+            "dies-stop" => die(Signal::STOP),
+            _ => socket.write_all(reply),
         }
     }
 }
-
-const SIGNALS: &[(&str, Signal)] = &[
-    ("abrt", Signal::ABORT),
-    ("bus", Signal::BUS),
-    ("fpe", Signal::FPE),
-    ("ill", Signal::ILL),
-    ("kill", Signal::KILL),
-    ("segv", Signal::SEGV),
-    ("stop", Signal::STOP),
-    ("sys", Signal::SYS),
-    ("term", Signal::TERM),
-    ("trap", Signal::TRAP),
-    ("xcpu", Signal::XCPU),
-];
 
 fn main() -> ExitCode {
     let mut args = std::env::args();

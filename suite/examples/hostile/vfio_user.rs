@@ -73,8 +73,6 @@ pub(crate) fn serve(listener: UnixListener, trick: &Trick) -> io::Result<()> {
         let mut reply = [&reply[..], &body].concat();
         match trick.what.as_str() {
             _ if trick.at != name => {}
-            "another-id" => reply[0] ^= 0x55,
-            "another-command" => reply[2] ^= 0x55,
             "not-a-reply" => reply[8] = 0,
             "stray-reply" => {
                 let mut stray = reply.clone();
@@ -82,7 +80,6 @@ pub(crate) fn serve(listener: UnixListener, trick: &Trick) -> io::Result<()> {
                 reply = [stray, reply].concat();
             }
             "claims-4-gib" => reply[4..8].copy_from_slice(&[0xff; 4]),
-            "claims-8-bytes" => reply[4..8].copy_from_slice(&8_u32.to_le_bytes()),
             "cuts-the-body" => {
                 reply.truncate(reply.len().min(20));
                 let len = reply.len() as u32;
