@@ -18,7 +18,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The newest protocol that is proposed.
 const PROTOCOL: (u16, u16) = (0, 1);
@@ -416,8 +416,7 @@ impl Client {
     }
 
     fn died(&mut self, during: &Request<'_>) -> Error {
-        const GRACE: Duration = Duration::from_secs(2);
-        let how = match self.process.ended(GRACE.min(self.limits.answer)) {
+        let how = match self.process.ended(self.limits.answer) {
             Ok(Some(how)) => how,
             Ok(None) => "it closed the connection and still runs".to_owned(),
             Err(why) => return why.into(),

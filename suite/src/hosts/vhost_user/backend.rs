@@ -344,8 +344,7 @@ impl Backend {
     }
 
     fn died(&mut self, during: &str, since: u64) -> Error {
-        const GRACE: Duration = Duration::from_secs(2);
-        let how = match self.process.ended(GRACE) {
+        let how = match self.process.ended(self.limit) {
             Ok(Some(how)) => how,
             Ok(None) => "it closed the connection and still runs".to_owned(),
             Err(e) => return e.into(),
