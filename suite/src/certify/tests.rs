@@ -5,6 +5,7 @@ use crate::deadline::driven::Clock;
 use crate::devices;
 use crate::implementation::Builtin;
 use crate::impls;
+use crate::learned::Place;
 use crate::rules::{self, Cause};
 use migcert_core::device::{Device, Outside};
 use migcert_core::error::Error;
@@ -181,8 +182,37 @@ fn where_too_much_varies_a_difference_is_no_finding_and_a_failure_is() {
     };
     assert_eq!(outcomes(), ["broken", "broken"]);
     for at in 0..=crate::learned::PLACES as u64 {
-        let place = crate::learned::Place::Bits { region: 0, offset: 8 * at, size: 8, bits: 1 };
+        let place = Place::Bits { region: 0, offset: 8 * at, size: 8, bits: 1 };
         subjects[0].learned.add(place, crate::learned::Nature::Volatile, crate::learned::How::Pinned);
     }
     assert_eq!(outcomes(), ["unsettled", "broken"]);
+}
+
+/// What varies in a device is learned, and accuses nobody.
+#[test]
+fn a_counter_that_runs_is_learned() {
+    let subjects = [reopen("builtin:counter").expect("a device")];
+    for unit in by_the_clock(&subjects, rules::ALL.to_vec(), 20) {
+        let is_quiet = matches!(unit.outcome, Outcome::Held | Outcome::NotApplicable(_));
+        assert!(is_quiet, "{}: {:?}", unit.rule.id, unit.outcome);
+    }
+    let learned = subjects[0].learned.report();
+    let counter = |place: &Place| matches!(place, Place::Bits { region: 0, offset: 0x10, size: 8, .. });
+    assert!(matches!(&learned.entries[..], [only] if counter(&only.place)), "{learned:#?}");
+}
+
+#[test]
+fn a_fault_is_found_beside_a_counter_that_runs() {
+    let subjects = [reopen("builtin:counter+hisi-match-done").expect("a device")];
+    let ping_pong = rules::named("ping-pong").expect("a rule");
+    let units = by_the_clock(&subjects, vec![ping_pong], 60);
+    assert!(matches!(units[0].outcome, Outcome::Broken(_)), "{:?}", units[0].outcome);
+}
+
+fn by_the_clock(subjects: &[Subject], rules: Vec<&'static Rule>, cases: u32) -> Vec<Unit> {
+    let known = Known::default();
+    Clock::new().drives(|| {
+        let job = job(subjects, &known, &reopen, Budget::unlimited());
+        certify(&Job { rules, cases, ..job }, &|_| ())
+    })
 }

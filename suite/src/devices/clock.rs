@@ -8,6 +8,7 @@ use super::engine::{Engine, Pass, Reference, Stored};
 use super::fault::Faults;
 use super::memory::Memory;
 use super::release::{Kind, Start, description, int};
+use crate::deadline::now;
 use migcert_core::device::{Interface, Options, Register, Seen, Sight, Step};
 use migcert_core::envelope::read::Sections;
 use migcert_core::envelope::write::Writer;
@@ -128,13 +129,13 @@ impl Clock {
         let notes = vec![0; start.number("notes")];
         let state = Hardware { control: 0, rings: 0, notes, ran: 0, serial, waiting: vec![] };
         let Start { model, list, faults, .. } = start;
-        Clock { model, list, quirk, state, since: Some(Instant::now()), stopped: None, faults }
+        Clock { model, list, quirk, state, since: Some(now()), stopped: None, faults }
     }
 
     /// Microseconds that it ran so far.
     fn ran(&self) -> u64 {
-        let now = self.since.map_or(Duration::ZERO, |since| since.elapsed());
-        self.state.ran.wrapping_add(now.as_micros() as u64)
+        let runs = self.since.map_or(Duration::ZERO, |since| now() - since);
+        self.state.ran.wrapping_add(runs.as_micros() as u64)
     }
 
     fn read(&self, offset: u64) -> u64 {
@@ -248,7 +249,7 @@ impl Reference for Clock {
     }
 
     fn rest(&mut self, _units: u32) -> Seen {
-        let is_due = self.stopped.is_some_and(|stopped| OVERDUE <= stopped.elapsed());
+        let is_due = self.stopped.is_some_and(|stopped| OVERDUE <= now() - stopped);
         if !self.faults.hits(&late::GOES_ON, is_due && !self.state.waiting.is_empty()) {
             return Seen::default();
         }
@@ -259,18 +260,18 @@ impl Reference for Clock {
         let Hardware { notes, serial, .. } = &self.state;
         let (notes, serial) = (vec![0; notes.len()], *serial);
         self.state = Hardware { control: 0, rings: 0, notes, ran: 0, serial, waiting: vec![] };
-        self.since = self.since.map(|_| Instant::now());
+        self.since = self.since.map(|_| now());
     }
 
     fn pause(&mut self, paused: bool) -> Result<(), Error> {
-        self.stopped = paused.then(Instant::now);
+        self.stopped = paused.then(now);
         if !paused {
-            self.since.get_or_insert_with(Instant::now);
+            self.since.get_or_insert_with(now);
         } else if self.since.is_some() {
-            let now = self.ran();
-            let ran = u32::try_from(now.wrapping_sub(self.state.ran)).unwrap_or(u32::MAX);
+            let total = self.ran();
+            let ran = u32::try_from(total.wrapping_sub(self.state.ran)).unwrap_or(u32::MAX);
             self.state.waiting.iter_mut().for_each(|due| *due = due.saturating_sub(ran));
-            (self.state.ran, self.since) = (now, None);
+            (self.state.ran, self.since) = (total, None);
         }
         Ok(())
     }

@@ -82,7 +82,7 @@ fn unused_name() -> String {
     format!(".{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed))
 }
 
-/// Programs that do nothing, of which each test tells its own from all others.
+/// Programs that do nothing, each of which its test recognises among all others.
 #[cfg(test)]
 pub(super) mod sleeper {
     use std::fs;
