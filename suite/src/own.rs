@@ -259,6 +259,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "long: three runs with the self-test"]
     fn only_good_devices_are_certified() {
         certify(Builtin("nic"), 20).expect("green");
         for (name, says) in [("nic+macio-regs", "broken  twin-after-load"), ("null", "shows)")] {
