@@ -53,6 +53,9 @@ fn parent() -> bool {
     })
 }
 
+/// Whether a text names it. The folder that the program lies in may have any name.
 fn names(text: &str) -> bool {
-    text.to_lowercase().contains(NAME)
+    let program = std::env::current_exe().unwrap_or_default();
+    let folder = program.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
+    text.replace(&folder, "").to_lowercase().contains(NAME)
 }
