@@ -98,7 +98,7 @@ fn reach(address: Address) -> io::Result<Box<dyn Stream>> {
 }
 
 /// Starts this program as a process of nobody.
-pub(crate) fn start(args: &[&str]) -> io::Result<()> {
+fn start(args: &[&str]) -> io::Result<()> {
     let mut command = Command::new("/proc/self/exe");
     command.arg("--orphan").args(args).env_clear().current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -80,10 +80,7 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     ("unchecked",                "broken",  "the checksum of a state is not compared"),
     ("refuses-loads",            "broken",  "every load is refused"),
     ("escape-words",             "broken",  "control characters and workflow commands in names and messages; every load is refused"),
-    ("daemonises",               "rude",    "leaves a process without environment, session and descriptors of ours"),
-    ("many-orphans",             "rude",    "leaves orphans that end a moment later"),
     ("never-answers",            "rude",    "no read of a region is ever answered"),
-    ("floods",                   "rude",    "prints without end"),
 ];
 
 static KINDS_OF_THIS: OnceLock<Vec<String>> = OnceLock::new();

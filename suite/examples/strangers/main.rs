@@ -63,10 +63,6 @@ fn run(program: &str, args: &[String]) -> Result<(), String> {
     let done = match args {
         [option, rest @ ..] if option == "--orphan" => keeper::orphan(rest),
         [option, address] if option == "--keeper" => keeper::keep(address),
-        [option] if option == "--linger" => {
-            rude::linger();
-            Ok(())
-        }
         [option] if option == "--forget" => {
             hidden::forget(program);
             Ok(())

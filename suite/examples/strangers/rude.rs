@@ -1,9 +1,7 @@
 //! What a program does beside its work, and should not.
 
-use crate::keeper;
 use crate::kind;
-use std::io::{self, Write};
-use std::process::{Command, Stdio};
+use std::io;
 use std::thread;
 use std::time::Duration;
 
@@ -15,27 +13,6 @@ pub(crate) const WORDS: &str = "\u{1b}[2J\u{1b}[31mall rules held\u{1b}[0m\rpass
 pub(crate) fn begin(program: &str) -> io::Result<()> {
     if kind::is("slow-start") {
         thread::sleep(Duration::from_millis(50));
-    }
-    if kind::is("daemonises") {
-        keeper::start(&["--linger"])?;
-    }
-    if kind::is("many-orphans") {
-        const SCRIPT: &str = "for i in 1 2 3 4 5 6 7 8 9 10; do setsid sleep 0.05 & done";
-        let mut shell = Command::new("sh");
-        shell
-            .args(["-c", SCRIPT])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()?;
-    }
-    if kind::is("floods") {
-        thread::spawn(|| -> io::Result<()> {
-            let line = [b"x".repeat(1 << 12), b"\n".to_vec()].concat();
-            loop {
-                io::stderr().write_all(&line)?;
-            }
-        });
     }
     if kind::is("binary-changes") {
         change(program)?;
@@ -55,9 +32,4 @@ fn change(program: &str) -> io::Result<()> {
     std::fs::write(&next, bytes)?;
     std::fs::set_permissions(&next, std::fs::metadata(program)?.permissions())?;
     std::fs::rename(next, program)
-}
-
-/// Stays for a while.
-pub(crate) fn linger() {
-    thread::sleep(Duration::from_secs(600));
 }

@@ -5,13 +5,13 @@
 //! behind, neither process nor file.
 
 use crate::example::example;
+use crate::watch::{still_running, watch};
 use libtest_mimic::Trial;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// What one answer may take, by the profile: less where that is what is waited for.
@@ -232,7 +232,7 @@ fn try_out(row: &Row) {
     let memory = watch(&mut migcert, begun + LIMIT);
     let told = fs::read_to_string(&told).expect("text");
     let ended = migcert.wait().expect("it ended");
-    let processes = running(place.path());
+    let processes = still_running(place.path());
     for (pid, _) in &processes {
         let _ = kill_process(*pid, Signal::KILL);
     }
@@ -282,35 +282,4 @@ fn start(place: &Path, rule: &str, cases: &str, scratch: &Path, told: File) -> C
         .stderr(told)
         .spawn()
         .expect("migcert starts")
-}
-
-/// Waits for the end, or makes one; says how much memory was in use at most, in KiB.
-fn watch(migcert: &mut Child, deadline: Instant) -> u64 {
-    let mut highest = 0;
-    while migcert.try_wait().expect("waits").is_none() {
-        let status = fs::read_to_string(format!("/proc/{}/status", migcert.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let now = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-        highest = highest.max(now.unwrap_or(0));
-        if deadline <= Instant::now() {
-            migcert.kill().expect("killed");
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    highest
-}
-
-/// What still runs in the place of a row, or was started from there.
-fn running(place: &Path) -> Vec<(Pid, String)> {
-    let ours = place.to_string_lossy();
-    let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let read = |pid: Pid, what| fs::read(format!("/proc/{}/{what}", pid.as_raw_pid())).unwrap_or_default();
-    let is_ours = |pid: &Pid| {
-        let words = [read(*pid, "environ"), read(*pid, "cmdline")].concat();
-        let at = fs::read_link(format!("/proc/{}/cwd", pid.as_raw_pid())).unwrap_or_default();
-        String::from_utf8_lossy(&words).contains(&*ours) || at.starts_with(place)
-    };
-    let line = |pid: Pid| String::from_utf8_lossy(&read(pid, "cmdline")).into_owned();
-    pids.filter_map(Pid::from_raw).filter(is_ours).map(|pid| (pid, line(pid))).collect()
 }

@@ -7,6 +7,7 @@
 mod example;
 mod hostile;
 mod trust;
+mod watch;
 
 use libtest_mimic::Arguments;
 use std::process::{Command, ExitCode};

@@ -13,20 +13,18 @@ mod inputs;
 mod rude;
 
 use crate::example::example;
+use crate::watch::{still_running, watch};
 use libtest_mimic::{Failed, Trial};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use std::fs::{self, File};
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a row may take: far more than it does, far less than for ever.
 const LIMIT: Duration = Duration::from_secs(900);
 const MEMORY_KIB: u64 = 256 << 10;
-/// Children that have ended and were not waited for, at one time.
-const ZOMBIES: usize = 64;
 
 /// A row of the table.
 struct Row {
@@ -168,7 +166,7 @@ fn try_out(row: &Row) {
     let begun = Instant::now();
     let output = place.join("output");
     let mut migcert = start(place, row.run, &scratch, File::create(&output).expect("a file"));
-    let (memory, zombies) = watch(&mut migcert, begun + row.within);
+    let memory = watch(&mut migcert, begun + row.within);
     let took = begun.elapsed();
     let said = String::from_utf8_lossy(&fs::read(&output).expect("readable")).into_owned();
     let ended = migcert.wait().expect("it ended");
@@ -194,7 +192,6 @@ fn try_out(row: &Row) {
     let obeyed = said.lines().find(|line| line.starts_with("::"));
     assert_eq!(obeyed, None, "a workflow command in\n{said}");
     assert!(memory < MEMORY_KIB, "{memory} KiB of memory were used");
-    assert!(zombies < ZOMBIES, "{zombies} children were not reaped");
     assert!(processes.is_empty(), "left behind: {processes:?}");
     let files: Vec<_> = fs::read_dir(&scratch).expect("readable").flatten().map(|file| file.path()).collect();
     assert!(files.is_empty(), "left behind: {files:?}");
@@ -255,65 +252,4 @@ fn start(place: &Path, run: &str, scratch: &Path, output: File) -> Child {
         .stderr(output)
         .spawn()
         .expect("migcert starts")
-}
-
-/// Waits for the end, or makes one; the memory that was in use at most, in KiB, and the highest
-/// number of children that had ended and were not waited for.
-fn watch(migcert: &mut Child, deadline: Instant) -> (u64, usize) {
-    let (mut highest, mut zombies) = (0, 0);
-    for tick in 0_u64.. {
-        if migcert.try_wait().expect("waits").is_some() {
-            break;
-        }
-        let status = fs::read_to_string(format!("/proc/{}/status", migcert.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let now = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-        highest = highest.max(now.unwrap_or(0));
-        if tick.is_multiple_of(50) {
-            zombies = zombies.max(dead_children(migcert.id()));
-        }
-        if deadline <= Instant::now() {
-            migcert.kill().expect("killed");
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    (highest, zombies)
-}
-
-fn dead_children(of: u32) -> usize {
-    let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let is_one = |stat: &String| {
-        let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
-        fields.starts_with(&format!("Z {of} "))
-    };
-    processes.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok()).filter(is_one).count()
-}
-
-/// What still runs when all that was killed has had its time to end.
-fn still_running(place: &Path) -> Vec<(Pid, String)> {
-    const GRACE: Duration = Duration::from_secs(120);
-    let deadline = Instant::now() + GRACE;
-    loop {
-        let processes = running(place);
-        if processes.is_empty() || deadline <= Instant::now() {
-            return processes;
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// What still runs from this directory, in it, or with it in the environment.
-fn running(place: &Path) -> Vec<(Pid, String)> {
-    let ours = place.to_string_lossy();
-    let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let is_ours = |pid: &Pid| {
-        let about = format!("/proc/{}", pid.as_raw_pid());
-        let environment = fs::read(format!("{about}/environ")).unwrap_or_default();
-        let is_at = |what| fs::read_link(format!("{about}/{what}")).is_ok_and(|at| at.starts_with(place));
-        String::from_utf8_lossy(&environment).contains(&*ours) || is_at("cwd") || is_at("exe")
-    };
-    let line =
-        |pid: Pid| fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_pid())).unwrap_or_default();
-    pids.filter_map(Pid::from_raw).filter(is_ours).map(|pid| (pid, line(pid))).collect()
 }

@@ -56,7 +56,7 @@ pub(super) const ROWS: &[Row] = &[
     row(PARTIAL, "one_rule", nothing, "certify builtin:nic --seed 1 --only chunking", 0).says(&["partial"]),
     row(EXCLUDED, "everything_is_volatile", |place| profile(place, ALL_VOLATILE), USUAL, 4).says(&["volatile"]),
     row(EXCLUDED, "a_register_is_volatile", |place| profile(place, ONE_VOLATILE), USUAL, 0).says(&["volatile"]),
-    row(EXCLUDED, "everything_is_never_touched", |place| profile(place, ALL_NEVER), USUAL, 4),
+    row(EXCLUDED, "everything_is_never_touched", |place| profile(place, ALL_NEVER), USUAL, 4).long(),
     row(EXCLUDED, "a_waiver", |place| faulty_profile(place, "[waive]\n\"twin-after-load\" = \"known\"\n"), WAIVED, 0)
         .says(&["waived", "known"]),
     row(WAIVERS, "of_no_rule", |place| profile(place, "[waive]\n\"no-such-rule\" = \"why not\"\n"), DEVICE, 2)
@@ -73,15 +73,6 @@ pub(super) const ROWS: &[Row] = &[
         .long(),
     refused("scripts_that_double", |place| profile(place, &doubling()), DEVICE),
     refused("scripts_that_recurse", |place| profile(place, "[scripts]\na = [\"request a\"]\n"), DEVICE),
-    refused("a_fifo_as_a_profile", |place| fifo(place, "device.toml"), DEVICE),
-    refused("a_fifo_as_a_case", |place| fifo(place, "case.toml"), CASE),
-    refused("a_fifo_as_a_report", |place| fifo(place, "report.json"), "merge report.json"),
-    refused("a_fifo_as_a_description", |place| fifo(place, "info.json"), "describe info.json"),
-    refused("a_fifo_as_what_is_known", |place| fifo(place, "known.toml"), "certify builtin:nic --known ."),
-    refused("a_huge_profile", |place| huge(place, "device.toml"), DEVICE),
-    refused("a_huge_case", |place| huge(place, "case.toml"), CASE),
-    refused("a_huge_report", |place| huge(place, "report.json"), "merge report.json"),
-    refused("a_huge_description", |place| huge(place, "info.json"), "describe info.json"),
     refused("a_long_line", |place| case(place, &format!("damage = [\"{}\"]", "x".repeat(1 << 20))), CASE),
     refused("a_long_rule", |place| case(place, &format!("walk = [\"{}\"]", "\\u001b[31m".repeat(1 << 14))), CASE),
     row(INPUTS, "a_state_that_doubles", |place| case(place, &repeats()), CASE, 4)
@@ -98,7 +89,7 @@ pub(super) const ROWS: &[Row] = &[
     )
     .never(&["broken  "])
     .long(),
-    row(FILES, "programs_of_one_name", two_of_one_name, TWO, 100).then(every_case_is_there),
+    row(FILES, "programs_of_one_name", two_of_one_name, TWO, 100).then(every_case_is_there).long(),
     row(FILES, "a_report_through_a_link", report_is_a_link, "certify builtin:nic --seed 1 --only chunking --report r", 101)
         .says(&["pass (partial", "symbolic link"])
         .then(nothing_precious_is_lost),
@@ -185,11 +176,6 @@ fn doubling() -> String {
 fn fifo(place: &Path, name: &str) {
     let made = Command::new("mkfifo").arg(place.join(name)).status();
     assert!(made.expect("mkfifo").success());
-}
-
-/// A file of a TiB, which takes no room.
-fn huge(place: &Path, name: &str) {
-    fs::File::create(place.join(name)).and_then(|file| file.set_len(1 << 40)).expect("made");
 }
 
 /// A state that is repeated into itself, forty times.
