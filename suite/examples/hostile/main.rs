@@ -1,7 +1,7 @@
 //! A device program that misbehaves on purpose, in one way at a time: by the name that it is
 //! called by, `hostile+TRICK` or `hostile+TRICK@COMMAND`. Without a trick it is honest.
 //!
-//! It speaks vfio-user (`--socket-path PATH`) and vhost-user (`--vhost PATH`). `tests/hostile.rs`
+//! It speaks vfio-user (`--socket-path PATH`) and vhost-user (`--vhost PATH`). `tests/rows/hostile.rs`
 //! has a row for each trick.
 
 mod vfio_user;

@@ -3,7 +3,7 @@
 //!
 //! One small vfio-user device, built on nothing of migcert, which is odd in one way at a time: by
 //! the name that it is called by (`clock`, `strangers+clock`), or by `--kind=clock`. Kinds can be
-//! combined (`strangers+clock+loses-words`). `tests/trust.rs` has a row for each.
+//! combined (`strangers+clock+loses-words`). `tests/rows/trust` has a row for each.
 //!
 //! ```text
 //! strangers --print-migration-info-json
