@@ -10,7 +10,7 @@
 //! fresh `Vec`; into a slice of the right length, where the compiler makes a `memcpy` of it; and
 //! bincode's own traits instead of serde's, with a special case for bytes. None has a checksum.
 //!
-//! `cargo bench -p migcert-core --bench envelope` fails when a ratio misses its target;
+//! `cargo bench -p migcert-benches --bench envelope` fails when a ratio misses its target;
 //! with `-- --test` it takes a few turns and only prints.
 
 use migcert_core::envelope::Tag;

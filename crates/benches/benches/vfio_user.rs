@@ -7,7 +7,7 @@
 //! is quiet. The bare loop sends exactly these. What starting an instance takes is shown and not
 //! judged.
 //!
-//! `cargo bench -p migcert --bench vfio_user` fails when the median ratio misses its target; with
+//! `cargo bench -p migcert-benches --bench vfio_user` fails when the median ratio misses its target; with
 //! `-- --test` it takes a few turns and only prints.
 
 use migcert::hosts::template::Template;

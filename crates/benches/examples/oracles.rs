@@ -1,4 +1,4 @@
-//! How fast the oracles are, and what they see: `cargo run --release --example oracles [SECONDS]`.
+//! How fast the oracles are, and what they see: `cargo run --release -p migcert-benches --example oracles [SECONDS]`.
 
 use arbitrary::{Arbitrary, Unstructured};
 use migcert::generate::family::History;

@@ -1,4 +1,4 @@
-//! Writes the seeds of the targets that draw cases: `cargo run --release --example seeds`.
+//! Writes the seeds of the targets that draw cases: `cargo run --release -p migcert-benches --example seeds`.
 //!
 //! Seeds are cases (`migcert::entry`), which outlive changes of the generators.
 

@@ -95,6 +95,25 @@ fn every_long_step_is_in_the_nightly_workflow() {
     assert_eq!(nightly, long);
 }
 
+/// A module of the program `long`, or a table of rows, that the long run doesn't name would never run.
+#[test]
+fn every_long_module_is_a_long_step() {
+    let check = fs::read_to_string(root().join("scripts/check")).expect("a script");
+    let words: BTreeSet<&str> = check.split(|c: char| c.is_whitespace() || c == ';').collect();
+    let modules = |program: &str, helpers: &[&str]| -> Vec<String> {
+        let main =
+            fs::read_to_string(root().join("suite/tests").join(program).join("main.rs")).expect("code");
+        let modules = main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+        modules.filter(|module| !helpers.contains(module)).map(str::to_owned).collect()
+    };
+    let long = modules("long", &["example"]);
+    let rows = modules("rows", &["example", "watch"]);
+    assert!(!long.is_empty() && !rows.is_empty());
+    for word in long.into_iter().chain(rows.into_iter().map(|table| format!("{table}::"))) {
+        assert!(words.contains(word.as_str()), "scripts/check --long doesn't run {word}");
+    }
+}
+
 /// The numbers of the lines that begin with `- R-`.
 fn requirements() -> BTreeSet<String> {
     let text = fs::read_to_string(root().join("core/REQUIREMENTS.md")).expect("requirements");

@@ -1,7 +1,7 @@
 //! Tables of device programs and inputs: how migcert is run on each, how it ends, and what it says.
 //!
 //! Rows that are ignored depend on time, chance or the machine, or take long; `scripts/check --long` runs
-//! them, and `cargo test --test rows -- --ignored NAME` runs one.
+//! them, and `cargo test --examples --test rows -- --include-ignored --exact NAME` runs one.
 
 #[path = "../common/example.rs"]
 mod example;

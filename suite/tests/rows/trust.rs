@@ -5,7 +5,7 @@
 //! must or must not print. For every row: it ends, its memory is bounded, what it prints has no
 //! control characters and no line that a CI would obey, and it leaves neither process nor file.
 //!
-//! `TRUST_PROGRAM=PATH cargo test --test rows trust` tries another migcert, which shows that a row can fail.
+//! `TRUST_PROGRAM=PATH cargo test --test rows -- --include-ignored trust::` tries another migcert, which shows that a row can fail.
 
 mod cheats;
 mod clocks;

@@ -72,7 +72,7 @@ fn a_request_that_a_backend_died_during_is_named() {
 
 #[test]
 fn an_unanswered_request_is_named() {
-    // GET_PROTOCOL_FEATURES shares its limit with GET_FEATURES: `tests/hostile.rs` has that.
+    // GET_PROTOCOL_FEATURES shares its limit with GET_FEATURES: `tests/rows/hostile.rs` has that.
     for number in [0, 2, 3] {
         let expected = format!("unavailable: no answer within 1ms to {}", CONVERSATION[number].1);
         assert_eq!(result(number, Then::Waits), expected);
