@@ -120,7 +120,7 @@ fn a_flaky_finding_says_its_rate_and_another_binary_is_noticed() {
     // Its instances count together, wherever the directory lies.
     let profile = "program = \"./dev\"\nwire = \"vfio-user\"\nshared = [\"left\"]\n";
     fs::write(place.path().join("dev.toml"), profile).expect("written");
-    let dev = "certify dev.toml --only fresh-runs --seed 1 -j 1 --report r";
+    let dev = "certify dev.toml --only fresh-runs --seed 1 --cases 40 -j 1 --report r";
     let (told, status) = ran(&place, dev);
     assert_eq!(status, 100, "{told}");
     let file = "r/cases/fresh-runs-dev.toml";
