@@ -1,9 +1,10 @@
 //! Chapter R-5: would a source, configured so, migrate to a destination?
 
 use crate::fleet::Fleet;
+use crate::lint::MAX_LINTS;
 use crate::model::ModelId;
 use crate::param::{Configuration, ParamName, Type, Value};
-use crate::program::{Description, Manifest, Model, Requires};
+use crate::program::{Description, Manifest, Model, ParameterList, Requires};
 use crate::version::{Setup, Version};
 use std::fmt;
 
@@ -45,6 +46,16 @@ pub enum Reason {
     /// The destination doesn't support the model.
     #[error("model `{0}` is not supported")]
     ModelUnknown(ModelId),
+    /// The list leaves it out, and the two sides mean different values by that (R-3.4).
+    #[error("`{name}` is left out: that is `{here}` at the source and `{there}` at the destination")]
+    OffValueDiffers {
+        /// The parameter.
+        name: ParamName,
+        /// Its off value at the source.
+        here: Value,
+        /// Its off value at the destination.
+        there: Value,
+    },
     /// The destination doesn't know the parameter.
     #[error("`{0}` is not known")]
     ParameterUnknown(ParamName),
@@ -94,6 +105,9 @@ pub const REASONS: &[ReasonInfo] = &[
     ReasonInfo { id: "model-unknown", cites: "R-2.1",
         means: "the destination does not support the model; ids are compared byte for byte",
         advice: "compare both ids letter by letter: a trailing slash or `www.` makes another model" },
+    ReasonInfo { id: "off-value-differs", cites: "R-5.2",
+        means: "the source has the parameter off and leaves it out, and the destination's off value is another",
+        advice: "an off value never changes, for absence means it: give it its first value again in the newer description" },
     ReasonInfo { id: "parameter-unknown", cites: "R-5.2",
         means: "the source uses a parameter that the destination does not know",
         advice: "set the parameter to its off value on the source, or use a newer destination" },
@@ -116,10 +130,11 @@ impl Reason {
             Reason::Combination(_) => 1,
             Reason::FormDiffers => 2,
             Reason::ModelUnknown(_) => 3,
-            Reason::ParameterUnknown(_) => 4,
-            Reason::TypeDiffers { .. } => 5,
-            Reason::ValueNotAllowed(..) => 6,
-            Reason::VersionUnknown(_) => 7,
+            Reason::OffValueDiffers { .. } => 4,
+            Reason::ParameterUnknown(_) => 5,
+            Reason::TypeDiffers { .. } => 6,
+            Reason::ValueNotAllowed(..) => 7,
+            Reason::VersionUnknown(_) => 8,
         };
         REASONS[row]
     }
@@ -133,6 +148,7 @@ impl Reason {
     pub fn parameter(&self) -> Option<&ParamName> {
         match self {
             Reason::CannotBeOff(name)
+            | Reason::OffValueDiffers { name, .. }
             | Reason::ParameterUnknown(name)
             | Reason::TypeDiffers { name, .. }
             | Reason::ValueNotAllowed(name, _) => Some(name),
@@ -143,7 +159,9 @@ impl Reason {
     /// The value that is to blame, if one is.
     pub fn value(&self) -> Option<&Value> {
         match self {
-            Reason::TypeDiffers { value, .. } | Reason::ValueNotAllowed(_, value) => Some(value),
+            Reason::OffValueDiffers { here: value, .. }
+            | Reason::TypeDiffers { value, .. }
+            | Reason::ValueNotAllowed(_, value) => Some(value),
             _ => None,
         }
     }
@@ -180,22 +198,101 @@ pub fn unproven(model: &ModelId, source: &Model, setup: &Setup, destination: &Ma
     else {
         return vec![];
     };
-    let list = source.parameter_list(configuration).into_iter();
+    let list = source.parameter_list(configuration).named.into_iter();
     let unlisted = list.filter(|(name, value)| {
         there.params.get(name).is_some_and(|param| param.allowed.is_any() && param.ty == value.ty())
     });
     unlisted.map(|(name, _)| name).collect()
 }
 
+/// What two descriptions of a model say differently though both mean it to be the same, where that
+/// decides nothing: the list does (R-4.2, R-5.2).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Drift {
+    /// What is asked for as the latest (R-4.4).
+    #[error("the latest configuration is `{here}` at the source and `{there}` at the destination (R-4.4)")]
+    Latest {
+        /// At the source.
+        here: Setup,
+        /// At the destination.
+        there: Setup,
+    },
+    /// The list names it, so its off value is not needed; where it is left out, it will be.
+    #[error(
+        "the off value of `{name}` is `{here}` at the source and `{there}` at the destination: \
+         only a list that names it can migrate (R-3.4)"
+    )]
+    OffValue {
+        /// The parameter.
+        name: ParamName,
+        /// Its off value at the source.
+        here: Value,
+        /// Its off value at the destination.
+        there: Value,
+    },
+    /// An alias of two configurations (R-4.1).
+    #[error(
+        "version `{version}` is `{here}` at the source and `{there}` at the destination: \
+         the parameters decide, not the version (R-4.2)"
+    )]
+    Version {
+        /// The alias.
+        version: Version,
+        /// What it stands for at the source.
+        here: Setup,
+        /// What it stands for at the destination.
+        there: Setup,
+    },
+}
+
+/// Where two descriptions drifted apart beside what [`check`] says of a setup: off values of what its
+/// list names, aliases and the latest configuration. At most [`MAX_LINTS`] of each; none where the
+/// destination doesn't have the model or has it in the other form.
+pub fn drift(model: &ModelId, source: &Model, setup: &Setup, destination: &Manifest) -> Vec<Drift> {
+    let Some(there) = destination.models.get(model) else { return vec![] };
+    let mut drift = Vec::new();
+    let mut latest_differs = source.latest() != there.latest();
+    match (source, setup, there) {
+        (Model::Params(source), Setup::Params(configuration), Model::Params(there)) => {
+            let named = source.parameter_list(configuration).named.into_keys();
+            let off = |name: ParamName| {
+                let [here, there] = [source, there].map(|side| side.params.get(&name)?.off.clone());
+                let (here, there) = (here?, there?);
+                (here != there).then_some(Drift::OffValue { name, here, there })
+            };
+            drift.extend(named.filter_map(off).take(MAX_LINTS));
+            let same = |here: &Configuration, other: &Configuration| {
+                source.parameter_list(here).means_the_same(&there.parameter_list(other))
+            };
+            let alias = |(version, here): (&Version, &Configuration)| {
+                let there = there.versions.get(version).filter(|there| !same(here, there))?;
+                let [here, there] = [here, there].map(|full| Setup::Params(full.clone()));
+                Some(Drift::Version { version: version.clone(), here, there })
+            };
+            drift.extend(source.versions.iter().filter_map(alias).take(MAX_LINTS));
+            // Init values may differ between two releases; a name is a promise.
+            latest_differs = (source.latest.is_some() || there.latest.is_some())
+                && !same(&source.latest(), &there.latest());
+        }
+        (Model::Versions(_), Setup::Version(_), Model::Versions(_)) => {}
+        _ => return vec![],
+    }
+    if latest_differs {
+        drift.push(Drift::Latest { here: source.latest(), there: there.latest() });
+    }
+    drift
+}
+
 /// Checks a migration parameter list (R-5.1) against a destination's description.
-pub fn check_list(list: &Configuration, there: &Description) -> Vec<Reason> {
+pub fn check_list(list: &ParameterList, there: &Description) -> Vec<Reason> {
     Fleet::new([there]).list(list).answers().flat_map(|answer| answer.reasons()).collect()
 }
 
 /// The configuration that the destination is prepared with: the list, and all else off (R-5.2).
-pub fn destination(list: &Configuration, there: &Description) -> Configuration {
+pub fn destination(list: &ParameterList, there: &Description) -> Configuration {
     let off = there.params.iter().filter_map(|(name, param)| Some((name, param.off.as_ref()?)));
     let mut full: Configuration = off.map(|(name, off)| (name.clone(), off.clone())).collect();
-    full.extend(list.iter().map(|(name, value)| (name.clone(), value.clone())));
+    full.extend(list.named.iter().map(|(name, value)| (name.clone(), value.clone())));
     full
 }

@@ -7,7 +7,8 @@
 use crate::compat::Reason;
 use crate::flat::{Flat, Kind, Set, Words};
 use crate::param::{Configuration, Param, ParamName, Value};
-use crate::program::{Description, Requires};
+use crate::program::{Description, ParameterList, Requires};
+use std::collections::BTreeMap;
 use std::iter;
 
 /// Descriptions of one model, in the order they were given.
@@ -26,45 +27,70 @@ impl<'a> Fleet<'a> {
     }
 
     /// Prepares a migration parameter list, for the checks against all members.
-    pub fn list<'f>(&'f self, list: &'f Configuration) -> List<'f> {
-        let entry =
-            |(name, value): (&ParamName, _)| (self.words.number(name.as_str()), self.words.flat(value));
-        List {
-            members: &self.members,
-            named: list.iter().collect(),
-            entries: list.iter().map(entry).collect(),
-        }
+    pub fn list<'f>(&'f self, list: &'f ParameterList) -> List<'f> {
+        let [named, left_out] = [&list.named, &list.left_out].map(|side| Side::new(side, &self.words));
+        List { members: &self.members, named, left_out }
     }
 
     /// Of some migration parameter lists, those that can move among all members and back: a choice
     /// for a new machine is the first of them.
     ///
     /// Every member takes such a list, and none has one of its values for its own off value: a
-    /// source there would not name it any more, and a third member could miss it.
+    /// source there would not name it any more, and a third member could miss it. What it leaves
+    /// out is off by the same value wherever it is known.
     pub fn movable<'c>(
         &self,
-        lists: impl IntoIterator<Item = &'c Configuration>,
-    ) -> impl Iterator<Item = &'c Configuration> {
-        lists.into_iter().filter(|list| {
+        lists: impl IntoIterator<Item = &'c ParameterList>,
+    ) -> impl Iterator<Item = &'c ParameterList> {
+        let drifting = self.drifting();
+        lists.into_iter().filter(move |list| {
             let list = self.list(list);
-            list.answers().all(|answer| answer.is_compatible() && answer.there.names_all(&list.entries))
+            let named = &list.named.entries;
+            let takes = |answer: Answer<'_>| answer.is_compatible() && answer.there.names_all(named);
+            let is_named = |name: &i64| named.binary_search_by_key(name, |(name, _)| *name).is_ok();
+            list.answers().all(takes) && drifting.iter().all(is_named)
         })
+    }
+
+    /// The parameters that are off by one value at one member and by another at another.
+    fn drifting(&self) -> Vec<i64> {
+        let mut offs = BTreeMap::<i64, (Flat, bool)>::new();
+        for slot in self.members.iter().flat_map(|member| &member.slots) {
+            let (off, drifts) = offs.entry(slot.name).or_insert((slot.off, false));
+            *drifts |= *off != slot.off;
+        }
+        offs.into_iter().filter(|(_, (_, drifts))| *drifts).map(|(name, _)| name).collect()
     }
 }
 
 /// A migration parameter list, ready to be checked against a fleet.
 pub struct List<'f> {
     members: &'f [Member<'f>],
-    /// In the order of names, which is that of their numbers.
-    named: Vec<(&'f ParamName, &'f Value)>,
+    named: Side<'f>,
+    left_out: Side<'f>,
+}
+
+/// What a list names, or what it leaves out: in the order of names, which is that of their numbers.
+struct Side<'f> {
+    words: Vec<(&'f ParamName, &'f Value)>,
     entries: Vec<(i64, Flat)>,
+}
+
+impl<'f> Side<'f> {
+    fn new(side: &'f Configuration, words: &Words<'_>) -> Side<'f> {
+        let entry = |(name, value): (&ParamName, _)| (words.number(name.as_str()), words.flat(value));
+        Side { words: side.iter().collect(), entries: side.iter().map(entry).collect() }
+    }
 }
 
 impl List<'_> {
     /// What each member has to say, in their order. Choosing a destination is to take a compatible
     /// one: effort grows with the number of members.
     pub fn answers(&self) -> impl Iterator<Item = Answer<'_>> {
-        self.members.iter().map(|there| Answer { list: self, there, faults: there.check(&self.entries) })
+        self.members.iter().map(|there| {
+            let faults = there.check(&self.named.entries, &self.left_out.entries);
+            Answer { list: self, there, faults }
+        })
     }
 }
 
@@ -91,14 +117,25 @@ impl Answer<'_> {
                     others.push(Reason::CannotBeOff(self.there.params[place].0.clone()));
                 }
                 Fault::Combination(i) => others.push(Reason::Combination(self.there.requires[i].clone())),
+                Fault::Off(at, place) => {
+                    let (name, here) = self.list.left_out.words[at];
+                    let there = self.there.params[place].1.off.clone();
+                    others.extend(there.map(|there| Reason::OffValueDiffers {
+                        name: name.clone(),
+                        here: here.clone(),
+                        there,
+                    }));
+                }
                 Fault::Type(at, place) => {
-                    let (name, value) = self.list.named[at];
+                    let (name, value) = self.list.named.words[at];
                     let there = self.there.params[place].1.ty;
                     named.push(Reason::TypeDiffers { name: name.clone(), value: value.clone(), there });
                 }
-                Fault::Unknown(at) => named.push(Reason::ParameterUnknown(self.list.named[at].0.clone())),
+                Fault::Unknown(at) => {
+                    named.push(Reason::ParameterUnknown(self.list.named.words[at].0.clone()))
+                }
                 Fault::Value(at) => {
-                    let (name, value) = self.list.named[at];
+                    let (name, value) = self.list.named.words[at];
                     named.push(Reason::ValueNotAllowed(name.clone(), value.clone()));
                 }
             }
@@ -108,10 +145,11 @@ impl Answer<'_> {
     }
 }
 
-/// A fault by places: `at` counts what the list names, `place` what the member describes.
+/// A fault by places: `at` counts what the list names, or leaves out, `place` what the member describes.
 enum Fault {
     CannotBeOff(usize),
     Combination(usize),
+    Off(usize, usize),
     Type(usize, usize),
     Unknown(usize),
     Value(usize),
@@ -178,8 +216,9 @@ impl<'a> Member<'a> {
     }
 
     /// to the end: neither the list nor the description is left before its last row.
-    fn check(&self, list: &[(i64, Flat)]) -> Vec<Fault> {
+    fn check(&self, list: &[(i64, Flat)], left_out: &[(i64, Flat)]) -> Vec<Fault> {
         let mut faults = Vec::new();
+        let mut absent = 0;
         let mut clauses = Clauses::new(self.requires.len());
         let mut rest = list;
         for (place, slot) in self.slots.iter().enumerate() {
@@ -199,10 +238,18 @@ impl<'a> Member<'a> {
                         rest = others;
                         note(&mut faults, Fault::Unknown(at));
                     }
-                    // What the list leaves out is set to off, so it must have an off.
+                    // What the list leaves out is set to off, so it must have an off, and the source's.
                     _ => {
+                        while left_out.get(absent).is_some_and(|(name, _)| *name < slot.name) {
+                            absent += 1;
+                        }
                         if slot.off.kind == Kind::NONE {
                             note(&mut faults, Fault::CannotBeOff(place));
+                        } else if let Some((name, off)) = left_out.get(absent)
+                            && *name == slot.name
+                            && *off != slot.off
+                        {
+                            note(&mut faults, Fault::Off(absent, place));
                         }
                         break slot.off;
                     }

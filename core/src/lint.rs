@@ -3,7 +3,10 @@
 use crate::json::At;
 use crate::model::IdLint;
 use crate::param::Allowed;
-use crate::program::{Description, Manifest, Model, Requires};
+use crate::program::{Description, Manifest, Model, Requires, Versions};
+use crate::version::{Numbers, Version};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 /// One piece of advice, and where it belongs.
@@ -54,6 +57,12 @@ pub enum Advice {
     /// An old state has no valid meaning here.
     #[error("broken where everything is off that can be, so older states may find no place here: {0}")]
     OffBroken(Requires),
+    /// A text sorts its numbers otherwise than they count.
+    #[error("is called latest, and `{0}` has the greater number (R-4.4)")]
+    NotTheGreatest(Version),
+    /// The strings are in no order of their numbers, and the last one counts as the latest.
+    #[error("stands after `{0}`, which has the greater number; order versions by their numbers (R-4.4)")]
+    Order(Version),
     /// `version=` means the alias.
     #[error(
         "text that sets `version` means one of `versions`, so this parameter can't be set there; rename it"
@@ -79,10 +88,47 @@ impl Manifest {
             for lint in id.lints() {
                 lints.push(&at, lint.into());
             }
-            if let Model::Params(description) = model {
-                description.lint(&at, lints);
+            match model {
+                Model::Params(description) => description.lint(&at, lints),
+                Model::Versions(versions) => versions.lint(&at, lints),
             }
         }
+    }
+}
+
+impl Versions {
+    fn lint(&self, model: &At<'_>, lints: &mut Lints) {
+        let at = At::Member(model, "versions");
+        let mut greatest = BTreeMap::<_, (Numbers<'_>, &Version)>::new();
+        for (i, version) in self.strings().iter().enumerate() {
+            let (sequence, numbers) = version.numbers();
+            match greatest.entry(sequence) {
+                Entry::Vacant(first) => drop(first.insert((numbers, version))),
+                Entry::Occupied(mut last) if last.get().0 <= numbers => {
+                    last.insert((numbers, version));
+                }
+                Entry::Occupied(last) => lints.push(&At::Item(&at, i), Advice::Order(last.get().1.clone())),
+            }
+        }
+        let said = self.strings().last() != Some(self.latest());
+        latest(said.then_some(self.latest()), self.strings(), model, lints);
+    }
+}
+
+/// A latest version that is said to be, and is not the greatest of its sequence.
+fn latest<'a>(
+    latest: Option<&Version>,
+    versions: impl IntoIterator<Item = &'a Version>,
+    model: &At<'_>,
+    lints: &mut Lints,
+) {
+    let Some((sequence, numbers)) = latest.map(Version::numbers) else { return };
+    let same = versions.into_iter().map(|version| (version.numbers(), version));
+    let same = same.filter(|((other, _), _)| *other == sequence);
+    if let Some(((_, greatest), version)) = same.max_by(|(one, _), (other, _)| one.1.cmp(&other.1))
+        && greatest > numbers
+    {
+        lints.push(&At::Member(model, "latest"), Advice::NotTheGreatest(version.clone()));
     }
 }
 
@@ -104,6 +150,7 @@ impl Description {
         if !self.versions.is_empty() && self.latest.is_none() {
             lints.push(model, Advice::NoLatest);
         }
+        latest(self.latest.as_ref(), self.versions.keys(), model, lints);
         let off = self.off();
         let requires = At::Member(model, "requires");
         for (i, clause) in self.requires.iter().enumerate() {

@@ -62,10 +62,7 @@ impl Model {
     pub fn latest(&self) -> Setup {
         match self {
             Model::Versions(versions) => Setup::Version(versions.latest().clone()),
-            Model::Params(params) => {
-                let alias = params.latest.as_ref().and_then(|latest| params.versions.get(latest));
-                Setup::Params(alias.cloned().unwrap_or_else(|| params.init()))
-            }
+            Model::Params(params) => Setup::Params(params.latest()),
         }
     }
 
@@ -149,11 +146,20 @@ impl Description {
         self.params.iter().map(|(name, param)| (name.clone(), param.init.clone())).collect()
     }
 
-    /// The migration parameter list: a configuration without what is off.
-    pub fn parameter_list(&self, configuration: &Configuration) -> Configuration {
-        let off = |name| self.params.get(name).and_then(|param| param.off.as_ref());
-        let on = configuration.iter().filter(|(name, value)| off(*name) != Some(*value));
-        on.map(|(name, value)| (name.clone(), value.clone())).collect()
+    /// The latest configuration: the alias that is named as latest, or the init values.
+    pub fn latest(&self) -> Configuration {
+        let alias = self.latest.as_ref().and_then(|latest| self.versions.get(latest));
+        alias.cloned().unwrap_or_else(|| self.init())
+    }
+
+    /// The migration parameter list of a configuration: what is not off.
+    pub fn parameter_list(&self, configuration: &Configuration) -> ParameterList {
+        let is_off = |name: &ParamName, value: &Value| {
+            self.params.get(name).is_some_and(|param| param.off.as_ref() == Some(value))
+        };
+        let (left_out, named) =
+            configuration.clone().into_iter().partition(|(name, value)| is_off(name, value));
+        ParameterList { named, left_out }
     }
 
     /// What an instance has when every parameter that can be off is, and the others their init
@@ -185,6 +191,42 @@ impl Description {
         let broken = self.requires.iter().filter(|clause| !clause.holds(configuration));
         culprits.extend(broken.cloned().map(Culprit::Combination));
         culprits
+    }
+}
+
+/// A migration parameter list, and what it says by leaving it out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParameterList {
+    /// The list: each parameter that is not off at the source, with its value.
+    pub named: Configuration,
+    /// What the list leaves out: each parameter that is off at the source, with its off value there.
+    /// A destination that knows one of them has to mean the same by its absence.
+    pub left_out: Configuration,
+}
+
+impl ParameterList {
+    /// The value of a parameter, named or left out.
+    pub fn value(&self, name: &ParamName) -> Option<&Value> {
+        self.named.get(name).or_else(|| self.left_out.get(name))
+    }
+
+    /// Whether a list of another description means the same configuration: a parameter that
+    /// both know has one value, and one that only one of them knows is off.
+    pub fn means_the_same(&self, other: &ParameterList) -> bool {
+        let is_named_in = |there: &ParameterList, (name, value)| there.value(name) == Some(value);
+        self.named.iter().all(|entry| is_named_in(other, entry))
+            && other.named.iter().all(|entry| is_named_in(self, entry))
+            && self
+                .left_out
+                .iter()
+                .all(|(name, off)| other.left_out.get(name).is_none_or(|there| there == off))
+    }
+}
+
+impl From<Configuration> for ParameterList {
+    /// A list whose source is not known: nobody can say what it left out.
+    fn from(named: Configuration) -> ParameterList {
+        ParameterList { named, left_out: Configuration::new() }
     }
 }
 

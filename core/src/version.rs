@@ -19,7 +19,27 @@ impl Version {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The sequence that it belongs to, which is what stands before and after its last number with
+    /// dots, and that number: `q64-v2.10` is the 2.10 of (`q64-v`, ``).
+    ///
+    /// Two of one sequence are ordered by their numbers. Nothing but advice rests on it: a version
+    /// is compared, not understood.
+    pub(crate) fn numbers(&self) -> ((&str, &str), Numbers<'_>) {
+        let counts = |c: char| c.is_ascii_digit() || c == '.';
+        let end = self.0.rfind(|c: char| c.is_ascii_digit()).map_or(0, |last| last + 1);
+        let (head, rest) = self.0.split_at(end);
+        let sequence = head.trim_end_matches(counts);
+        let dotted = head[sequence.len()..].trim_start_matches('.');
+        let sequence = &head[..head.len() - dotted.len()];
+        let numbers = dotted.split('.').map(|digits| digits.trim_start_matches('0'));
+        ((sequence, rest), Numbers(numbers.map(|digits| (digits.len(), digits)).collect()))
+    }
 }
+
+/// Numbers with dots between them, of any length: each as the count of its digits and these.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Numbers<'a>(Vec<(usize, &'a str)>);
 
 impl FromStr for Version {
     type Err = BadVersion;

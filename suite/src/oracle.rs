@@ -7,7 +7,7 @@ use crate::coverage;
 use crate::devices::release::{self, Kind};
 use crate::devices::{self, Made, fault::Faults, synthetic};
 use crate::entry;
-use crate::generate::family::History;
+use crate::generate::family::{self, History};
 use crate::generate::script::{self, Between};
 use crate::hostile::{bytes_are_understood_or_refused, messages_are_understood_or_refused};
 use crate::implementation::Builtin;
@@ -290,7 +290,11 @@ fn draw_check(u: &mut Unstructured<'_>) -> Result<Option<Drawn>> {
     let (Some(sound), Some(complete)) = both else { return Ok(None) };
     let releases = History::arbitrary(u)?.0;
     let pair = [u.choose_index(releases.len())?, u.choose_index(releases.len())?];
-    let [source, destination] = pair.map(|release| described(&releases[release]));
+    let [source, mut destination] = pair.map(|release| releases[release].clone());
+    if u.int_in_range(0..=7u8)? == 7 {
+        family::drift(u, &source, &mut destination)?;
+    }
+    let [source, destination] = [source, destination].map(|manifest| described(&manifest));
     let Some(mut drawn) = draw(u, sound, source, destination)? else { return Ok(None) };
     if !drawn.verdict().is_compatible() {
         drawn.rule = complete;

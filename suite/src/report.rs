@@ -62,6 +62,9 @@ pub fn reason(reason: &Reason) -> Json {
     if let Some(v) = reason.value() {
         json["value"] = value(v);
     }
+    if let Reason::OffValueDiffers { there, .. } = reason {
+        json["there"] = value(there);
+    }
     json["message"] = json!(reason.to_string());
     json
 }

@@ -160,6 +160,7 @@ pub static ALL: &[&Rule] = &[
     &s3_params::INTERFACE_IS_KEPT,
     &s3_params::CONFIGURATION_KEPT,
     &s3_params::OFF_IS_ABSENCE,
+    &s3_params::OFF_MEANS_THE_SAME,
     // Chapter 4: versions.
     &s4_versions::LATEST_STARTS,
     &s4_versions::VERSIONS_START,

@@ -3,7 +3,7 @@
 //! A list is written as on a command line. A description is a row of parameters, separated by `;`,
 //! each `NAME TYPE [init=V] [off=V] [allowed=V|V]` (without `init`, off or the first of the values), and of clauses `requires NAME=V|V -> NAME=V|V`.
 
-use migcert_core::compat::{check, check_list, unproven};
+use migcert_core::compat::{check, check_list, drift, unproven};
 use migcert_core::model::ModelId;
 use migcert_core::param::{Configuration, ParamName, Type};
 use migcert_core::program::{Description, Manifest, Model};
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 #[track_caller]
 fn says(list: &str, destination: &str, reasons: &[&str]) {
     let there = describe(destination);
-    let told = check_list(&typed(list), &there);
+    let told = check_list(&typed(list).into(), &there);
     let told: Vec<_> = told.iter().map(|reason| format!("{}: {reason}", reason.requirement())).collect();
     assert_eq!(told, reasons, "{list} to {destination}");
 }
@@ -221,6 +221,114 @@ fn off_is_absence() {
     // The init value of the destination says nothing: what is not named is off.
     moves("", "", "a int init=1 off=0 allowed=0|1", &[]);
     moves(source, "a=0,b=off,c=-", "a int init=1 off=0 allowed=0|1", &[]);
+}
+
+/// Absence means one thing (R-3.4, R-5.2), whichever release changed it.
+#[test]
+fn off_values_are_compared() {
+    let old = "uso bool init=off off=off; q int init=2 allowed=1-8";
+    let new = "uso bool init=on off=on; q int init=2 allowed=1-8";
+    let differs = |here, there| {
+        format!("`uso` is left out: that is `{here}` at the source and `{there}` at the destination")
+    };
+    moves(old, "", new, &[&differs("off", "on")]);
+    moves(new, "", old, &[&differs("on", "off")]);
+    // What is named is what it is.
+    moves(old, "uso=on", new, &[]);
+    moves(new, "uso=off", old, &[]);
+    // Of another type, by a text that nobody else has, and beside other reasons.
+    moves(
+        "p int off=0",
+        "",
+        "p bool off=off",
+        &["`p` is left out: that is `0` at the source and `off` at the destination"],
+    );
+    moves(
+        "p str off=x",
+        "",
+        "p str off=y",
+        &["`p` is left out: that is `x` at the source and `y` at the destination"],
+    );
+    moves(
+        "a int init=1; p int off=0; z int off=0",
+        "",
+        "p int off=1; r int; z int off=2",
+        &[
+            "`a` is not known",
+            "`p` is left out: that is `0` at the source and `1` at the destination",
+            "`r` is not named and has no off value",
+            "`z` is left out: that is `0` at the source and `2` at the destination",
+        ],
+    );
+    // Who can't be off says just that; who doesn't know it has nothing to mean.
+    moves("p int off=0", "", "p int", &["`p` is not named and has no off value"]);
+    moves("p int off=0", "", "", &[]);
+}
+
+/// What drifted apart and decides nothing is said.
+#[test]
+fn drift_is_said() {
+    let side = |json: Value| -> Manifest {
+        let text = json!({"models": {"m": json}}).to_string();
+        Manifest::from_json(text.as_bytes()).unwrap_or_else(|why| panic!("{why}"))
+    };
+    let says = |here: &Manifest, request: &str, there: &Manifest, drifts: &[&str]| {
+        let model = ModelId::from("m");
+        let source = &here.models[&model];
+        let setup = Request::parse([request]).expect("a request").expand(source).expect("a configuration");
+        let told: Vec<_> = drift(&model, source, &setup, there).iter().map(ToString::to_string).collect();
+        assert_eq!(told, drifts);
+    };
+    let params = |off: bool, versions: Value, latest: Value| {
+        let mut json = json!({"params": {
+            "pcie": {"type": "bool", "init_value": true, "off_value": off},
+            "slots": {"type": "int", "init_value": 8, "allowed_values": [4, 8, 16]}}, "versions": versions});
+        if !latest.is_null() {
+            json["latest"] = latest;
+        }
+        side(json)
+    };
+    let six = json!({"pcie": true, "slots": 8});
+    let seven = json!({"pcie": true, "slots": 16});
+    let stable = json!({"pcie": false, "slots": 8});
+    let a = params(false, json!({"stable": stable, "6": six}), json!("6"));
+    let b = params(false, json!({"stable": seven, "6": six, "7": seven}), json!("7"));
+    let alias = "version `stable` is `pcie=off,slots=8` at the source and `pcie=on,slots=16` at the destination: \
+                 the parameters decide, not the version (R-4.2)";
+    let latest = "the latest configuration is `pcie=on,slots=8` at the source and `pcie=on,slots=16` at the destination \
+                  (R-4.4)";
+    says(&a, "version=stable", &b, &[alias, latest]);
+    says(&a, "", &a, &[]);
+    let repaired = params(false, json!({"stable": stable, "6": six, "7": seven}), json!("6"));
+    says(&a, "version=stable", &repaired, &[]);
+    // Nobody calls anything latest.
+    says(&params(false, json!({}), json!(null)), "", &params(false, json!({}), json!(null)), &[]);
+    // Off values, where the list names the parameter; where it doesn't, the check refuses.
+    let off = "the off value of `pcie` is `off` at the source and `on` at the destination: \
+               only a list that names it can migrate (R-3.4)";
+    let drifted = params(true, json!({}), json!(null));
+    says(&params(false, json!({}), json!(null)), "", &drifted, &[off]);
+    says(&params(false, json!({}), json!(null)), "pcie=off", &drifted, &[]);
+    // An alias that leaves out what is off by two values means two configurations.
+    let one = params(false, json!({"1": {"pcie": false, "slots": 8}}), json!(null));
+    let two = params(true, json!({"1": {"pcie": true, "slots": 8}}), json!(null));
+    says(
+        &one,
+        "pcie=off",
+        &two,
+        &["version `1` is `pcie=off,slots=8` at the source and `pcie=on,slots=8` at the destination: \
+           the parameters decide, not the version (R-4.2)"],
+    );
+    let r4 = |versions: &[&str]| side(json!({"versions": versions}));
+    says(
+        &r4(&["2.9", "2.11"]),
+        "",
+        &r4(&["2.11", "2.9"]),
+        &[
+            "the latest configuration is `version=2.11` at the source and `version=2.9` at the destination (R-4.4)",
+        ],
+    );
+    says(&r4(&["2.9"]), "", &a, &[]);
 }
 
 #[test]

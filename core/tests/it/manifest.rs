@@ -394,6 +394,48 @@ fn advises(json: &str, expected: &[&str]) {
     assert!(lints.ends_with(&manifest.lints()));
 }
 
+/// Numbers count as numbers, each sequence for itself.
+#[test]
+fn versions_are_ordered_by_their_numbers() {
+    let orders = |members: &str, expected: &[(&str, &str)]| {
+        let json = format!(r#"{{"models": {{"a.b/c": {{{members}}}}}}}"#);
+        let (_, lints) = Manifest::from_json_linted(json.as_bytes()).expect("a manifest");
+        let advice: Vec<_> = lints.iter().map(ToString::to_string).collect();
+        let expected = expected.iter().map(|(at, what)| format!(r#"models["a.b/c"].{at}: {what} (R-4.4)"#));
+        assert_eq!(advice, expected.collect::<Vec<_>>(), "{members}");
+    };
+    let stands = |greater: &str| {
+        format!("stands after `{greater}`, which has the greater number; order versions by their numbers")
+    };
+    let called = |greater: &str| format!("is called latest, and `{greater}` has the greater number");
+    for ordered in [
+        r#""2.1", "2.8", "2.9", "2.10", "2.11""#,
+        r#""q1-v1", "q64-v1", "q1-v2", "q64-v2""#,
+        r#""q64-v1", "q1-v1", "q1-v2", "q64-v2""#,
+        r#""pc-q35-2.12", "pc-q35-3.0", "virt-2.12", "virt-3.0""#,
+        r#""1", "01", "1.0", "1.0.1", "99999999999999999999999", "100000000000000000000000""#,
+        r#""zebra", "ant", "..", "v.1", "v.2.", ".3""#,
+        r#""2.0-rc1", "2.0-rc2", "2.0""#,
+    ] {
+        orders(&format!(r#""versions": [{ordered}]"#), &[]);
+    }
+    let (at_3, at_4) = ("versions[3]", "versions[4]");
+    let eleven = stands("2.11");
+    orders(r#""versions": ["2.1", "2.10", "2.11", "2.8", "2.9"]"#, &[(at_3, &eleven), (at_4, &eleven)]);
+    orders(r#""versions": ["q1-v10", "q2-v8", "q2-v9", "q1-v9"]"#, &[(at_3, &stands("q1-v10"))]);
+    orders(
+        r#""versions": ["99999999999999999999", "100000000000000000000", "x", "9"]"#,
+        &[(at_3, &stands("100000000000000000000"))],
+    );
+    let latest = r#""versions": ["2.9", "2.11"], "latest": "2.9""#;
+    orders(latest, &[("latest", &called("2.11"))]);
+    orders(r#""versions": ["2.9", "2.11", "beta"], "latest": "2.11""#, &[]);
+    let params = r#""params": {}, "versions": {"9": {}, "10": {}, "stable": {}}"#;
+    orders(&format!(r#"{params}, "latest": "9""#), &[("latest", &called("10"))]);
+    orders(&format!(r#"{params}, "latest": "10""#), &[]);
+    orders(&format!(r#"{params}, "latest": "stable""#), &[]);
+}
+
 #[test]
 fn advice_is_given() {
     advises(

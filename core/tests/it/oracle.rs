@@ -6,7 +6,7 @@ use migcert_core::compat::{REASONS, Reason, check, check_list, destination};
 use migcert_core::fleet::Fleet;
 use migcert_core::model::ModelId;
 use migcert_core::param::{Allowed, Configuration, Param, ParamName, Type, Value};
-use migcert_core::program::{Description, Manifest, Model, Requires, Versions};
+use migcert_core::program::{Description, Manifest, Model, ParameterList, Requires, Versions};
 use migcert_core::version::{Setup, Version};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -21,7 +21,7 @@ const CASES: u32 = 5_000;
 fn the_check_is_sound_and_complete() {
     let seen = RefCell::new(BTreeMap::<&str, u32>::new());
     let count = |class| *seen.borrow_mut().entry(class).or_default() += 1;
-    let pairs = (btree_map(name(), value(), 0..=3), description());
+    let pairs = (list(), description());
     runner()
         .run(&pairs, |(list, there)| {
             let reasons = check_list(&list, &there);
@@ -39,6 +39,7 @@ fn the_check_is_sound_and_complete() {
         "compatible",
         "cannot-be-off",
         "combination",
+        "off-value-differs",
         "parameter-unknown",
         "type-differs",
         "value-not-allowed",
@@ -51,7 +52,7 @@ fn the_check_is_sound_and_complete() {
 /// each is true.
 #[test]
 fn every_reason_is_given_and_each_is_true() {
-    let pairs = (btree_map(name(), value(), 0..=3), description());
+    let pairs = (list(), description());
     runner()
         .run(&pairs, |(list, there)| {
             let reasons = check_list(&list, &there);
@@ -74,7 +75,7 @@ fn every_reason_is_given_and_each_is_true() {
 /// What one member of a fleet says doesn't depend on the others.
 #[test]
 fn a_fleet_answers_as_each_of_its_members() {
-    let fleets = (btree_map(name(), value(), 0..=3), vec(description(), 0..=4));
+    let fleets = (list(), vec(description(), 0..=4));
     runner()
         .run(&fleets, |(list, members)| {
             let fleet = Fleet::new(&members);
@@ -91,17 +92,23 @@ fn a_fleet_answers_as_each_of_its_members() {
 #[test]
 fn what_is_movable_survives_every_walk() {
     let seen = RefCell::new((0, 0));
-    let fleets = (btree_map(name(), value(), 0..=2), vec(description(), 1..=3));
+    let fleets = (list(), vec(description(), 1..=3));
     runner()
         .run(&fleets, |(list, members)| {
             let movable = Fleet::new(&members).movable([&list]).next().is_some();
-            // A member that has the list as it is passes it on as it is: one step tells of all walks.
-            let step = |list: &Configuration, there: &Description| -> Option<Configuration> {
+            // What a member with this list passes on.
+            let step = |list: &ParameterList, there: &Description| -> Option<ParameterList> {
                 let full = accepted(there).into_iter().find(|full| realises(full, list, there))?;
-                let on = |(name, value): &(ParamName, Value)| there.params[name].off.as_ref() != Some(value);
-                Some(full.into_iter().filter(on).collect())
+                let off = |(name, value): &(ParamName, Value)| there.params[name].off.as_ref() == Some(value);
+                let (left_out, named) = full.into_iter().partition(off);
+                Some(ParameterList { named, left_out })
             };
-            let survives = members.iter().all(|there| step(&list, there).as_ref() == Some(&list));
+            // Where it names the same after each step, two steps tell of all walks.
+            let survives = members.iter().all(|there| {
+                step(&list, there).is_some_and(|next| {
+                    next.named == list.named && members.iter().all(|there| step(&next, there).is_some())
+                })
+            });
             prop_assert_eq!(movable, survives);
             let (yes, no) = &mut *seen.borrow_mut();
             *if movable { yes } else { no } += 1;
@@ -131,7 +138,7 @@ fn every_clause_is_judged_of_many() {
         ..Description::default()
     };
     for i in 0..200 {
-        let list = [(name("a"), Value::Int(i)), (name("b"), Value::Int(1))].into();
+        let list = Configuration::from([(name("a"), Value::Int(i)), (name("b"), Value::Int(1))]).into();
         assert_eq!(check_list(&list, &there), [Reason::Combination(clause(i))]);
     }
 }
@@ -155,11 +162,12 @@ fn whole_manifests_agree_with_their_lists() {
                 let expected = id == "m"
                     && match (&source, &setup, &destination) {
                         (Model::Params(source), Setup::Params(full), Model::Params(there)) => {
-                            let named = |(name, value): &(&ParamName, &Value)| {
-                                source.params[*name].off.as_ref() != Some(*value)
+                            let named = |(name, value): &(ParamName, Value)| {
+                                source.params[name].off.as_ref() != Some(value)
                             };
-                            let list =
-                                full.iter().filter(named).map(|(n, v)| (n.clone(), v.clone())).collect();
+                            let (named, left_out) =
+                                full.iter().map(|(n, v)| (n.clone(), v.clone())).partition(named);
+                            let list = ParameterList { named, left_out };
                             accepted(there).iter().any(|full| realises(full, &list, there))
                         }
                         (Model::Versions(_), Setup::Version(version), Model::Versions(known)) => {
@@ -195,12 +203,14 @@ fn accepted(there: &Description) -> Vec<Configuration> {
     all
 }
 
-/// the list as it is, and all else off.
-fn realises(full: &Configuration, list: &Configuration, there: &Description) -> bool {
-    list.keys().all(|name| full.contains_key(name))
-        && full.iter().all(|(name, value)| match list.get(name) {
-            Some(named) => named == value,
-            None => there.params[name].off.as_ref() == Some(value),
+/// the list as it is, and all else off, by the value that it has at the source if that knows it.
+fn realises(full: &Configuration, list: &ParameterList, there: &Description) -> bool {
+    list.named.keys().all(|name| full.contains_key(name))
+        && full.iter().all(|(name, value)| match (list.named.get(name), list.left_out.get(name)) {
+            (Some(named), _) => named == value,
+            (None, left_out) => {
+                there.params[name].off.as_ref() == Some(value) && left_out.is_none_or(|off| off == value)
+            }
         })
 }
 
@@ -226,9 +236,10 @@ fn has(set: &Allowed, value: &Value) -> bool {
 }
 
 /// Does what a reason asks for, and nothing else.
-fn fix(reason: &Reason, list: &mut Configuration, there: &mut Description) {
+fn fix(reason: &Reason, list: &mut ParameterList, there: &mut Description) {
     match reason {
-        Reason::ParameterUnknown(name) => drop(list.remove(name)),
+        Reason::OffValueDiffers { name, .. } => drop(list.left_out.remove(name)),
+        Reason::ParameterUnknown(name) => drop(list.named.remove(name)),
         Reason::TypeDiffers { name, value, .. } | Reason::ValueNotAllowed(name, value) => {
             if let Some(param) = there.params.get_mut(name) {
                 (param.ty, param.allowed) = (value.ty(), Allowed::Any);
@@ -266,6 +277,16 @@ fn value() -> impl Strategy<Value = Value> {
 
 fn name() -> impl Strategy<Value = ParamName> {
     "[abc]".prop_map(|name| name.parse().expect("a name"))
+}
+
+/// What some configuration names, and what it leaves out.
+fn list() -> impl Strategy<Value = ParameterList> {
+    (btree_map(name(), value(), 0..=3), btree_map(name(), value(), 0..=2)).prop_map(
+        |(named, mut left_out)| {
+            left_out.retain(|name, _| !named.contains_key(name));
+            ParameterList { named, left_out }
+        },
+    )
 }
 
 /// Some values of one type, the type with them.

@@ -7,8 +7,7 @@ use divan::{Bencher, black_box};
 use jsonschema::Validator;
 use migcert_core::compat::check_list;
 use migcert_core::fleet::Fleet;
-use migcert_core::param::Configuration;
-use migcert_core::program::Description;
+use migcert_core::program::{Description, ParameterList};
 use migcert_core::version::Request;
 use serde_json::Value as Json;
 use std::time::Instant;
@@ -50,11 +49,11 @@ fn main() {
 fn race(there: &Description, schema: &Validator, settings: [&str; 8]) -> [f64; 2] {
     let fleet = Fleet::new([there]);
     let lists = settings.map(|settings| list(there, settings));
-    let instances = lists.each_ref().map(peer::instance);
+    let instances = lists.each_ref().map(|list| peer::instance(&list.named));
     let ready = lists.each_ref().map(|list| fleet.list(list));
     for (list, instance) in lists.iter().zip(&instances) {
         assert_eq!(check_list(list, there).is_empty(), schema.is_valid(instance), "{instance}");
-        assert_eq!(list.len(), 8, "{instance}");
+        assert_eq!(list.named.len(), 8, "{instance}");
     }
     let ours = || ready.iter().for_each(|list| list.answers().for_each(|answer| drop(black_box(answer))));
     let peer = || instances.iter().for_each(|instance| drop(black_box(errors(schema, instance))));
@@ -80,13 +79,13 @@ fn errors<'a>(schema: &'a Validator, instance: &'a Json) -> Vec<jsonschema::Vali
 }
 
 /// The init values, but for some; nothing of it is off.
-fn list(there: &Description, settings: &str) -> Configuration {
+fn list(there: &Description, settings: &str) -> ParameterList {
     let mut list = there.init();
     for (name, text) in Request::parse([settings]).expect("settings").settings {
         let value = there.params[&name].ty.parse(&text).expect("a value");
         list.insert(name, value);
     }
-    list
+    list.into()
 }
 
 #[divan::bench]
@@ -116,6 +115,6 @@ fn every_reason_in_words(bencher: Bencher<'_, '_>) {
 fn jsonschema_compiled(bencher: Bencher<'_, '_>) {
     let there = peer::description(&peer::nic(0));
     let schema = jsonschema::validator_for(&peer::schema(&there)).expect("a schema");
-    let instance = peer::instance(&list(&there, TAKEN[0]));
+    let instance = peer::instance(&list(&there, TAKEN[0]).named);
     bencher.bench_local(|| errors(&schema, black_box(&instance)).len());
 }

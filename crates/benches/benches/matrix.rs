@@ -48,7 +48,7 @@ fn peer_seconds(documents: &[String]) -> f64 {
     let reading = start.elapsed().as_secs_f64() * documents.len() as f64 / sample as f64;
 
     let lists: Vec<_> = descriptions.iter().map(|source| source.parameter_list(&source.init())).collect();
-    let instances: Vec<_> = lists.iter().map(peer::instance).collect();
+    let instances: Vec<_> = lists.iter().map(|list| peer::instance(&list.named)).collect();
     for (list, instance) in lists.iter().zip(&instances).take(10) {
         for (there, schema) in descriptions.iter().zip(&schemas) {
             assert_eq!(check_list(list, there).is_empty(), schema.is_valid(instance), "{instance}");

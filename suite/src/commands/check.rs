@@ -35,8 +35,11 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     let setup = request.expand(model).map_err(|why| anyhow!("SRC can't be configured so: {why}"))?;
     let verdict = compat::check(id, model, &setup, destination.manifest());
     let unproven = compat::unproven(id, model, &setup, destination.manifest());
+    let drift = compat::drift(id, model, &setup, destination.manifest());
     let list = match (model, &setup) {
-        (Model::Params(description), Setup::Params(full)) => Setup::Params(description.parameter_list(full)),
+        (Model::Params(description), Setup::Params(full)) => {
+            Setup::Params(description.parameter_list(full).named)
+        }
         _ => setup.clone(),
     };
     let text = || {
@@ -56,6 +59,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
                 "unproven        `{name}` may still be refused at start: no allowed values are described (R-3.6)"
             );
         }
+        drift.iter().for_each(|drift| row!(out, "lint            {drift}"));
         out
     };
     let json = || {
@@ -66,6 +70,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
             "configuration": report::setup(&setup),
             "parameter_list": report::setup(&list),
             "reasons": verdict.0.iter().map(report::reason).collect::<Vec<_>>(),
+            "lints": drift.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "unproven": unproven.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     };

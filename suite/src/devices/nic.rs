@@ -41,9 +41,10 @@ pub static KIND: Kind = Kind {
 fn describe(release: u32, faults: &Faults) -> Description {
     let widest = if release < 3 { 4 } else { 8 };
     let queues = [1..=2, 4..=4, widest..=widest];
+    let off = if release == 3 && faults.hits(&OFF_DRIFT, true) { 16 } else { 0 };
     let params = [
         (1, "num-queues", int(i64::from(release.min(2)), None, &queues, "pairs of queues")),
-        (2, "rx-filter-size", int(16, Some(0), &[0..=64], "entries of the receive filter")),
+        (2, "rx-filter-size", int(16, Some(off), &[0..=64], "entries of the receive filter")),
         (3, "compact-rings", on("rings are saved without their empty slots")),
     ];
     let known = params.into_iter().filter(|(since, ..)| *since <= release);

@@ -149,7 +149,7 @@ impl Planted for Release {
         }
         (self.kind.power_on)(Start {
             model: model.clone(),
-            list: Setup::Params(self.described.parameter_list(&full)),
+            list: Setup::Params(self.described.parameter_list(&full).named),
             full,
             release: self.release,
             faults: faults.clone(),

@@ -92,7 +92,7 @@ impl Described {
         }
         Ok(match (described, full) {
             (Model::Params(description), Setup::Params(full)) => {
-                Setup::Params(description.parameter_list(&full))
+                Setup::Params(description.parameter_list(&full).named)
             }
             (_, full) => full,
         })

@@ -329,17 +329,7 @@ impl Maker {
             }
             return !self.strings.is_empty();
         }
-        let known = self.model.params.clone();
-        let can_be = |side: &BTreeMap<ParamName, Allowed>| {
-            side.iter().all(|(name, set)| {
-                known.get(name).is_some_and(|param| is_of(set, param.ty) && set.meets(&param.allowed))
-            })
-        };
-        self.model.requires.retain(|clause| can_be(&clause.when) && can_be(&clause.then));
-        let mut versions = std::mem::take(&mut self.model.versions);
-        versions.retain(|_, full| self.model.faults(full).is_empty());
-        self.model.versions = versions;
-
+        prune(&mut self.model);
         let keeps = |(name, param): (&ParamName, &Param)| {
             let said = self.offs.iter().filter(|(other, ty, _)| name == other && param.ty == *ty);
             let mut said = said.map(|(_, _, off)| off);
@@ -360,12 +350,61 @@ impl Maker {
         self.offs.extend(new);
         let mut versions = std::mem::take(&mut self.model.versions);
         versions.retain(|version, full| {
-            let list = self.model.parameter_list(full);
+            let list = self.model.parameter_list(full).named;
             *self.published.entry(version.clone()).or_insert_with(|| list.clone()) == list
         });
         self.model.latest = versions.keys().next_back().cloned();
         self.model.versions = versions;
     }
+}
+
+/// Drops clauses that can't be and versions that are not allowed.
+fn prune(model: &mut Description) {
+    let known = model.params.clone();
+    let can_be = |side: &BTreeMap<ParamName, Allowed>| {
+        side.iter().all(|(name, set)| {
+            known.get(name).is_some_and(|param| is_of(set, param.ty) && set.meets(&param.allowed))
+        })
+    };
+    model.requires.retain(|clause| can_be(&clause.when) && can_be(&clause.then));
+    let mut versions = std::mem::take(&mut model.versions);
+    versions.retain(|_, full| model.faults(full).is_empty());
+    model.versions = versions;
+}
+
+/// What a release must not do, and did elsewhere: a parameter of it is off by another value than in the
+/// release before. Neither allows the other's, so that what is named at one end is not off at the
+/// other. Leaves it as it is where that can't be.
+pub(crate) fn drift(u: &mut Unstructured<'_>, before: &Manifest, release: &mut Manifest) -> Result<()> {
+    for (id, model) in &mut release.models {
+        let (Model::Params(model), Some(Model::Params(before))) = (model, before.models.get(id)) else {
+            continue;
+        };
+        let alike = |(name, param): (&ParamName, &Param)| {
+            let off = param.off.clone().filter(|_| !param.allowed.is_any())?;
+            (before.params.get(name)?.off.as_ref() == Some(&off)).then(|| (name.clone(), off))
+        };
+        let alike: Vec<_> = model.params.iter().filter_map(alike).collect();
+        if alike.is_empty() {
+            continue;
+        }
+        let (name, old) = &alike[index(u, alike.len())?];
+        let new = value(u, old.ty())?;
+        let mut drifted = model.clone();
+        let Some(param) = drifted.params.get_mut(name).filter(|_| !before.params[name].allows(&new)) else {
+            continue;
+        };
+        without(&mut param.allowed, old);
+        param.allowed = union(&param.allowed, &only(&new));
+        param.init = if param.init == *old { new.clone() } else { param.init.clone() };
+        param.off = Some(new);
+        prune(&mut drifted);
+        drifted.latest = drifted.versions.keys().next_back().cloned();
+        if drifted.faults(&drifted.init()).is_empty() {
+            *model = drifted;
+        }
+    }
+    Ok(())
 }
 
 /// A parameter that can be off; its init value is another value where there is one.

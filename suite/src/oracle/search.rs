@@ -36,7 +36,8 @@ pub(super) fn agrees(drawn: &Drawn) -> Result<(), Box<Finding>> {
 }
 
 /// Looks among all that a destination accepts for what means the same as the source's setup: the
-/// same parameters on, at the same values. Knows of the check no more than.
+/// same parameters on, at the same values, and off by the same value where both know them. Knows of the
+/// check no more than.
 fn accepts(here: &Model, setup: &Setup, there: &Model) -> bool {
     let (here, full, there) = match (here, setup, there) {
         (Model::Params(here), Setup::Params(full), Model::Params(there)) => (here, full, there),
@@ -57,7 +58,8 @@ fn accepts(here: &Model, setup: &Setup, there: &Model) -> bool {
             let says = Some(*value).filter(|value| on(there, name, value));
             value.ty() == param.ty && is_in(value, &param.allowed) && says == ours
         });
-        let Some(value) = same else { return false };
+        let off = full.get(name).filter(|_| ours.is_none());
+        let Some(value) = same.filter(|value| off.is_none_or(|off| off == *value)) else { return false };
         chosen.insert(name.clone(), value.clone());
     }
     let all = |side: &BTreeMap<ParamName, Allowed>| {

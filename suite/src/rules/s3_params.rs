@@ -143,3 +143,37 @@ fn off_is_absence(bench: &Bench<'_>) -> Judgement {
         )),
     }
 }
+
+pub(super) const OFF_MEANS_THE_SAME: Rule = Rule {
+    id: "off-means-the-same",
+    cites: "R-3.4",
+    level: Level::Must,
+    promise: "a parameter that two implementations know is off by the same value in both",
+    advice: "give the parameter its first off value again: it is what a list means that leaves the parameter out",
+    draws: Draws::Nothing,
+    on: On::Two,
+    sees: &[],
+    builds_on: &[],
+    check: off_means_the_same,
+};
+
+fn off_means_the_same(bench: &Bench<'_>) -> Judgement {
+    let mut any = false;
+    for (id, model) in &bench.source.manifest.models {
+        let other = bench.destination.manifest.models.get(id);
+        let (Model::Params(here), Some(Model::Params(there))) = (model, other) else { continue };
+        for (name, param) in &here.params {
+            let both = [Some(param), there.params.get(name)].map(|param| param?.off.as_ref());
+            let [Some(ours), Some(theirs)] = both else { continue };
+            any = true;
+            if ours != theirs {
+                return Err(broken(
+                    format!("to leave `{name}` of `{id}` out means two things"),
+                    format!("`{name}={ours}`, as {} describes it", bench.source.name),
+                    format!("`{name}={theirs}` in {}", bench.destination.name),
+                ));
+            }
+        }
+    }
+    needs(any, "no parameter that both know can be off in both")
+}

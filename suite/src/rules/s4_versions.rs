@@ -89,12 +89,12 @@ fn version_means_the_same(bench: &Bench<'_>) -> Judgement {
         for (version, full) in &here.versions {
             let Some(other) = there.versions.get(version) else { continue };
             any = true;
-            let (ours, theirs) = (here.parameter_list(full), there.parameter_list(other));
-            if ours != theirs {
+            if !here.parameter_list(full).means_the_same(&there.parameter_list(other)) {
+                let [ours, theirs] = [full, other].map(|full| Setup::Params(full.clone()));
                 return Err(broken(
                     format!("version `{version}` of `{id}` means two things"),
-                    format!("`{}`, as {} has it", Setup::Params(ours), bench.source.name),
-                    format!("`{}` in {}", Setup::Params(theirs), bench.destination.name),
+                    format!("`{ours}`, as {} has it", bench.source.name),
+                    format!("`{theirs}` in {}", bench.destination.name),
                 ));
             }
         }

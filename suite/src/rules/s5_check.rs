@@ -2,7 +2,7 @@
 
 use super::{Draws, Judgement, Level, On, Rule, Stop, broken, refused};
 use crate::bench::{Bench, Load, Who, needs};
-use migcert_core::compat;
+use migcert_core::compat::{self, Reason};
 use migcert_core::error::Error;
 use migcert_core::program::{Model, Program};
 use migcert_core::version::Setup;
@@ -54,6 +54,9 @@ fn check_is_complete(bench: &Bench<'_>) -> Judgement {
     let Err(verdict) = bench.verdict()? else {
         return Err(Stop::NotApplicable("the pair is compatible".into()));
     };
+    if verdict.0.iter().all(|reason| matches!(reason, Reason::OffValueDiffers { .. })) {
+        return Err(Stop::NotApplicable("no destination knows what a source leaves out".into()));
+    }
     let stopped = bench.stopped(bench.at()[0])?;
     let setup = nearest(bench)?;
     let mut device = match bench.start(Who::Destination, bench.destination, &setup, &stopped.outside) {

@@ -29,6 +29,8 @@ faults! {
         "a register tells the release, so that an old driver sees a new device";
     MEMORY_BY_HOST "memory-by-host" F "R-3.1" ""
         "half of packet memory can't be reached on any host but the first";
+    OFF_DRIFT "off-drift" E "R-3.4" ""
+        "the latest release means another value where a parameter is left out";
     VERSION_DRIFT "version-drift" E "R-4.2" ""
         "the newest release gives a published version another meaning";
     NEWEST_LEVEL_SAVED "newest-level-saved" E "R-4.5" ""
