@@ -28,7 +28,7 @@ impl<'a> Fleet<'a> {
 
     /// Prepares a migration parameter list, for the checks against all members.
     pub fn list<'f>(&'f self, list: &'f ParameterList) -> List<'f> {
-        let [named, left_out] = [&list.named, &list.left_out].map(|side| Side::new(side, &self.words));
+        let [named, left_out] = [&list.named, &list.left_out].map(|side| Listed::new(side, &self.words));
         List { members: &self.members, named, left_out }
     }
 
@@ -66,20 +66,20 @@ impl<'a> Fleet<'a> {
 /// A migration parameter list, ready to be checked against a fleet.
 pub struct List<'f> {
     members: &'f [Member<'f>],
-    named: Side<'f>,
-    left_out: Side<'f>,
+    named: Listed<'f>,
+    left_out: Listed<'f>,
 }
 
-/// What a list names, or what it leaves out: in the order of names, which is that of their numbers.
-struct Side<'f> {
+/// What a list names, or what it leaves out, in numbers: in the order of names, which is that of their numbers.
+struct Listed<'f> {
     words: Vec<(&'f ParamName, &'f Value)>,
     entries: Vec<(i64, Flat)>,
 }
 
-impl<'f> Side<'f> {
-    fn new(side: &'f Configuration, words: &Words<'_>) -> Side<'f> {
+impl<'f> Listed<'f> {
+    fn new(side: &'f Configuration, words: &Words<'_>) -> Listed<'f> {
         let entry = |(name, value): (&ParamName, _)| (words.number(name.as_str()), words.flat(value));
-        Side { words: side.iter().collect(), entries: side.iter().map(entry).collect() }
+        Listed { words: side.iter().collect(), entries: side.iter().map(entry).collect() }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::generate::family::{self, History};
 use crate::generate::script::{self, Between};
 use crate::hostile::{bytes_are_understood_or_refused, messages_are_understood_or_refused};
 use crate::implementation::Builtin;
-use crate::rules::{self, On, Outcome, Rule};
+use crate::rules::{self, Draws, On, Outcome, Rule};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use migcert_core::compat;
 use migcert_core::program::{Manifest, Model};
@@ -339,7 +339,11 @@ fn draw_for(u: &mut Unstructured<'_>, fits: fn(&Rule) -> bool) -> Result<Option<
     }
     let releases = History::arbitrary(u)?.0;
     let Some((from, to)) = pair(u, rule, releases.len())? else { return Ok(None) };
-    draw(u, rule, described(&releases[from]), described(&releases[to]))
+    let [source, mut destination] = [from, to].map(|release| releases[release].clone());
+    if from != to && rule.draws != Draws::Nothing && u.int_in_range(0..=15u8)? == 15 {
+        family::drift(u, &source, &mut destination)?;
+    }
+    draw(u, rule, described(&source), described(&destination))
 }
 
 /// Two of so many releases, as the rule wants them.
