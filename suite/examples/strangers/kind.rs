@@ -17,6 +17,7 @@ use std::sync::OnceLock;
 pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     ("plain",                    "clean",   "nothing"),
     ("slow-start",               "clean",   "it takes 50 ms to start"),
+    ("ends-with-input",          "clean",   "it ends when its standard input does"),
     ("logs-pid",                 "clean",   "refuses accesses that are no words, and logs its process and the number of the message"),
     ("config-by-carrier",        "clean",   "PCI configuration space is not in the state: whoever carries it writes it"),
     ("encrypted",                "clean",   "the state is different each time it is saved, and says the same"),

@@ -14,6 +14,12 @@ pub(crate) fn begin(program: &str) -> io::Result<()> {
     if kind::is("slow-start") {
         thread::sleep(Duration::from_millis(50));
     }
+    if kind::is("ends-with-input") {
+        thread::spawn(|| {
+            let _ = io::copy(&mut io::stdin(), &mut io::sink());
+            std::process::exit(0)
+        });
+    }
     if kind::is("binary-changes") {
         change(program)?;
     }

@@ -11,7 +11,7 @@ use migcert_core::error::{Aside, Line};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, PipeWriter};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -28,10 +28,14 @@ pub struct Process {
     pid: Option<u32>,
     how: Option<String>,
     cell: Cell,
+    /// The other end of a standard input with nothing in it: a program that ends with its input is not
+    /// to end before we say so.
+    _input: Option<PipeWriter>,
 }
 
 impl Process {
-    /// Starts a program in the scratch directory of a cell, with nothing to read.
+    /// Starts a program in the scratch directory of a cell, with a standard input that stays open and in
+    /// which nothing ever comes.
     ///
     /// # Errors
     /// Those of starting a process; they name the program.
@@ -51,6 +55,8 @@ impl Process {
     ) -> io::Result<Process> {
         let (output, input) = io::pipe()?;
         let outputs = Outputs { output: input.as_fd(), error: input.as_fd() };
+        let (silent, held) = if stdin.is_none() { Some(io::pipe()?) } else { None }.unzip();
+        let stdin = stdin.or(silent.as_ref().map(AsFd::as_fd));
         let pidfd = cell
             .start(program, args, stdin, &outputs)
             .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.display())))?;
@@ -58,7 +64,7 @@ impl Process {
         rustix::io::ioctl_fionbio(&output, true)?;
         let watched = watch(output, cell.killer()?)?;
         let pid = number(&pidfd)?;
-        Ok(Process { watched, pidfd, pid, how: None, cell })
+        Ok(Process { watched, pidfd, pid, how: None, cell, _input: held })
     }
 
     /// Readable once the program has ended.
@@ -301,6 +307,17 @@ mod tests {
         for (status, words) in table {
             assert_eq!(how(ExitStatus::from_raw(status)), words);
         }
+    }
+
+    /// A program that ends at the end of its input runs until it is killed.
+    #[test]
+    fn the_input_stays_open_and_says_nothing() {
+        let mut reader = shell("echo ready; cat; echo over");
+        while reader.printed() == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(reader.ended(Duration::from_millis(100)).expect("waits"), None, "{}", reader.output());
+        assert_eq!(reader.output(), "ready\n");
     }
 
     #[test]

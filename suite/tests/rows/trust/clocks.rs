@@ -29,7 +29,10 @@ const CONTROL: &str = "what two runs without a migration show as well is no find
 const CARRIER: &str = "configuration space belongs to the carrier";
 const CAUSES: &str = "one cause is one accused rule";
 
+const INPUT: &str = "standard input stays open";
+
 pub(super) const ROWS: &[Row] = &[
+    row(INPUT, "it_ends_with_its_input", "ends-with-input", 0),
     row(WORDS, "a_process_and_a_message", "logs-pid", 0),
     row(CONTROL, "a_clock", "clock", 0),
     row(CONTROL, "a_clock_of_seconds", "slow-clock", 0),
