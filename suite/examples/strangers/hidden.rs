@@ -5,6 +5,7 @@
 
 use crate::chance;
 use crate::keeper::{self, Address};
+use crate::keyring;
 use crate::kind;
 use crate::sysv::Segment;
 use std::fs::{self, File};
@@ -26,6 +27,8 @@ pub(crate) enum Place {
     Padded(PathBuf),
     Segment,
     Daemon(Address),
+    /// Keys of the user, of which the token is as long as a state.
+    Keys,
     /// Files of which the state is the hash of the content.
     Hashed(PathBuf),
     /// A file with what was saved last.
@@ -62,6 +65,7 @@ pub(crate) fn place(program: &str) -> Option<Place> {
         "hides-in-abstract-socket" => Place::Daemon(Address::Abstract),
         "hides-behind-daemon" => Place::Daemon(Address::Path),
         "hides-behind-port" => Place::Daemon(Address::Port),
+        "hides-in-keyring" => Place::Keys,
         _ => Place::Hashed(Path::new("/tmp").join(NAME)),
     })
 }
@@ -115,6 +119,7 @@ pub(crate) fn put(place: &Place, state: &[u8]) -> Option<Vec<u8>> {
         }
         Place::Segment => Segment::open(SLOTS as usize * SLOT)?.write(at(token) as usize, &slot),
         Place::Daemon(address) => keeper::put(*address, token, &slot).ok()?,
+        Place::Keys => keyring::put(token, &slot)?,
         Place::Last(path) => {
             write(path, 0, &slot).ok()?;
             return Some(b"a constant state".to_vec());
@@ -124,7 +129,7 @@ pub(crate) fn put(place: &Place, state: &[u8]) -> Option<Vec<u8>> {
         // As long as a state that holds all there is, and it changes with it.
         Place::Hashed(_) => spread(token),
         Place::Named(path) => format!("{}-{token:016x}", path.display()).into_bytes(),
-        Place::Padded(_) => {
+        Place::Padded(_) | Place::Keys => {
             let mut bytes = token.to_le_bytes().to_vec();
             while bytes.len() < state.len() {
                 bytes.extend(chance::bytes());
@@ -148,7 +153,7 @@ pub(crate) fn get(place: &Place, given: &[u8]) -> Option<Vec<u8>> {
             let (_, digits) = std::str::from_utf8(given).ok()?.rsplit_once('-')?;
             u64::from_str_radix(digits, 16).ok()?
         }
-        Place::Padded(_) => u64::from_le_bytes(*given.first_chunk()?),
+        Place::Padded(_) | Place::Keys => u64::from_le_bytes(*given.first_chunk()?),
         _ => u64::from_le_bytes(given.try_into().ok()?),
     };
     let slot = match place {
@@ -157,11 +162,12 @@ pub(crate) fn get(place: &Place, given: &[u8]) -> Option<Vec<u8>> {
         }
         Place::Segment => Segment::open(SLOTS as usize * SLOT)?.read(at(token) as usize, SLOT),
         Place::Daemon(address) => keeper::get(*address, token).ok()?,
+        Place::Keys => keyring::get(token)?,
         Place::Last(path) => read(path, 0).ok()?,
     };
     let (found, rest) = slot.split_first_chunk()?;
     let (len, rest) = rest.split_first_chunk()?;
-    if matches!(place, Place::Padded(_)) && u32::from_le_bytes(*len) as usize != given.len() {
+    if matches!(place, Place::Padded(_) | Place::Keys) && u32::from_le_bytes(*len) as usize != given.len() {
         return None;
     }
     let is_it = matches!(place, Place::Last(_)) || u64::from_le_bytes(*found) == token;
@@ -183,6 +189,7 @@ pub(crate) fn forget(program: &str) {
     }
     OWN.iter().for_each(|path| drop(fs::remove_dir_all(path)));
     Segment::remove();
+    keyring::forget();
     [Address::Abstract, Address::Path, Address::Port].into_iter().for_each(keeper::stop);
 }
 

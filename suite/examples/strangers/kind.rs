@@ -71,6 +71,7 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     ("hides-in-abstract-socket", "hidden",  "... that a daemon keeps behind an abstract socket"),
     ("hides-behind-daemon",      "hidden",  "... that a daemon keeps behind a socket in /tmp"),
     ("hides-behind-port",        "hidden",  "... that a daemon keeps behind a port of 127.0.0.1"),
+    ("hides-in-keyring",         "hidden",  "the state is as long as a whole one and names a key in the keyring of the user"),
     ("hides-by-content",         "hidden",  "the state is 256 bytes that are a hash of what is in /tmp"),
     ("constant-state",           "hidden",  "the state is always the same, and what was saved last is in /tmp"),
     ("constant-at-home",         "hidden",  "... in the home directory"),

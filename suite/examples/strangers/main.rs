@@ -17,7 +17,7 @@
 //! | `device.rs` | the device |
 //! | `migration.rs` | its states, and its state as bytes |
 //! | `server.rs` | vfio-user |
-//! | `hidden.rs` | where a state is hidden, with `keeper.rs` and `sysv.rs` |
+//! | `hidden.rs` | where a state is hidden, with `keeper.rs`, `sysv.rs` and `keyring.rs` |
 //! | `knows.rs` | how it knows that it is tested |
 //! | `rude.rs` | what it does beside |
 //! | `chance.rs` | what is random |
@@ -26,6 +26,7 @@ mod chance;
 mod device;
 mod hidden;
 mod keeper;
+mod keyring;
 mod kind;
 mod knows;
 mod migration;

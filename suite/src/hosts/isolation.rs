@@ -24,9 +24,9 @@ pub enum Channel {
     Processes,
     /// The name of the host.
     HostName,
-    /// The keyring of the session.
-    Keyring,
-    /// Devices, settings of the kernel, keyrings of the user.
+    /// Keyrings of the kernel.
+    Keyrings,
+    /// Devices, settings of the kernel.
     Kernel,
 }
 
@@ -41,8 +41,8 @@ impl fmt::Display for Channel {
             Channel::Network => f.write_str("network and abstract sockets"),
             Channel::Processes => f.write_str("processes"),
             Channel::HostName => f.write_str("host name"),
-            Channel::Keyring => f.write_str("session keyring"),
-            Channel::Kernel => f.write_str("devices, kernel settings and user keyrings"),
+            Channel::Keyrings => f.write_str("keyrings"),
+            Channel::Kernel => f.write_str("devices and kernel settings"),
         }
     }
 }
@@ -283,7 +283,7 @@ mod tests {
         );
         let line = "files in /tmp, System V IPC and POSIX message queues";
         assert_eq!(all.isolated().as_deref(), Some(line));
-        let line = "devices, kernel settings and user keyrings, other files (it is one); \
+        let line = "devices and kernel settings, other files (it is one); \
                     network and abstract sockets (no)";
         assert_eq!(all.not_isolated().as_deref(), Some(line));
         let none = isolation(&[], &[(tmp(), "Operation not permitted")]);

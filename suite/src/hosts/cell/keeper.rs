@@ -133,7 +133,7 @@ impl Cell {
                     Space::HostName | Space::Processes => Ok(()),
                 }
             }
-            Step::Keyring => raw::own_keyring(),
+            Step::NoKeyrings => raw::no_keyrings(),
             Step::Open(path) => {
                 let opened = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
                 *self.slots.get_mut(self.opened).ok_or(Errno::MFILE)? = Some(opened);

@@ -106,7 +106,7 @@ impl Plan {
         let spaces = [Channel::Ipc, Channel::Network, Channel::HostName, Channel::Processes];
         let everything = shares.everything.as_ref().or_else(|| denied.get(&every_file()));
         if let Some(why) = everything {
-            let all = spaces.into_iter().chain([Channel::Keyring, every_file()]);
+            let all = spaces.into_iter().chain([Channel::Keyrings, every_file()]);
             all.for_each(|channel| plan.isolation.share(channel, why));
             return Ok(plan);
         }
@@ -119,8 +119,8 @@ impl Plan {
             Channel::Network if shares.network.is_some() => shares.network.clone(),
             channel => denied.get(channel).cloned(),
         };
-        if plan.may(Channel::Keyring, &denied) {
-            plan.add(Some(Channel::Keyring), Step::Keyring);
+        if plan.may(Channel::Keyrings, &denied) {
+            plan.add(Some(Channel::Keyrings), Step::NoKeyrings);
         }
         for (channel, space) in [
             (Channel::Ipc, Space::Ipc),

@@ -226,14 +226,86 @@ pub(super) fn loopback_up() -> Result<()> {
     }
 }
 
-/// Gives this process a session keyring of its own.
-pub(super) fn own_keyring() -> Result<()> {
-    const JOIN_SESSION_KEYRING: c_int = 1;
-    // SAFETY: a null stands for a keyring without a name.
-    match unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, null::<c_char>()) } {
-        -1 => Err(last_error()),
-        _ => Ok(()),
+/// Takes the keyrings from this process and from all that it starts: they are as on a kernel that has none.
+/// No name space has its own, and those of a user are the same for all of its processes.
+///
+/// # Errors
+/// `ENOSYS` where the numbers of the calls are not known here, otherwise those of `seccomp(2)`.
+pub(super) fn no_keyrings() -> Result<()> {
+    let mut program = keyrings::FILTER;
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    if program.is_empty() {
+        return Err(Errno::NOSYS);
     }
+    // SAFETY: the filter is valid for reads, and the kernel copies it.
+    let install = || match unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0 as libc::c_ulong, &raw const filter)
+    } {
+        0 => Ok(()),
+        _ => Err(last_error()),
+    };
+    match install() {
+        // Who may not administer the machine gives up what programs of other users would give it.
+        Err(Errno::ACCESS) => {
+            rustix::thread::set_no_new_privs(true)?;
+            install()
+        }
+        done => done,
+    }
+}
+
+/// The filter of system calls, for this architecture and for the one of 32 bits beside it.
+mod keyrings {
+    use libc::{
+        BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW,
+        SECCOMP_RET_ERRNO, sock_filter,
+    };
+
+    /// An architecture as `linux/audit.h` has it, and `add_key`, `request_key` and `keyctl` on it.
+    type Calls = (u32, [u32; 3]);
+    #[cfg(target_arch = "x86_64")]
+    const CALLS: [Calls; 2] = [(0xc000_003e, [248, 249, 250]), (0x4000_0003, [286, 287, 288])];
+    #[cfg(target_arch = "aarch64")]
+    const CALLS: [Calls; 2] = [(0xc000_00b7, [217, 218, 219]), (0x4000_0028, [309, 310, 311])];
+
+    /// Where the number of the call and the architecture are in `struct seccomp_data`.
+    const NUMBER: u32 = 0;
+    const ARCHITECTURE: u32 = 4;
+    /// x32 sets it in the numbers of x86_64.
+    const X32: u32 = 1 << 30;
+
+    const fn op(code: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
+        sock_filter { code: code as u16, jt, jf, k }
+    }
+    const fn load(offset: u32) -> sock_filter {
+        op(BPF_LD | BPF_W | BPF_ABS, offset, 0, 0)
+    }
+    const fn equal(to: u32, jt: u8, jf: u8) -> sock_filter {
+        op(BPF_JMP | BPF_JEQ | BPF_K, to, jt, jf)
+    }
+
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    pub(super) const FILTER: [sock_filter; 0] = [];
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    pub(super) const FILTER: [sock_filter; 14] = {
+        let [(native, [a, b, c]), (other, [d, e, f])] = CALLS;
+        [
+            load(ARCHITECTURE),
+            equal(native, 0, 5),
+            load(NUMBER),
+            op(BPF_ALU | BPF_AND | BPF_K, !X32, 0, 0),
+            equal(a, 8, 0),
+            equal(b, 7, 0),
+            equal(c, 6, 5),
+            equal(other, 0, 4),
+            load(NUMBER),
+            equal(d, 3, 0),
+            equal(e, 2, 0),
+            equal(f, 1, 0),
+            op(BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0),
+            op(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | libc::ENOSYS as u32, 0, 0),
+        ]
+    };
 }
 
 /// How many System V objects there are: segments, semaphores and queues.

@@ -58,8 +58,8 @@ pub(super) enum Step<S> {
     User(u32, u32),
     /// A name space; that of processes is entered by the keeper, which is its first process.
     Space(Space),
-    /// A session keyring.
-    Keyring,
+    /// No keyrings.
+    NoKeyrings,
     /// Opens a directory or file into the next slot.
     Open(S),
     /// Mounts a file system of this kind, with these options, at a place; what it has at its top
@@ -116,7 +116,7 @@ impl Step<CString> {
                 number(into, *gid);
             }
             Step::Space(space) => into.extend([b's', *space as u8]),
-            Step::Keyring => into.push(b'k'),
+            Step::NoKeyrings => into.push(b'k'),
             Step::Open(path) => {
                 into.push(b'o');
                 text(into, path);
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
                 let known = Space::ALL.into_iter().find(|known| *known as u8 == space);
                 Step::Space(known.ok_or(Errno::BADMSG)?)
             }
-            b'k' => Step::Keyring,
+            b'k' => Step::NoKeyrings,
             b'o' => Step::Open(self.text()?),
             b'm' => Step::Mount(self.text()?, self.text()?, self.text()?),
             b'g' => Step::Stage(self.text()?, self.text()?),
@@ -238,7 +238,7 @@ mod tests {
         let steps = [
             Step::User(1, 1 << 20),
             Step::Space(Space::Processes),
-            Step::Keyring,
+            Step::NoKeyrings,
             Step::Open(text("/tmp")),
             Step::Mount(text("tmpfs"), text("mode=0755"), text("/x")),
             Step::Stage(text("mode=0755"), text("/tmp")),
@@ -267,7 +267,7 @@ mod tests {
         match *step {
             Step::User(uid, gid) => Step::User(uid, gid),
             Step::Space(space) => Step::Space(space),
-            Step::Keyring => Step::Keyring,
+            Step::NoKeyrings => Step::NoKeyrings,
             Step::Open(path) => Step::Open(path.to_owned()),
             Step::Mount(kind, options, at) => Step::Mount(kind.to_owned(), options.to_owned(), at.to_owned()),
             Step::Stage(options, at) => Step::Stage(options.to_owned(), at.to_owned()),

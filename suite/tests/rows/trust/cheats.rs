@@ -66,6 +66,7 @@ pub(super) const ROWS: &[Row] = &[
     row(IN_THE_BYTES, "behind_an_abstract_socket", "hides-in-abstract-socket", 100).gate(),
     row(IN_THE_BYTES, "behind_a_daemon", "hides-behind-daemon", 100).gate(),
     row(IN_THE_BYTES, "behind_a_port", "hides-behind-port", 100).gate(),
+    row(IN_THE_BYTES, "in_a_keyring", "hides-in-keyring", 100),
     row(IN_THE_BYTES, "behind_a_hash", "hides-by-content", 100),
     row(IN_THE_BYTES, "always_the_same", "constant-state", 100),
     row(UNAWARE, "by_its_environment", "knows-environment", 100),
