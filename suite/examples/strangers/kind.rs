@@ -20,6 +20,7 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     ("ends-with-input",          "clean",   "it ends when its standard input does"),
     ("logs-pid",                 "clean",   "refuses accesses that are no words, and logs its process and the number of the message"),
     ("config-by-carrier",        "clean",   "PCI configuration space is not in the state: whoever carries it writes it"),
+    ("refuses-while-saved",      "clean",   "every access is refused in STOP_COPY, as by libvfio-user"),
     ("encrypted",                "clean",   "the state is different each time it is saved, and says the same"),
     ("compressed",               "clean",   "bytes of the state that are 0 are left out"),
     ("logs-at-home",             "clean",   "it keeps a log in the home directory, and the state is in the bytes"),

@@ -108,7 +108,8 @@ impl Server {
     fn region(&mut self, message: &Message, effects: &mut Vec<Effect>) -> Result<Vec<u8>, i32> {
         let (offset, region, count) = (message.u64(0)?, message.u32(8)?, message.u32(12)? as usize);
         let is_word = region != BAR || offset.is_multiple_of(4) && count == 4;
-        if kind::is("all-errors") {
+        let is_saved = self.instance.state == State::StopCopy && kind::is("refuses-while-saved");
+        if is_saved || kind::is("all-errors") {
             return Err(EINVAL);
         }
         if !is_word && kind::is("logs-pid") {

@@ -84,16 +84,16 @@ impl Learned {
         self.words.len() * SAVED
     }
 
-    /// What a carrier takes along. A word that can't be read stands for a fresh one.
+    /// What a carrier takes along.
     ///
     /// # Errors
-    /// A device that breaks, or does not answer.
+    /// A word that the device does not show; a device that breaks, or does not answer.
     pub(super) fn save(&self, client: &mut Client) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::with_capacity(self.len());
         for word in &self.words {
-            let bits = read(client, word.offset)?.map_or(word.fresh, |now| now & word.kept);
+            let now = wire::value(client.read(CONFIG, word.offset, 4)?) as u32;
             bytes.push(word.offset as u8);
-            bytes.extend(bits.to_le_bytes());
+            bytes.extend((now & word.kept).to_le_bytes());
         }
         Ok(bytes)
     }

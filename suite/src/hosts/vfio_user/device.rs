@@ -33,6 +33,9 @@ pub(super) struct Instance {
     interface: Interface,
     /// What the machine carries of configuration space.
     carried: Option<Arc<Learned>>,
+    /// What it carries, of a device that doesn't run: a machine has it from when the device ran last, or
+    /// brought it. Devices may refuse accesses then.
+    config: Option<Vec<u8>>,
     options: Options,
     can_reset: bool,
     /// The state that it said it is in when it was asked last.
@@ -89,6 +92,7 @@ impl Instance {
             guide: guide.clone(),
             interface,
             carried,
+            config: None,
             options: Options { p2p: flags & Migration::P2P != 0, pre_copy: flags & Migration::PRE_COPY != 0 },
             can_reset: info.flags & DeviceInfo::RESET != 0,
             state,
@@ -256,6 +260,9 @@ impl Device for Instance {
         if !(from.saves() && to.saves()) {
             self.client.begin_transfer();
         }
+        if from.runs() && !to.runs() {
+            self.config = self.carried.as_ref().map(|carried| carried.save(&mut self.client)).transpose()?;
+        }
         if to.saves() && to.runs() && !from.saves() {
             self.log.start(&mut self.client)?;
         }
@@ -266,6 +273,9 @@ impl Device for Instance {
         self.client.plan([Client::STATE]);
         let answer = self.client.set_state(to)?;
         self.state = if answer.is_ok() { to } else { self.client.state()? };
+        if self.state.runs() {
+            self.config = None;
+        }
         if !(self.state.saves() && self.state.runs()) {
             self.log.end(&mut self.client)?;
         }
@@ -308,6 +318,7 @@ impl Device for Instance {
         self.state()?;
         self.client.begin_transfer();
         self.is_up = false;
+        self.config = None;
         self.log.forget();
         // Whose driver starts anew sets up its interrupts anew; none that came before is its own.
         self.client.map_anew()?;
@@ -341,9 +352,13 @@ impl Device for Instance {
     fn guest_memory(&mut self) -> Result<Vec<u8>, Error> {
         let mut bytes = self.client.memory.remember()?;
         bytes.push(self.is_up.into());
-        if let Some(carried) = &self.carried {
-            self.client.begin_step();
-            bytes.extend(carried.save(&mut self.client)?);
+        match (&self.config, &self.carried) {
+            (Some(config), _) => bytes.extend(config),
+            (None, Some(carried)) => {
+                self.client.begin_step();
+                bytes.extend(carried.save(&mut self.client)?);
+            }
+            (None, None) => {}
         }
         Ok(bytes)
     }
@@ -357,6 +372,7 @@ impl Device for Instance {
         if let Some(carried) = &self.carried {
             self.client.begin_step();
             carried.restore(&mut self.client, config)?;
+            self.config = (!self.state.runs()).then(|| config.to_vec());
         }
         Ok(())
     }

@@ -76,6 +76,8 @@ pub(super) const ROWS: &[Row] = &[
     red(CONTROL, "late_interrupts_and_a_fault", "late-interrupts+loses-words").runs(QUICK).by_chance(),
     red(CONTROL, "a_time_in_memory_and_a_fault", "dma-timestamp+loses-words"),
     row(CARRIER, "it_is_not_in_the_state", "config-by-carrier", 0),
+    row(CARRIER, "it_is_not_shown_in_stop_copy", "refuses-while-saved", 0),
+    row(CARRIER, "it_is_neither_shown_nor_in_the_state", "refuses-while-saved+config-by-carrier", 0),
     red(CAUSES, "a_reset_that_is_refused", "refuses-reset"),
     red(CAUSES, "two_causes", "refuses-reset+loses-words"),
     red(CAUSES, "three_causes", "refuses-reset+loses-words+unchecked"),
