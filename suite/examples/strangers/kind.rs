@@ -25,6 +25,7 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     ("compressed",               "clean",   "bytes of the state that are 0 are left out"),
     ("logs-at-home",             "clean",   "it keeps a log in the home directory, and the state is in the bytes"),
     ("disk",                     "clean",   "the words lie on a disk, `--disk=PATH` or beside the program, and the state says where"),
+    ("never-interrupts",         "clean",   "an interrupt is offered and never raised: what it stands for does not happen"),
     ("only-interrupts",          "clean",   "everything reads 0; a bell that was allowed to interrupt does"),
     ("only-dma",                 "clean",   "everything reads 0; a bell that was allowed to writes into guest memory"),
     ("answers-late",             "clean",   "every answer takes 3 ms"),

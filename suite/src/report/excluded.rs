@@ -5,7 +5,7 @@ use super::{Certificate, Tested};
 use crate::bench::Untouched;
 use crate::certify::{Short, Unit};
 use crate::row;
-use crate::rules::{Draws, Outcome};
+use crate::rules::{Class, Draws, Outcome};
 use crate::text::Lines;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -19,6 +19,13 @@ pub enum Exclusion {
         cases: u32,
         /// By default.
         usual: u32,
+    },
+    /// Interrupts that a device offers and never raised: whether they survive a migration is not known.
+    Interrupts {
+        /// The subject's IMPL.
+        subject: String,
+        /// How many it offers.
+        offered: u32,
     },
     /// What shows at a place differs without a migration, and was not compared, or only over all steps, or
     /// only between source and destination.
@@ -184,7 +191,11 @@ impl Certificate<'_> {
             of: subject.learned.compared,
             is_stale: entry.is_stale(),
         });
-        left.chain(volatile).chain(learned).collect()
+        let of_this = |unit: &&Unit| unit.pair.0 == at || unit.pair.1 == at;
+        let raises = self.units.iter().filter(of_this).any(|unit| unit.counted.classes.has(Class::Interrupt));
+        let silent = (!raises && 0 < guests.interrupts)
+            .then(|| Exclusion::Interrupts { subject: subject.name.clone(), offered: guests.interrupts });
+        left.chain(volatile).chain(learned).chain(silent).collect()
     }
 }
 
@@ -214,6 +225,9 @@ impl Exclusion {
     pub fn json(&self) -> Json {
         match self {
             Exclusion::Cases { cases, usual } => json!({ "kind": "cases", "cases": cases, "default": usual }),
+            Exclusion::Interrupts { subject, offered } => {
+                json!({ "kind": "interrupts", "impl": subject, "offered": offered })
+            }
             Exclusion::Learned { subject, place, hid, of, is_stale } => json!({
                 "kind": "learned", "impl": subject, "place": place, "steps": hid,
                 "percent": share(*hid, *of), "stale": is_stale,
@@ -257,6 +271,9 @@ impl Exclusion {
                 format!(
                     "never      {size} bytes of {subject} at {region}:{offset:#x}: {share} % of its registers"
                 )
+            }
+            Exclusion::Interrupts { subject, offered } => {
+                format!("interrupts {offered} that {subject} offers: none was ever raised")
             }
             // The section about what was learned says it.
             Exclusion::Learned { .. } => return None,

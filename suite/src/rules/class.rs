@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
-    /// The guest saw an interrupt. Not demanded of a device that has none.
+    /// The guest saw an interrupt. Not demanded of a device that never raises one.
     Interrupt,
     /// A guest went on at a destination that had loaded a state.
     Migration,
@@ -30,7 +30,7 @@ impl Class {
     /// What it is, for "never saw ...".
     pub const fn what(self) -> &'static str {
         match self {
-            Class::Interrupt => "an interrupt, and the device has interrupts",
+            Class::Interrupt => "an interrupt, and the device raises some",
             Class::Migration => "a migration that completed",
             Class::PreCopy => "a PRE_COPY round that sent something",
             Class::ReadBack => "a value that a guest wrote and read at a destination",

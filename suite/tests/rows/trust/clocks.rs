@@ -29,9 +29,11 @@ const CONTROL: &str = "what two runs without a migration show as well is no find
 const CARRIER: &str = "configuration space belongs to the carrier";
 const CAUSES: &str = "one cause is one accused rule";
 
+const SILENT: &str = "an interrupt that never comes is no reason to doubt";
 const INPUT: &str = "standard input stays open";
 
 pub(super) const ROWS: &[Row] = &[
+    row(SILENT, "it_is_offered", "never-interrupts", 0).says(&["none was ever raised"]),
     row(INPUT, "it_ends_with_its_input", "ends-with-input", 0),
     row(WORDS, "a_process_and_a_message", "logs-pid", 0),
     row(CONTROL, "a_clock", "clock", 0),
