@@ -529,6 +529,12 @@ impl Subject {
         Subject { time: Time::Given, ..self }
     }
 
+    /// The same, in this process: where it has time of its own, two runs of it show that.
+    #[must_use]
+    pub fn in_process(self) -> Subject {
+        Subject { time: Time::OnceSeen, ..self }
+    }
+
     /// The same, which shares what is known to be volatile with another that is the same.
     #[must_use]
     pub fn sharing(self, other: &Subject) -> Subject {

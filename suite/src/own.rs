@@ -179,7 +179,7 @@ fn draw_for(u: &mut Unstructured<'_>, subject: Arc<Subject>) -> arbitrary::Resul
 fn subject<P: Program + 'static>(program: P) -> Result<Subject, Error> {
     let manifest = program.describe()?;
     let key = (TypeId::of::<P>(), manifest.to_json());
-    let subject = Subject::new(NAME.to_owned(), Box::new(program), manifest);
+    let subject = Subject::new(NAME.to_owned(), Box::new(program), manifest).in_process();
     let learned = LEARNED.with_borrow_mut(|known| Arc::clone(known.entry(key).or_default()));
     Ok(Subject { learned, ..subject })
 }

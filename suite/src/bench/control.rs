@@ -37,6 +37,20 @@ pub enum Time {
     Own,
     /// It has none but what [`Step::Pass`] gives it, and control runs need no pauses.
     Given,
+    /// It may, and runs in this process, where few devices have: control runs pause once two of them
+    /// differed.
+    OnceSeen,
+}
+
+impl Subject {
+    /// Whether its control runs are apart in time.
+    pub(super) fn pauses(&self) -> bool {
+        match self.time {
+            Time::Own => true,
+            Time::Given => false,
+            Time::OnceSeen => !self.learned.is_empty(),
+        }
+    }
 }
 
 /// How an instance that never migrated came to show what it did; again, if need be.

@@ -2,7 +2,7 @@
 //! differ that did the same.
 
 use super::Bench;
-use super::control::{Recipe, Time};
+use super::control::Recipe;
 use crate::deadline::sleep;
 use crate::rules::Stop;
 use std::collections::BTreeSet;
@@ -42,7 +42,7 @@ impl<'a> Bench<'a> {
         let mut noise = BTreeSet::new();
         for save in 1..=SAVES {
             let mut run = self.unmoved(recipe.clone())?;
-            if recipe.subject.time == Time::Own {
+            if recipe.subject.pauses() {
                 sleep(PAUSE * save);
             }
             let state = self.usual().save(&mut *run.device, None)?;

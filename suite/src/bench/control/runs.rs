@@ -87,8 +87,8 @@ struct Pace {
 }
 
 /// The paces of control runs for a run that took so long.
-fn paces(time: Time, took: Duration, waits: bool) -> Vec<Pace> {
-    if time == Time::Given {
+fn paces(subject: &Subject, took: Duration, waits: bool) -> Vec<Pace> {
+    if !subject.pauses() {
         return vec![Pace::default(); TIMELESS_RUNS];
     }
     let longest = LONG.max(took);
@@ -117,7 +117,11 @@ impl<'a> Bench<'a> {
             let known = self.known(&recipe);
             let comes = |seen: &[Seen]| seen.iter().flat_map(|seen| &seen.0).any(|sight| !is_answer(sight));
             let waits = comes(observed) || known.iter().any(|seen| comes(seen));
-            self.control(&recipe, &known, &paces(recipe.subject.time, took, waits), doubt)?;
+            let paused = recipe.subject.pauses();
+            self.control(&recipe, &known, &paces(recipe.subject, took, waits), doubt)?;
+            if recipe.subject.pauses() != paused {
+                self.control(&recipe, &known, &paces(recipe.subject, took, waits), doubt)?;
+            }
         }
         Ok(())
     }
@@ -129,7 +133,7 @@ impl<'a> Bench<'a> {
             return Ok(());
         }
         for recipe in self.recipes(recipe) {
-            if recipe.subject.time == Time::Own && !recipe.subject.learned.is_empty() {
+            if recipe.subject.time != Time::Given && !recipe.subject.learned.is_empty() {
                 let paces = [Pace::default(); CLOSER_RUNS];
                 self.control(&recipe, &self.known(&recipe), &paces, Doubt::Difference)?;
             }
@@ -181,7 +185,7 @@ impl<'a> Bench<'a> {
     /// long as the longest pause: what changes seldom is not theirs either.
     fn watch(&self, subject: &Subject, controls: &mut [Control]) -> Judgement {
         let script = &self.case.script;
-        let is_quick = subject.time == Time::Given || subject.learned.is_watched();
+        let is_quick = !subject.pauses() || subject.learned.is_watched();
         for _ in 0..WATCHES {
             if !is_quick {
                 sleep(LONG.max(now() - self.began.get()) / WATCHES);
