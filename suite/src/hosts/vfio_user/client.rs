@@ -9,6 +9,7 @@ use super::wire::reply::{DeviceInfo, IrqInfo, RegionInfo, Reply};
 use super::wire::request::{Act, Request, SetIrqs};
 use super::wire::version::{Capabilities, Version};
 use super::wire::{self, Access, Feature, Kind, MAX_DATA, Malformed, Migration};
+use crate::deadline;
 use crate::hosts::limits::{Limits, Transfer};
 use crate::hosts::process::Process;
 use migcert_core::device::State;
@@ -319,8 +320,9 @@ impl Client {
         }
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its answer, where there is time left for one.
     fn ask(&mut self, request: &Request<'_>, fds: &[BorrowedFd<'_>]) -> Result<Answer, Error> {
+        deadline::check()?;
         while let Some((id, planned)) = self.ahead.pop_front() {
             if planned == *request && fds.is_empty() {
                 return self.await_answer(id, request);

@@ -5,6 +5,7 @@
 //! stopped. Messages that need no answer are not waited for.
 
 use super::ring::{MEMORY, Ring};
+use crate::deadline;
 use crate::hosts::process::{Process, ready};
 use crate::hosts::reach::{Pace, Reached, reach};
 use migcert_core::envelope::BadState;
@@ -256,6 +257,7 @@ impl Backend {
 
     /// Reads what there is of a state; 0 is its end.
     pub(super) fn read(&mut self, stream: &mut File, into: &mut [u8]) -> Result<usize, Error> {
+        deadline::check()?;
         let deadline = Instant::now() + self.limit;
         loop {
             match stream.read(into) {
@@ -271,6 +273,7 @@ impl Backend {
 
     /// Writes a piece of a state. A device that won't read on says why when it is asked.
     pub(super) fn write(&mut self, stream: &mut File, mut bytes: &[u8]) -> Result<(), Error> {
+        deadline::check()?;
         let deadline = Instant::now() + self.limit;
         while !bytes.is_empty() {
             match stream.write(bytes) {
@@ -303,6 +306,7 @@ impl Backend {
 
     /// Asks how a transfer went; a refusal is in the program's own words where it has any.
     pub(super) fn check(&mut self, since: u64) -> Result<(), Error> {
+        deadline::check()?;
         match self.process.within(self.limit, || self.frontend.check_device_state()) {
             Ok(()) => Ok(()),
             Err(vhost::Error::VhostUserProtocol(Wire::BackendInternalError)) => {
@@ -317,6 +321,7 @@ impl Backend {
         what: &str,
         call: impl FnOnce(&mut Frontend) -> Result<T, vhost::Error>,
     ) -> Result<T, Error> {
+        deadline::check()?;
         let since = self.process.printed();
         let frontend = &mut self.frontend;
         self.process.within(self.limit, || call(frontend)).map_err(|why| self.blame(what, why, since))

@@ -68,6 +68,9 @@ pub(super) const ROWS: &[Row] = &[
     row(TIME, "nothing_is_answered", silent, "certify device.toml --seed 1 --max-time 4s -j 1", 4)
         .within(30)
         .long(),
+    row(TIME, "answers_take_a_second", |place| stranger(place, "answers-slowly"), "certify device.toml --seed 1 --max-time 10s -j 1", 4)
+        .within(40)
+        .long(),
     row(TIME, "findings_are_confirmed", slow_and_faulty, CONFIRMED, 100)
         .within(30)
         .long(),
