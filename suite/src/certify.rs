@@ -8,7 +8,7 @@ use crate::generate::script::{self, Between};
 use crate::known::Known;
 use crate::minimize::{Bounds, Names, minimize};
 use crate::parallel::Threads;
-use crate::rules::{BLAMED, Draws, Finding, Judge, Outcome, Rule, What};
+use crate::rules::{self, BLAMED, Draws, Finding, Judge, Outcome, Rule, What};
 use arbitrary::Unstructured;
 use migcert_core::device::Interface;
 use migcert_core::error::Error;
@@ -108,9 +108,17 @@ pub fn run(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Run {
     Run { units: with_idle(&job.rules, units), cost }
 }
 
-/// The unit; where more of what guests see is volatile than may be, a difference in the rest is no finding
+/// The unit; where something is not kept apart on this machine, nobody can say that the state is in the
+/// bytes; where more of what guests see is volatile than may be, a difference in the rest is no finding
 /// that counts: who knows what else varies? What fails does so whatever is seen.
 fn doubted(subjects: &[Subject], unit: Unit) -> Unit {
+    if unit.outcome == Outcome::Held && unit.rule.id == rules::BYTES {
+        let isolation = |at: usize| subjects[at].isolation.as_ref()?.so_far()?.left_open();
+        return match isolation(unit.pair.0).or_else(|| isolation(unit.pair.1)) {
+            Some(why) => Unit { outcome: Outcome::Unsettled(why), ..unit },
+            None => unit,
+        };
+    }
     let Outcome::Broken(finding) = &unit.outcome else { return unit };
     let What::Difference { .. } = finding.cause.what else { return unit };
     let too_much = |at: usize| subjects[at].learned.report().too_much();

@@ -131,7 +131,8 @@ impl SelfTest {
 }
 
 /// What a certification comes to. It passes only by rules that can find something, on devices that
-/// show something; and it is over for good, also with findings, where the rules fail their own test or
+/// show something, and whose instances are kept apart from each other but for what somebody named; and it
+/// is over for good, also with findings, where the rules fail their own test or
 /// another program was tried at the end than at the beginning. A waiver that nothing needs is a finding.
 pub fn verdict(
     units: &[Unit],
@@ -147,6 +148,7 @@ pub fn verdict(
         }
         Verdict::Pass | Verdict::Incomplete if is_stale => Verdict::Fail,
         Verdict::Pass if subjects.iter().any(|subject| !subject.inert.is_empty()) => Verdict::Incomplete,
+        Verdict::Pass if subjects.iter().any(|subject| subject.needed().is_some()) => Verdict::Incomplete,
         Verdict::Pass if subjects.iter().any(|subject| subject.learned.too_much().is_some()) => {
             Verdict::Incomplete
         }

@@ -4,7 +4,7 @@ use crate::bench::{Guests, Subject, Untouched};
 use crate::certify::{Cost, Short, Unit, Verdict};
 use crate::files::CannotWrite;
 use crate::honest::{self, Inert, Missing, SelfTest};
-use crate::hosts::isolation::Known;
+use crate::hosts::isolation::{Known, Needed};
 use crate::impls;
 use crate::learned;
 use crate::row;
@@ -109,6 +109,11 @@ impl Tested {
             isolation: subject.isolation.clone(),
             learned: subject.learned.report(),
         }
+    }
+
+    /// What it does not start without, though nobody says that its instances share it.
+    pub fn needed(&self) -> Option<Needed> {
+        self.isolation.as_ref()?.so_far()?.needed
     }
 
     /// Adds what is known of it after rules were tried.
@@ -402,6 +407,14 @@ impl Certificate<'_> {
                 }
                 if let Some(what) = isolation.not_isolated() {
                     row!(out, "not isolated: {what}");
+                }
+                if let Some(needed) = isolation.needed {
+                    row!(
+                        out,
+                        "incomplete  nobody says that its instances share it; where hosts do, write into its profile: \
+                         shared = [\"{}\"]",
+                        needed.name()
+                    );
                 }
             }
             if let Some(now) = &subject.changed {

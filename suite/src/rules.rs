@@ -218,6 +218,9 @@ pub static ALL: &[&Rule] = &[
     &s8_programs::INIT_IS_THE_DEFAULT,
 ];
 
+/// The rule that weighs what arrives against what was carried, by its id.
+pub const BYTES: &str = s6_bytes::STATE_IS_IN_THE_BYTES.id;
+
 /// The rules that are about an operation, nearest first. Other rules only use it.
 pub fn about(operation: &str) -> &'static [&'static Rule] {
     match operation.split([':', '(', ' ']).next() {

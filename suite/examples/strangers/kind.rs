@@ -29,6 +29,7 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     ("only-interrupts",          "clean",   "everything reads 0; a bell that was allowed to interrupt does"),
     ("only-dma",                 "clean",   "everything reads 0; a bell that was allowed to writes into guest memory"),
     ("answers-late",             "clean",   "every answer takes 3 ms"),
+    ("answers-slowly",           "clean",   "every answer takes a second"),
     ("constant-1",               "inert",   "every word reads 1, and nothing comes of a bell"),
     ("constant-ff",              "inert",   "every byte reads 0xff, and ..."),
     ("offset-reader",            "inert",   "every word reads its own offset, and ..."),
@@ -84,6 +85,7 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     ("unchecked",                "broken",  "the checksum of a state is not compared"),
     ("refuses-loads",            "broken",  "every load is refused"),
     ("escape-words",             "broken",  "control characters and workflow commands in names and messages; every load is refused"),
+    ("exits-in-cell",            "rude",    "does not start where it sees few other processes"),
     ("never-answers",            "rude",    "no read of a region is ever answered"),
 ];
 

@@ -54,6 +54,9 @@ impl Server {
             let mut effects = Vec::new();
             let answer = self.answer(&mut message, &mut effects);
             effects.into_iter().try_for_each(|effect| self.act(effect))?;
+            if kind::is("answers-slowly") {
+                thread::sleep(Duration::from_secs(1));
+            }
             if kind::is("answers-late") {
                 thread::sleep(Duration::from_millis(3));
             }

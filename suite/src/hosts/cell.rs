@@ -28,7 +28,7 @@ use super::isolation::Isolation;
 use super::scratch::{Scratch, socket_in};
 use super::{ending, environment};
 use nursery::Line;
-use plan::{Denied, Places, Plan, Shares};
+use plan::{Because, Denied, Places, Plan, Shares};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::ffi::{CString, OsStr};
@@ -102,8 +102,8 @@ impl Cell {
     fn open_from(idle: &'static Idle, visible: &[&Path], shares: &Shares) -> io::Result<Cell> {
         let visible = visible.iter().map(|path| path.to_path_buf()).collect();
         let mut key = Key { visible, shares: shares.clone() };
-        if let Some(why) = is_off() {
-            key.shares.everything = Some(why);
+        if is_off() {
+            key.shares.everything = Some(Because::SwitchedOff);
         }
         // The one that was used longest ago: a source and its destination rarely follow each other
         // in it.
@@ -240,9 +240,9 @@ const IDLE: usize = 16;
 /// Programs that run in a cell at most.
 const USES: u64 = 10_000;
 
-/// Why nothing is to be kept apart, if that was asked for.
-pub(super) fn is_off() -> Option<String> {
-    std::env::var_os(ISOLATE).is_some_and(|value| value == "no").then(|| format!("{ISOLATE} says so"))
+/// Whether nothing is to be kept apart.
+pub(super) fn is_off() -> bool {
+    std::env::var_os(ISOLATE).is_some_and(|value| value == "no")
 }
 
 static WAITING: Idle = Mutex::new(VecDeque::new());

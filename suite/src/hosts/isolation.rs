@@ -54,9 +54,35 @@ pub struct Isolation {
     pub apart: BTreeSet<Channel>,
     /// All instances have the same, for this reason.
     pub shared: Vec<Shared>,
+    /// What of that would be kept apart on another machine, or without `MIGCERT_ISOLATE=no`.
+    #[serde(default)]
+    pub open: BTreeSet<Channel>,
+    /// What the program does not start without, though nobody says that its instances share it.
+    #[serde(default)]
+    pub needed: Option<Needed>,
     /// What the rule about files does beside that.
     #[serde(default)]
     pub by_rule: ByRule,
+}
+
+/// What a program takes for itself: it does not start where that is kept apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Needed {
+    /// The network of this machine.
+    Network,
+    /// All there is.
+    Everything,
+}
+
+impl Needed {
+    /// As `shared` of a profile has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Needed::Network => "network",
+            Needed::Everything => "everything",
+        }
+    }
 }
 
 /// Whether the rule that keeps all files apart could do so.
@@ -152,8 +178,22 @@ impl Isolation {
     pub fn and(mut self, other: &Isolation) -> Isolation {
         self.apart.retain(|channel| other.apart.contains(channel));
         other.shared.iter().for_each(|Shared { what, why }| self.share(what.clone(), why));
+        self.open.extend(other.open.iter().cloned());
+        self.needed = self.needed.max(other.needed);
         self.by_rule = self.by_rule.and(&other.by_rule);
         self
+    }
+
+    /// Notes what this machine does not keep apart.
+    pub(super) fn leave_open(&mut self, what: Channel, why: &str) {
+        self.open.insert(what.clone());
+        self.share(what, why);
+    }
+
+    /// Why nobody can say that the state is in the bytes: what another machine would keep apart.
+    pub fn left_open(&self) -> Option<String> {
+        let all: Vec<String> = self.open.iter().map(ToString::to_string).collect();
+        (!all.is_empty()).then(|| format!("it may lie in what is not kept apart here: {}", all.join(", ")))
     }
 
     /// What is not kept apart, and in which rule it is.
@@ -177,7 +217,7 @@ impl Isolation {
         all
     }
 
-    /// As JSON: `{"isolated": [..], "not_isolated": [{"what", "why"}]}`.
+    /// As JSON: `{"isolated": [..], "not_isolated": [{"what", "why"}], "needed": "network"}`.
     pub fn json(&self) -> Json {
         let shared = self
             .not_apart()
@@ -186,6 +226,7 @@ impl Isolation {
         json!({
             "isolated": self.apart.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "not_isolated": shared.collect::<Vec<_>>(),
+            "needed": self.needed.map(Needed::name),
         })
     }
 
@@ -268,8 +309,7 @@ mod tests {
     use super::*;
 
     fn isolation(apart: &[Channel], shared: &[(Channel, &str)]) -> Isolation {
-        let mut all =
-            Isolation { apart: apart.iter().cloned().collect(), shared: vec![], by_rule: ByRule::default() };
+        let mut all = Isolation { apart: apart.iter().cloned().collect(), ..Isolation::default() };
         shared.iter().for_each(|(what, why)| all.share(what.clone(), why));
         all
     }

@@ -1,9 +1,9 @@
 //! The cells of one program: what its instances share, and what it can't do without.
 
-use super::cell::plan::{Shares, is_kernels, named};
+use super::cell::plan::{Because, Shares, is_kernels, named};
 use super::cell::written::Written;
 use super::cell::{self, Cell};
-use super::isolation::{ByRule, Known, ToShare};
+use super::isolation::{ByRule, Known, Needed, ToShare};
 use super::template::Template;
 use migcert_core::error::Error;
 use migcert_core::program::Share;
@@ -46,8 +46,8 @@ impl Rooms {
         let mut shares = Shares { paths: paths.collect(), ..Shares::default() };
         for each in said {
             match each {
-                ToShare::Everything => shares.everything = Some(SAID.to_owned()),
-                ToShare::Network => shares.network = Some(SAID.to_owned()),
+                ToShare::Everything => shares.everything = Some(Because::Said),
+                ToShare::Network => shares.network = Some(Because::Said),
                 ToShare::Path(path) => drop(shares.paths.insert(path.clone(), SAID.to_owned())),
             }
         }
@@ -86,7 +86,9 @@ impl Rooms {
             return Err(format!("its instances share {shared}").into());
         }
         let (shares, _) = self.given();
-        if let Some(why) = shares.everything.clone().or_else(cell::is_off) {
+        let off = cell::is_off().then_some(Because::SwitchedOff);
+        if let Some(because) = shares.everything.or(off) {
+            let why = because.why(Needed::Everything);
             return Err(format!("its instances share all files: {why}").into());
         }
         if shares.paths.contains_key(Path::new("/")) {
@@ -121,13 +123,12 @@ impl Rooms {
         let begin = |shares: &Shares| {
             let cell = Cell::open(visible, shares)?;
             let isolation = cell.isolation();
-            let started = start(cell)?;
-            self.known.note(&isolation);
-            Ok(started)
+            Ok::<_, Error>((start(cell)?, isolation))
         };
         let (shares, looks) = self.given();
         let why = match begin(&shares) {
-            Ok(started) => {
+            Ok((started, isolation)) => {
+                self.known.note(&isolation);
                 self.give(|(_, looks)| *looks = 0);
                 return Ok(started);
             }
@@ -139,12 +140,13 @@ impl Rooms {
         }
         self.give(|(_, looks)| *looks = looks.saturating_sub(1));
         for wider in wider(&shares) {
-            let Ok(started) = begin(&wider) else { continue };
+            let Ok((started, isolation)) = begin(&wider) else { continue };
             // Not every start that fails once fails for that.
             if begin(&shares).is_ok() {
                 self.give(|(_, looks)| *looks = 0);
                 return Err(why);
             }
+            self.known.note(&isolation);
             self.give(|given| *given = (wider, 0));
             return Ok(started);
         }
@@ -162,9 +164,8 @@ impl Rooms {
 
 /// Less and less is kept apart.
 fn wider(shares: &Shares) -> [Shares; 2] {
-    let network = "the program does not start without the network of this machine";
-    let everything = "the program does not start where it is kept apart";
-    let with_network = Shares { network: Some(network.to_owned()), ..shares.clone() };
-    let with_everything = Shares { everything: Some(everything.to_owned()), ..shares.clone() };
-    [with_network, with_everything]
+    [
+        Shares { network: shares.network.or(Some(Because::Needed)), ..shares.clone() },
+        Shares { everything: shares.everything.or(Some(Because::Needed)), ..shares.clone() },
+    ]
 }

@@ -187,7 +187,9 @@ fn try_out(row: &Row) {
     let is_apart = !said.lines().any(|line| line.starts_with("not isolated") && line.contains("files in "));
     if is_apart || row.point != cheats::IN_THE_BYTES {
         let status = ended.code();
-        let is_right = status == Some(row.status) || status.is_some() && status == row.or;
+        // Where something can't be kept apart, no device is said to pass.
+        let is_incomplete = !is_apart && (status, row.status) == (Some(4), 0);
+        let is_right = status == Some(row.status) || status.is_some() && status == row.or || is_incomplete;
         assert!(is_right, "{ended}, not {}\n{said}", row.status);
     }
     for words in row.says {

@@ -1,8 +1,9 @@
 //! The steps of making a cell on this machine: what can be kept apart, and how.
 
+use super::ISOLATE;
 use super::mounts::{Mount, all_by_directories, all_by_root};
 use super::wire::{Space, Step};
-use crate::hosts::isolation::{Channel, Isolation};
+use crate::hosts::isolation::{Channel, Isolation, Needed};
 use migcert_core::program::Share;
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -18,9 +19,9 @@ pub(crate) struct Shares {
     /// Files and directories that exist, each with the reason.
     pub(crate) paths: BTreeMap<PathBuf, String>,
     /// Whether it gets the network of this machine, and why.
-    pub(crate) network: Option<String>,
+    pub(crate) network: Option<Because>,
     /// Whether nothing can be kept apart for it, and why.
-    pub(crate) everything: Option<String>,
+    pub(crate) everything: Option<Because>,
     /// Which files each instance has for itself.
     pub(crate) own: Own,
 }
@@ -33,6 +34,33 @@ impl Shares {
             Share::Nothing => BTreeMap::new(),
         };
         Shares { paths, own: Own::All, ..self }
+    }
+}
+
+/// Why something is not kept apart that could be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Because {
+    /// The profile names it.
+    Said,
+    /// The program does not start otherwise.
+    Needed,
+    /// Nothing is, by [`ISOLATE`].
+    SwitchedOff,
+}
+
+impl Because {
+    /// In words, of the network or of everything.
+    pub(crate) fn why(self, needed: Needed) -> String {
+        match (self, needed) {
+            (Because::Said, _) => "the profile says so".to_owned(),
+            (Because::Needed, Needed::Network) => {
+                "the program does not start without the network of this machine".to_owned()
+            }
+            (Because::Needed, Needed::Everything) => {
+                "the program does not start where it is kept apart".to_owned()
+            }
+            (Because::SwitchedOff, _) => format!("{ISOLATE} says so"),
+        }
     }
 }
 
@@ -104,10 +132,21 @@ impl Plan {
         plan.isolation.share(Channel::Kernel, why);
         let user = rustix::process::geteuid();
         let spaces = [Channel::Ipc, Channel::Network, Channel::HostName, Channel::Processes];
-        let everything = shares.everything.as_ref().or_else(|| denied.get(&every_file()));
-        if let Some(why) = everything {
-            let all = spaces.into_iter().chain([Channel::Keyrings, every_file()]);
-            all.for_each(|channel| plan.isolation.share(channel, why));
+        let all = || spaces.iter().cloned().chain([Channel::Keyrings, every_file()]);
+        if let Some(because) = shares.everything {
+            let why = because.why(Needed::Everything);
+            match because {
+                Because::SwitchedOff => all().for_each(|channel| plan.isolation.leave_open(channel, &why)),
+                Because::Said => all().for_each(|channel| plan.isolation.share(channel, &why)),
+                Because::Needed => {
+                    all().for_each(|channel| plan.isolation.share(channel, &why));
+                    plan.isolation.needed = Some(Needed::Everything);
+                }
+            }
+            return Ok(plan);
+        }
+        if let Some(why) = denied.get(&every_file()) {
+            all().for_each(|channel| plan.isolation.leave_open(channel, why));
             return Ok(plan);
         }
         if !user.is_root() {
@@ -115,10 +154,7 @@ impl Plan {
             plan.add(Some(every_file()), Step::User(user.as_raw(), group.as_raw()));
         }
         plan.add(Some(every_file()), Step::Space(Space::Mounts));
-        let denied = |channel: &Channel| match channel {
-            Channel::Network if shares.network.is_some() => shares.network.clone(),
-            channel => denied.get(channel).cloned(),
-        };
+        let denied = |channel: &Channel| denied.get(channel).cloned();
         if plan.may(Channel::Keyrings, &denied) {
             plan.add(Some(Channel::Keyrings), Step::NoKeyrings);
         }
@@ -127,8 +163,13 @@ impl Plan {
             (Channel::Network, Space::Network),
             (Channel::HostName, Space::HostName),
         ] {
-            if plan.may(channel.clone(), &denied) {
-                plan.add(Some(channel), Step::Space(space));
+            match shares.network.filter(|_| channel == Channel::Network) {
+                Some(because) => {
+                    plan.isolation.share(channel, &because.why(Needed::Network));
+                    plan.isolation.needed = (because == Because::Needed).then_some(Needed::Network);
+                }
+                None if plan.may(channel.clone(), &denied) => plan.add(Some(channel), Step::Space(space)),
+                None => {}
             }
         }
         if plan.may(Channel::Processes, &denied) {
@@ -150,7 +191,7 @@ impl Plan {
         match denied(&channel) {
             None => self.isolation.apart.insert(channel),
             Some(why) => {
-                self.isolation.share(channel, &why);
+                self.isolation.leave_open(channel, &why);
                 false
             }
         }

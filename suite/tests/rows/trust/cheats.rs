@@ -74,6 +74,8 @@ pub(super) const ROWS: &[Row] = &[
     row(UNAWARE, "by_its_arguments", "knows-arguments", 100),
     row(UNAWARE, "by_its_parent", "knows-parent", 100),
     row(UNAWARE, "by_what_the_client_says", "knows-version", 100),
+    row(UNAWARE, "by_being_kept_apart", "exits-in-cell+hides-in-home-padded", 4)
+        .says(&["shared = [\"everything\"]"]),
     row(UNAWARE, "by_anything", "knows-any", 100).gate(),
     // Where chance makes the sizes the same now and then, the finding is flaky and the verdict incomplete.
     Row::new(SAME, "a_region_of_any_size", Stranger("bar-size-random"), ANY_SIZE, 0)
