@@ -13,7 +13,7 @@ use crate::parallel::Threads;
 use crate::report::waiver;
 use crate::rules::{BLAMED, Finding, Judge, Outcome, Rule};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// After so many unsettled cases in a row no further one is begun: each takes its whole time limit,
@@ -48,6 +48,8 @@ pub struct Runner<'a> {
     shrinking: AtomicU64,
     /// Cases that were begun, and the microseconds that they took.
     spent: (AtomicU64, AtomicU64),
+    /// Whether a case broke its rule.
+    has_found: AtomicBool,
 }
 
 /// How far a task is.
@@ -60,12 +62,38 @@ struct Progress<'t> {
     unit: Unit,
     /// Buckets of large cases whose small ones are known.
     known: BTreeSet<Bucket>,
+    /// A case that breaks the rule, and is neither made small nor confirmed yet: every rule has its turns
+    /// before that.
+    found: Option<Found>,
     spent: Duration,
     /// What its last case took.
     last: Option<Duration>,
     is_over: bool,
     /// Whether somebody knows that it is.
     is_told: bool,
+}
+
+impl Progress<'_> {
+    /// Another case was judged.
+    fn add(&mut self, unit: Unit) {
+        self.unit = self.unit.clone().then(unit);
+        self.is_over = self.unit.is_over();
+    }
+}
+
+/// What comes of a case.
+enum Judged {
+    Unit(Unit),
+    Broken(Found),
+}
+
+/// A case that breaks its rule.
+struct Found {
+    unit: Unit,
+    case: Case,
+    finding: Finding,
+    /// The bucket of this case, where findings are known.
+    large: Option<Bucket>,
 }
 
 impl<'a> Runner<'a> {
@@ -79,6 +107,7 @@ impl<'a> Runner<'a> {
             streak: AtomicU32::new(0),
             shrinking: AtomicU64::new(u64::try_from(shrinking.as_micros()).unwrap_or(u64::MAX)),
             spent: (AtomicU64::new(0), AtomicU64::new(0)),
+            has_found: AtomicBool::new(false),
         }
     }
 
@@ -96,9 +125,18 @@ impl<'a> Runner<'a> {
                 }
                 turn
             });
-            if !self.extend(&mut all, deadline::now() - began) {
+            if self.extend(&mut all, deadline::now() - began) {
+                continue;
+            }
+            if all.iter().all(|progress| progress.found.is_none()) {
                 break;
             }
+            // What turns out to be none leaves its rule with the cases that it still has.
+            threads.first = turns::take(&mut all, threads, |progress| {
+                self.settle(progress, Rule::judge);
+                Runner::tell(progress, done);
+                Turn::Over
+            });
         }
         Run {
             units: all.into_iter().map(|progress| doubted(self.job.subjects, progress.unit)).collect(),
@@ -143,7 +181,7 @@ impl<'a> Runner<'a> {
         let mut is_any = false;
         for (progress, settled) in all.iter_mut().zip(settled) {
             let lacks = !is_unsettled(&progress.unit) && is_unsettled(&settled);
-            if progress.is_over || !(is_early || lacks) {
+            if progress.is_over || progress.found.is_some() || !(is_early || lacks) {
                 continue;
             }
             let whole = &progress.task.cases;
@@ -158,7 +196,7 @@ impl<'a> Runner<'a> {
 
     /// Says once that a task is over.
     fn tell(progress: &mut Progress<'_>, done: &(dyn Fn(&Unit) + Sync)) {
-        if !progress.is_told {
+        if !progress.is_told && progress.found.is_none() {
             progress.is_told = true;
             done(&progress.unit);
         }
@@ -167,7 +205,13 @@ impl<'a> Runner<'a> {
     /// The result of a task, whatever else its cases break.
     pub fn alone(&self, task: &Task) -> Unit {
         let mut progress = self.begin(task);
-        while self.turn(&mut progress, Rule::alone) != Turn::Over {}
+        loop {
+            while self.turn(&mut progress, Rule::alone) != Turn::Over {}
+            if progress.found.is_none() {
+                break;
+            }
+            self.settle(&mut progress, Rule::alone);
+        }
         doubted(self.job.subjects, progress.unit)
     }
 
@@ -182,6 +226,7 @@ impl<'a> Runner<'a> {
             end: cases.end,
             unit: Unit { waived, planned: cases.end - cases.start, ..Unit::new(rule, *pair) },
             known: BTreeSet::new(),
+            found: None,
             spent: Duration::ZERO,
             last: None,
             is_over: false,
@@ -206,7 +251,7 @@ impl<'a> Runner<'a> {
 
     /// Tries the next case, if there is one; whether there may be another.
     fn step(&self, progress: &mut Progress<'_>, judge: Judge) -> bool {
-        if progress.is_over || progress.end <= progress.next {
+        if progress.is_over || progress.found.is_some() || progress.end <= progress.next {
             return false;
         }
         if let Some(short) = self.short() {
@@ -219,23 +264,22 @@ impl<'a> Runner<'a> {
             progress.known.clear();
         }
         let began = deadline::now();
-        match self.case(progress.task, index, &mut progress.known, judge) {
-            Timed::Whole(Some(unit)) => {
-                let before = progress.unit.clone();
-                progress.unit = before.then(unit);
-                progress.is_over = progress.unit.is_over();
-            }
+        match self.case(progress.task, index, judge) {
+            Timed::Whole(Some(Judged::Unit(unit))) => progress.add(unit),
+            Timed::Whole(Some(Judged::Broken(found))) => self.found(progress, found, judge),
             Timed::Whole(None) => {}
             // What was judged of it says nothing.
             Timed::Cut => (progress.unit.short, progress.is_over) = (Some(Short::Time), true),
         }
         self.took(progress, deadline::now() - began);
-        !progress.is_over
+        !progress.is_over && progress.found.is_none()
     }
 
     /// Why no further case is begun.
     fn short(&self) -> Option<Short> {
-        let end = self.job.budget.search_end(self.case_cost() * CONFIRMING);
+        // Findings that wait have a share of the time for themselves.
+        let longest = self.job.budget.limit().filter(|_| self.has_found.load(Relaxed));
+        let end = self.job.budget.search_end(longest.unwrap_or_else(|| self.case_cost() * CONFIRMING));
         if end.is_some_and(|end| end <= deadline::now()) {
             return Some(Short::Time);
         }
@@ -255,15 +299,8 @@ impl<'a> Runner<'a> {
         Duration::from_micros(micros / cases.max(1))
     }
 
-    /// The result of the case with this index, if there is one. `known` are the buckets of large cases
-    /// whose small ones are known.
-    fn case(
-        &self,
-        task: &Task,
-        index: u32,
-        known: &mut BTreeSet<Bucket>,
-        judge: Judge,
-    ) -> Timed<Option<Unit>> {
+    /// What comes of the case with this index, if there is one.
+    fn case(&self, task: &Task, index: u32, judge: Judge) -> Timed<Option<Judged>> {
         let &Task { rule, pair, .. } = task;
         let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
         let judged = deadline::until(self.job.budget.end(), || {
@@ -286,40 +323,43 @@ impl<'a> Runner<'a> {
         let blamed = outcome == Outcome::NotApplicable(BLAMED.into());
         let unit = Unit { judged, begun: 1, blamed, counted, ..Unit::new(rule, pair) };
         Timed::Whole(Some(match outcome {
-            Outcome::Broken(finding) => self.found(unit, case, finding, known, judge),
+            Outcome::Broken(finding) => Judged::Broken(Found { unit, case, finding, large: None }),
             Outcome::NotApplicable(why) => {
                 let skipped = [(why.to_string(), 1)].into();
-                Unit { outcome: Outcome::NotApplicable(why), skipped, ..unit }
+                Judged::Unit(Unit { outcome: Outcome::NotApplicable(why), skipped, ..unit })
             }
-            outcome => Unit { outcome, ..unit },
+            outcome => Judged::Unit(Unit { outcome, ..unit }),
         }))
     }
 
-    /// The result of a case that breaks its rule.
-    fn found(
-        &self,
-        unit: Unit,
-        case: Case,
-        finding: Finding,
-        known: &mut BTreeSet<Bucket>,
-        judge: Judge,
-    ) -> Unit {
-        let Unit { rule, pair, .. } = unit;
+    /// Keeps a case that breaks its rule, unless it is of a bucket whose small case is known already.
+    fn found(&self, progress: &mut Progress<'_>, mut found: Found, judge: Judge) {
+        let Unit { rule, pair, .. } = found.unit;
         let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
-        let bucket = || Bucket::judged(judge, rule, &Bench::new(&case, source, destination).telling()).1;
+        let bucket =
+            || Bucket::judged(judge, rule, &Bench::new(&found.case, source, destination).telling()).1;
         let is_any_known = !self.job.known.is_empty();
         let large = is_any_known.then(|| deadline::until(self.job.budget.end(), bucket).whole());
-        let large = large.flatten().flatten();
-        if large.as_ref().is_some_and(|large| known.contains(large)) {
-            return Unit { outcome: Outcome::Held, ..unit };
+        found.large = large.flatten().flatten();
+        if found.large.as_ref().is_some_and(|large| progress.known.contains(large)) {
+            return progress.add(Unit { outcome: Outcome::Held, ..found.unit });
         }
+        self.has_found.store(true, Relaxed);
+        progress.found = Some(found);
+    }
+
+    /// Makes what a task found small, and confirms it.
+    fn settle(&self, progress: &mut Progress<'_>, judge: Judge) {
+        let Some(Found { unit, case, finding, large }) = progress.found.take() else { return };
+        let pair = unit.pair;
+        let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
         let (share, began) = (self.shrinking(), deadline::now());
         let until = share.map(|share| began + share);
         let unit = settle(self.job, unit, case, finding, (source, destination), judge, until);
         self.shrunk(share.unwrap_or_default(), deadline::now() - began);
         let file = unit.bucket.as_ref().and_then(|bucket| self.job.known.file(bucket));
-        known.extend(large.filter(|_| file.is_some()));
-        Unit { known: file, ..unit }
+        progress.known.extend(large.filter(|_| file.is_some()));
+        progress.add(Unit { known: file, ..unit });
     }
 
     /// Takes a share of the time for making findings smaller; `None` where there is no limit.
