@@ -1,7 +1,7 @@
 //! Buckets: findings that are probably one bug.
 
 use crate::bench::Bench;
-use crate::rules::{Cause, Finding, Judge, Outcome, Rule, What};
+use crate::rules::{Finding, Judge, Outcome, Rule, What};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -25,13 +25,8 @@ pub struct Bucket {
 impl Bucket {
     /// Of a finding, from the bench that it was found on.
     fn of(bench: &Bench<'_>, finding: &Finding) -> Bucket {
-        let Finding { summary, cause: Cause { what, site, .. }, .. } = finding;
-        let place = match what {
-            What::Failure { operation, how } => format!("{operation}: {how}"),
-            What::Difference { .. } | What::Other => without_numbers(summary),
-        };
-        let phase = site.map_or_else(String::new, |site| site.to_string());
-        Bucket { rule: bench.case.rule.clone(), phase, place }
+        let phase = finding.cause.site.map_or_else(String::new, |site| site.to_string());
+        Bucket { rule: bench.case.rule.clone(), phase, place: place(finding) }
     }
 
     /// The outcome of a case on a bench that tells, and the bucket if it is broken.
@@ -54,6 +49,14 @@ impl Bucket {
 impl fmt::Display for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}; {}; {}", self.id(), self.rule, self.phase, self.place)
+    }
+}
+
+/// What failed and how, or what else was found.
+pub(crate) fn place(finding: &Finding) -> String {
+    match &finding.cause.what {
+        What::Failure { operation, how } => format!("{operation}: {how}"),
+        What::Difference { .. } | What::Other => without_numbers(&finding.summary),
     }
 }
 

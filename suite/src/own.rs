@@ -74,7 +74,9 @@ pub fn certify(program: impl Program + Clone + 'static, cases: u32) -> Result<St
     if verdict == Verdict::Pass {
         return Ok(report.to_string());
     }
-    for unit in &units {
+    let causes = certify::causes(&units);
+    let is_consequence = |at: usize| causes.iter().any(|group| group.consequences.contains(&at));
+    for (_, unit) in units.iter().enumerate().filter(|(at, _)| !is_consequence(*at)) {
         if let Some(case) = &unit.case {
             row!(report);
             row!(report, "# {} is broken by", unit.rule.id);

@@ -111,7 +111,7 @@ impl Tested {
         }
     }
 
-    /// What it does not start without, though nobody says that its instances share it.
+    /// What it does not start without, although its profile does not share it.
     pub fn needed(&self) -> Option<Needed> {
         self.isolation.as_ref()?.so_far()?.needed
     }
@@ -310,6 +310,9 @@ impl Certificate<'_> {
             let Outcome::Broken(Finding { summary, expected, observed, words, .. }) = &unit.outcome else {
                 return None;
             };
+            if causes.is_consequence(*i) {
+                return None;
+            }
             let mut json = json!({ "summary": summary, "expected": expected, "observed": observed });
             json["source"] = json!(self.subjects[unit.pair.0].name);
             json["destination"] = json!(self.subjects[unit.pair.1].name);
@@ -341,6 +344,10 @@ impl Certificate<'_> {
             "planned": units.iter().map(|(_, unit)| u64::from(unit.planned)).sum::<u64>(),
             "findings": findings.collect::<Vec<_>>(),
         });
+        let behind = causes.behind(units);
+        if !behind.is_empty() {
+            json["consequence_of"] = json!(behind);
+        }
         let flaky = units.iter().filter(|(_, unit)| unit.is_flaky()).filter_map(|(i, _)| self.files.get(i));
         let flaky = flaky.map(|file| match file {
             CaseFile::Written(file) => json!(file),
@@ -411,7 +418,7 @@ impl Certificate<'_> {
                 if let Some(needed) = isolation.needed {
                     row!(
                         out,
-                        "incomplete  nobody says that its instances share it; where hosts do, write into its profile: \
+                        "incomplete  it does not start without sharing this, and its profile does not say that hosts share it; where they do, write into its profile: \
                          shared = [\"{}\"]",
                         needed.name()
                     );
@@ -449,7 +456,9 @@ impl Certificate<'_> {
             self.pair_table(&mut out);
         }
         for (i, unit) in self.units.iter().enumerate() {
-            self.finding(&mut out, i, unit, &causes);
+            if !causes.is_consequence(i) {
+                self.finding(&mut out, i, unit);
+            }
             if unit.is_flaky() {
                 self.flaky(&mut out, i, unit);
             }
@@ -549,7 +558,7 @@ impl Certificate<'_> {
         }
     }
 
-    fn finding(&self, out: &mut Lines, i: usize, unit: &Unit, causes: &Causes<'_>) {
+    fn finding(&self, out: &mut Lines, i: usize, unit: &Unit) {
         let Outcome::Broken(Finding { summary, expected, observed, words, .. }) = &unit.outcome else {
             return;
         };
@@ -566,9 +575,6 @@ impl Certificate<'_> {
         }
         if unit.known.is_some() {
             row!(out, "  known      it fails nothing");
-        }
-        if let Some(rule) = causes.consequence_of(i) {
-            row!(out, "  cause      consequence of {rule}");
         }
         row!(out, "  promise    {}", rule.promise);
         row!(out, "  found      {summary}");

@@ -9,7 +9,8 @@
 
 use super::Unit;
 use crate::bench::{Past, Site, Who};
-use crate::rules::{self, Cause, Finding, Outcome, Rule, What};
+use crate::bucket;
+use crate::rules::{self, Cause, Level, Outcome, Rule, What};
 use migcert_core::device::State;
 use sha2::{Digest, Sha256};
 
@@ -35,11 +36,13 @@ impl Group {
 struct Node<'a> {
     unit: usize,
     rule: &'static Rule,
+    /// Whether a profile waives it: it explains nothing that counts.
+    is_waived: bool,
     /// The implementation at fault.
     subject: usize,
     cause: &'a Cause,
     /// What tells it apart where only its rule knows of it.
-    place: &'a str,
+    place: String,
 }
 
 /// The causes of all findings, in the order of the rules that they are held against.
@@ -47,7 +50,8 @@ pub fn causes(units: &[Unit]) -> Vec<Group> {
     let mut nodes: Vec<Node<'_>> =
         units.iter().enumerate().filter_map(|(at, unit)| Node::of(at, unit)).collect();
     // What happens to an instance that went through less explains what happens to others.
-    nodes.sort_by_key(|node| (node.past().len(), node.cause.steps, node.unit));
+    nodes
+        .sort_by_key(|node| (node.is_waived, !node.is_new(), node.past().len(), node.cause.steps, node.unit));
     let mut groups: Vec<Vec<Node<'_>>> = Vec::new();
     for node in nodes {
         match groups.iter_mut().find(|group| group[0].explains(&node)) {
@@ -62,22 +66,30 @@ pub fn causes(units: &[Unit]) -> Vec<Group> {
 
 impl<'a> Node<'a> {
     fn of(at: usize, unit: &'a Unit) -> Option<Node<'a>> {
-        let Outcome::Broken(Finding { summary, cause, .. }) = &unit.outcome else { return None };
+        let Outcome::Broken(finding) = &unit.outcome else { return None };
+        let cause = &finding.cause;
         let loads = |site: Site| {
             matches!(site.who, Who::Destination | Who::Newer | Who::Other | Who::OtherInstance | Who::Second)
         };
         let subject = if cause.site.is_some_and(loads) { unit.pair.1 } else { unit.pair.0 };
-        let place = unit.bucket.as_ref().map_or(summary.as_str(), |bucket| bucket.place.as_str());
-        Some(Node { unit: at, rule: unit.rule, subject, cause, place })
+        let (is_waived, place) = (unit.waived.is_some(), bucket::place(finding));
+        Some(Node { unit: at, rule: unit.rule, is_waived, subject, cause, place })
     }
 
     fn past(&self) -> Past {
         self.cause.site.map_or_else(Past::default, |site| site.past)
     }
 
+    /// Whether it happened to an instance that was just started.
+    fn is_new(&self) -> bool {
+        let is_new = |site: Site| site.past.is_empty() && site.at.is_none_or(|at| at == State::Running);
+        self.cause.site.is_some_and(is_new)
+    }
+
     /// Whether what happened here is the cause of what happened there.
     fn explains(&self, other: &Node<'_>) -> bool {
-        if self.subject != other.subject || self.cause.what != other.cause.what {
+        let counts_less = self.is_waived && !other.is_waived;
+        if counts_less || self.subject != other.subject || self.cause.what != other.cause.what {
             return false;
         }
         if self.cause.what == What::Other {
@@ -86,12 +98,11 @@ impl<'a> Node<'a> {
         let (Some(here), Some(there)) = (self.cause.site, other.cause.site) else {
             return self.cause.site == other.cause.site;
         };
-        let is_new = here.past.is_empty() && here.at.is_none_or(|at| at == State::Running);
         let is_less = match self.cause.what {
             What::Difference { .. } => here.past == there.past,
             _ => here.past.is_within(there.past),
         };
-        is_new || here.at == there.at && is_less
+        self.is_new() || here.at == there.at && is_less
     }
 
     fn id(&self) -> String {
@@ -105,8 +116,8 @@ impl<'a> Node<'a> {
     }
 }
 
-/// The rule nearest to the cause: the one about the operation that failed, else one that builds on
-/// no other, with the fewest operations before.
+/// The rule nearest to the cause, of those that count most: the one about the operation that failed, else
+/// one that builds on no other, with the fewest operations before.
 fn held_against(group: &[Node<'_>]) -> Option<Group> {
     let about = |node: &Node<'_>| match &node.cause.what {
         What::Failure { operation, .. } => {
@@ -116,7 +127,9 @@ fn held_against(group: &[Node<'_>]) -> Option<Group> {
         _ => 0,
     };
     let builds = |node: &Node<'_>| group.iter().any(|other| node.rule.builds_on(other.rule));
-    let nearest = |node: &&Node<'_>| (about(node), builds(node), node.cause.steps, node.unit);
+    let counts_less = |node: &Node<'_>| (node.is_waived, node.rule.level == Level::Should);
+    let nearest =
+        |node: &&Node<'_>| (counts_less(node), about(node), builds(node), node.cause.steps, node.unit);
     let accused = group.iter().min_by_key(nearest)?.unit;
     let mut consequences: Vec<usize> =
         group.iter().map(|node| node.unit).filter(|unit| *unit != accused).collect();
@@ -128,6 +141,7 @@ fn held_against(group: &[Node<'_>]) -> Option<Group> {
 mod tests {
     use super::*;
     use crate::bench::Event;
+    use crate::rules::Finding;
 
     const RESET: &str = "reset: DEVICE_RESET";
 

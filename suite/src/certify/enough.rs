@@ -204,7 +204,7 @@ mod tests {
             Unit { counted, ..twin() }
         };
         says(moved(Guests::default()), "held");
-        // What is offered and never raised anywhere is no reason to doubt.
+        // An interrupt that is offered and never raised leaves nothing open.
         says(moved(Guests { interrupts: 1, ..Guests::default() }), "held");
         // Over vhost-user, where our host walks the states, nothing is sent while the device runs.
         let pre_copy = |guests| {

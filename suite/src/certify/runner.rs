@@ -3,8 +3,9 @@
 
 use super::cost::{self, Cost};
 use super::enough::{FLOOR, enough};
+use super::settle::settle;
 use super::turns::{self, Turn};
-use super::{Interfaces, Job, PIECE, Run, Short, Task, Unit, doubted, drawn, settle};
+use super::{Interfaces, Job, PIECE, Run, Short, Task, Unit, causes, doubted, drawn};
 use crate::bench::Bench;
 use crate::bucket::Bucket;
 use crate::case::Case;
@@ -64,7 +65,9 @@ struct Progress<'t> {
     known: BTreeSet<Bucket>,
     /// A case that breaks the rule, and is neither made small nor confirmed yet: every rule has its turns
     /// before that.
-    found: Option<Found>,
+    found: Option<Unconfirmed>,
+    /// Whether that is to be made small and confirmed now.
+    is_due: bool,
     spent: Duration,
     /// What its last case took.
     last: Option<Duration>,
@@ -79,21 +82,45 @@ impl Progress<'_> {
         self.unit = self.unit.clone().then(unit);
         self.is_over = self.unit.is_over();
     }
+
+    /// The result so far; what waits counts as broken.
+    fn shown(&self) -> Unit {
+        match &self.found {
+            Some(found) => Unit { waived: self.unit.waived.clone(), ..found.broken() },
+            None => self.unit.clone(),
+        }
+    }
+
+    /// What it found is the consequence of another finding, which is known from this file.
+    fn is_consequence(&mut self, known: Option<&str>) {
+        let Some(found) = self.found.take() else { return };
+        let unit = Unit { known: known.map(str::to_owned), ..found.broken() };
+        self.known.extend(found.large.filter(|_| known.is_some()));
+        self.add(unit);
+    }
 }
 
-/// What comes of a case.
-enum Judged {
-    Unit(Unit),
-    Broken(Found),
+/// The result of a case.
+enum CaseResult {
+    Unit(Box<Unit>),
+    Broken(Box<Unconfirmed>),
 }
 
 /// A case that breaks its rule.
-struct Found {
+struct Unconfirmed {
     unit: Unit,
     case: Case,
     finding: Finding,
     /// The bucket of this case, where findings are known.
     large: Option<Bucket>,
+}
+
+impl Unconfirmed {
+    /// As it was found.
+    fn broken(&self) -> Unit {
+        let (outcome, case) = (Outcome::Broken(self.finding.clone()), Some(self.case.clone()));
+        Unit { outcome, case, ..self.unit.clone() }
+    }
 }
 
 impl<'a> Runner<'a> {
@@ -132,16 +159,38 @@ impl<'a> Runner<'a> {
                 break;
             }
             // What turns out to be none leaves its rule with the cases that it still has.
-            threads.first = turns::take(&mut all, threads, |progress| {
-                self.settle(progress, Rule::judge);
-                Runner::tell(progress, done);
-                Turn::Over
-            });
+            threads.first = self.settle_causes(&mut all, threads);
+            all.iter_mut().for_each(|progress| Runner::tell(progress, done));
         }
         Run {
             units: all.into_iter().map(|progress| doubted(self.job.subjects, progress.unit)).collect(),
             cost,
         }
+    }
+
+    /// Settles one finding of each cause, that which it is held against; the number of threads in the end.
+    /// The others are its consequences: they stay as they were found, and are known where it is.
+    fn settle_causes(&self, all: &mut [Progress<'_>], mut threads: Threads) -> usize {
+        let groups = loop {
+            let groups = causes(&all.iter().map(Progress::shown).collect::<Vec<_>>());
+            for group in &groups {
+                all[group.accused].is_due = all[group.accused].found.is_some();
+            }
+            if !all.iter().any(|progress| progress.is_due) {
+                break groups;
+            }
+            threads.first = turns::take(all, threads, |progress| {
+                if std::mem::take(&mut progress.is_due) {
+                    self.settle(progress, Rule::judge);
+                }
+                Turn::Over
+            });
+        };
+        for group in groups {
+            let known = all[group.accused].unit.known.clone();
+            group.consequences.iter().for_each(|at| all[*at].is_consequence(known.as_deref()));
+        }
+        threads.first
     }
 
     /// Tries the first cases of all tasks, and gives them as many cases as fit into a time.
@@ -227,6 +276,7 @@ impl<'a> Runner<'a> {
             unit: Unit { waived, planned: cases.end - cases.start, ..Unit::new(rule, *pair) },
             known: BTreeSet::new(),
             found: None,
+            is_due: false,
             spent: Duration::ZERO,
             last: None,
             is_over: false,
@@ -265,8 +315,8 @@ impl<'a> Runner<'a> {
         }
         let began = deadline::now();
         match self.case(progress.task, index, judge) {
-            Timed::Whole(Some(Judged::Unit(unit))) => progress.add(unit),
-            Timed::Whole(Some(Judged::Broken(found))) => self.found(progress, found, judge),
+            Timed::Whole(Some(CaseResult::Unit(unit))) => progress.add(*unit),
+            Timed::Whole(Some(CaseResult::Broken(found))) => self.found(progress, *found, judge),
             Timed::Whole(None) => {}
             // What was judged of it says nothing.
             Timed::Cut => (progress.unit.short, progress.is_over) = (Some(Short::Time), true),
@@ -299,8 +349,8 @@ impl<'a> Runner<'a> {
         Duration::from_micros(micros / cases.max(1))
     }
 
-    /// What comes of the case with this index, if there is one.
-    fn case(&self, task: &Task, index: u32, judge: Judge) -> Timed<Option<Judged>> {
+    /// The result of the case with this index, if there is one.
+    fn case(&self, task: &Task, index: u32, judge: Judge) -> Timed<Option<CaseResult>> {
         let &Task { rule, pair, .. } = task;
         let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
         let judged = deadline::until(self.job.budget.end(), || {
@@ -323,17 +373,20 @@ impl<'a> Runner<'a> {
         let blamed = outcome == Outcome::NotApplicable(BLAMED.into());
         let unit = Unit { judged, begun: 1, blamed, counted, ..Unit::new(rule, pair) };
         Timed::Whole(Some(match outcome {
-            Outcome::Broken(finding) => Judged::Broken(Found { unit, case, finding, large: None }),
+            Outcome::Broken(finding) => {
+                CaseResult::Broken(Box::new(Unconfirmed { unit, case, finding, large: None }))
+            }
             Outcome::NotApplicable(why) => {
                 let skipped = [(why.to_string(), 1)].into();
-                Judged::Unit(Unit { outcome: Outcome::NotApplicable(why), skipped, ..unit })
+                let outcome = Outcome::NotApplicable(why);
+                CaseResult::Unit(Box::new(Unit { outcome, skipped, ..unit }))
             }
-            outcome => Judged::Unit(Unit { outcome, ..unit }),
+            outcome => CaseResult::Unit(Box::new(Unit { outcome, ..unit })),
         }))
     }
 
     /// Keeps a case that breaks its rule, unless it is of a bucket whose small case is known already.
-    fn found(&self, progress: &mut Progress<'_>, mut found: Found, judge: Judge) {
+    fn found(&self, progress: &mut Progress<'_>, mut found: Unconfirmed, judge: Judge) {
         let Unit { rule, pair, .. } = found.unit;
         let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
         let bucket =
@@ -350,7 +403,7 @@ impl<'a> Runner<'a> {
 
     /// Makes what a task found small, and confirms it.
     fn settle(&self, progress: &mut Progress<'_>, judge: Judge) {
-        let Some(Found { unit, case, finding, large }) = progress.found.take() else { return };
+        let Some(Unconfirmed { unit, case, finding, large }) = progress.found.take() else { return };
         let pair = unit.pair;
         let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
         let (share, began) = (self.shrinking(), deadline::now());

@@ -6,6 +6,7 @@ use crate::devices;
 use crate::implementation::Builtin;
 use crate::impls;
 use crate::learned::Place;
+use crate::rules::Finding;
 use crate::rules::{self, Cause};
 use migcert_core::device::{Device, Outside};
 use migcert_core::error::Error;

@@ -238,13 +238,17 @@ pub(super) fn progress(len: u64) -> Progress {
     Progress(ProgressBar::new(len).with_style(style))
 }
 
-/// Writes the case of each finding; without a place for the report, into `migcert-findings`. What
-/// can't be written is in the report itself.
+/// Writes the case of each finding but consequences; without a place for the report, into `migcert-findings`.
+/// What can't be written is in the report itself.
 fn write_cases(certificate: &mut Certificate<'_>, report: Option<&Path>) -> Exit {
     let names = file_names(certificate.subjects);
     let (here, folder) = report.map_or((Path::new(""), "migcert-findings"), |report| (report, "cases"));
     let mut exit = Exit::Nothing;
+    let causes = certify::causes(certificate.units);
     for (i, unit) in certificate.units.iter().enumerate() {
+        if causes.iter().any(|group| group.consequences.contains(&i)) {
+            continue;
+        }
         if let Some(file) = &unit.known {
             certificate.files.insert(i, CaseFile::Written(file.clone()));
             continue;

@@ -54,10 +54,10 @@ pub struct Isolation {
     pub apart: BTreeSet<Channel>,
     /// All instances have the same, for this reason.
     pub shared: Vec<Shared>,
-    /// What of that would be kept apart on another machine, or without `MIGCERT_ISOLATE=no`.
+    /// Which part of that would be kept apart on another machine, or without `MIGCERT_ISOLATE=no`.
     #[serde(default)]
     pub open: BTreeSet<Channel>,
-    /// What the program does not start without, though nobody says that its instances share it.
+    /// What the program does not start without, although no profile shares it.
     #[serde(default)]
     pub needed: Option<Needed>,
     /// What the rule about files does beside that.

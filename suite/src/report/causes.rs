@@ -12,6 +12,15 @@ pub(super) struct Causes<'a> {
     groups: Vec<Group>,
 }
 
+/// What one rule shows of a cause that another one is accused of.
+struct Consequence {
+    rule: &'static str,
+    /// Cases that broke it: one on each pair.
+    broken: u32,
+    /// Cases that were judged on these pairs.
+    cases: u64,
+}
+
 impl<'a> Causes<'a> {
     pub(super) fn of(units: &'a [Unit]) -> Causes<'a> {
         Causes { units, groups: certify::causes(units) }
@@ -30,8 +39,13 @@ impl<'a> Causes<'a> {
         self.groups.iter().find(|group| group.has(unit))
     }
 
+    /// Whether a finding is the consequence of another, which is reported in its place.
+    pub(super) fn is_consequence(&self, unit: usize) -> bool {
+        self.group(unit).is_some_and(|group| group.accused != unit)
+    }
+
     /// The rule that a finding is a consequence of.
-    pub(super) fn consequence_of(&self, unit: usize) -> Option<&'static str> {
+    fn consequence_of(&self, unit: usize) -> Option<&'static str> {
         let group = self.group(unit).filter(|group| group.accused != unit)?;
         Some(self.units[group.accused].rule.id)
     }
@@ -46,24 +60,29 @@ impl<'a> Causes<'a> {
         }
     }
 
-    /// The cause of a finding, as members of its JSON object.
+    /// The cause of a finding, as a member of its JSON object.
     pub(super) fn put(&self, unit: usize, json: &mut Json) {
         if let Some(group) = self.group(unit) {
             json["cause"] = json!(group.id);
         }
-        if let Some(rule) = self.consequence_of(unit) {
-            json["consequence_of"] = json!(rule);
-        }
+    }
+
+    /// The causes that findings of a rule are consequences of.
+    pub(super) fn behind(&self, units: &[(usize, &Unit)]) -> Vec<&str> {
+        let behind = |group: &&Group| units.iter().any(|(unit, _)| group.consequences.contains(unit));
+        self.groups.iter().filter(behind).map(|group| &*group.id).collect()
     }
 
     /// All of them as JSON.
     pub(super) fn json(&self) -> Vec<Json> {
+        let consequence =
+            |Consequence { rule, broken, cases }| json!({ "rule": rule, "broken": broken, "cases": cases });
         let cause = |group: &Group| {
             json!({
                 "id": group.id,
                 "rule": self.units[group.accused].rule.id,
                 "summary": self.summary(group),
-                "consequences": self.consequences(group),
+                "consequences": self.consequences(group).into_iter().map(consequence).collect::<Vec<_>>(),
             })
         };
         self.groups.iter().map(cause).collect()
@@ -77,9 +96,8 @@ impl<'a> Causes<'a> {
         row!(out);
         for group in &self.groups {
             row!(out, "cause   {} {}: {}", group.id, self.units[group.accused].rule.id, self.summary(group));
-            let consequences = self.consequences(group);
-            if !consequences.is_empty() {
-                row!(out, "  consequences  {}", consequences.join(", "));
+            for Consequence { rule, broken, cases } in self.consequences(group) {
+                row!(out, "  consequence  {rule:<27} {broken} of {cases} cases");
             }
         }
     }
@@ -91,13 +109,16 @@ impl<'a> Causes<'a> {
         }
     }
 
-    /// The rules that are broken by it, too.
-    fn consequences(&self, group: &Group) -> Vec<&'static str> {
-        let mut rules: Vec<&'static str> = Vec::new();
-        for unit in &group.consequences {
-            let rule = self.units[*unit].rule.id;
-            if !rules.contains(&rule) && rule != self.units[group.accused].rule.id {
-                rules.push(rule);
+    /// The rules that are broken by it, too, in their order.
+    fn consequences(&self, group: &Group) -> Vec<Consequence> {
+        let mut rules: Vec<Consequence> = Vec::new();
+        for unit in group.consequences.iter().map(|at| &self.units[*at]) {
+            match rules.last_mut() {
+                Some(last) if last.rule == unit.rule.id => {
+                    last.broken += 1;
+                    last.cases += u64::from(unit.judged);
+                }
+                _ => rules.push(Consequence { rule: unit.rule.id, broken: 1, cases: unit.judged.into() }),
             }
         }
         rules
