@@ -38,6 +38,8 @@ pub(super) struct Learned {
     pub(super) registers: Vec<Register>,
     /// What of them keeps what is written, in the order in which it is put back.
     words: Vec<Word>,
+    /// Whether the device shows all of it in one message.
+    is_whole: bool,
 }
 
 /// Bits of a word that keep what is written.
@@ -58,11 +60,15 @@ impl Learned {
     /// Writes to an instance and looks what comes of it.
     pub(super) fn of(client: &mut Client, size: u64, never: &[Place]) -> Learned {
         let mut learned = Learned::default();
-        for offset in (0..size.min(SIZE) & !3).step_by(4) {
-            if never.iter().any(|place| place.touches(CONFIG, offset, 4)) {
+        let is_never = |offset: u64, size: u64| never.iter().any(|place| place.touches(CONFIG, offset, size));
+        let size = size.min(SIZE) & !3;
+        let all = (!is_never(0, size)).then(|| whole(client, size)).flatten();
+        for offset in (0..size).step_by(4) {
+            if is_never(offset, 4) {
                 continue;
             }
-            let Ok(bits) = Bits::of(client, offset) else {
+            let fresh = all.as_ref().map(|all| word(all, offset));
+            let Ok(bits) = Bits::of(client, offset, fresh) else {
                 // It broke: a guest that does the same will show it, where it can be told.
                 learned.registers.push(register(offset, u32::MAX));
                 break;
@@ -74,7 +80,8 @@ impl Learned {
                 learned.words.push(Word { offset, kept: bits.kept, fresh: bits.fresh & bits.kept });
             }
         }
-        let messages = messages(client).unwrap_or_default();
+        learned.is_whole = all.is_some();
+        let messages = messages(client, all.as_deref()).unwrap_or_default();
         learned.words.sort_by_key(|word| order(word.offset, &messages));
         learned
     }
@@ -89,11 +96,16 @@ impl Learned {
     /// # Errors
     /// A word that the device does not show; a device that breaks, or does not answer.
     pub(super) fn save(&self, client: &mut Client) -> Result<Vec<u8>, Error> {
+        let end = self.words.iter().map(|word| word.offset + 4).max().unwrap_or_default();
+        let all = self.is_whole.then(|| whole(client, end)).flatten();
         let mut bytes = Vec::with_capacity(self.len());
-        for word in &self.words {
-            let now = wire::value(client.read(CONFIG, word.offset, 4)?) as u32;
-            bytes.push(word.offset as u8);
-            bytes.extend((now & word.kept).to_le_bytes());
+        for Word { offset, kept, .. } in &self.words {
+            let now = match &all {
+                Some(all) => word(all, *offset),
+                None => wire::value(client.read(CONFIG, *offset, 4)?) as u32,
+            };
+            bytes.push(*offset as u8);
+            bytes.extend((now & kept).to_le_bytes());
         }
         Ok(bytes)
     }
@@ -140,18 +152,22 @@ fn order(offset: u64, messages: &[u64]) -> (u8, u64) {
 }
 
 /// Where the capabilities for messages are. A list without an end is left at some place.
-fn messages(client: &mut Client) -> Result<Vec<u64>, Error> {
+fn messages(client: &mut Client, all: Option<&[u8]>) -> Result<Vec<u64>, Error> {
     let mut found = Vec::new();
-    let status = read(client, STATUS & !3)?.unwrap_or_default() >> 16;
+    let mut read = |offset: u64| match all {
+        Some(all) if offset as usize + 4 <= all.len() => Ok(Some(word(all, offset))),
+        _ => read(client, offset),
+    };
+    let status = read(STATUS & !3)?.unwrap_or_default() >> 16;
     if status & HAS_CAPABILITIES == 0 {
         return Ok(found);
     }
-    let mut at = u64::from(read(client, POINTER)?.unwrap_or_default() & 0xfc);
+    let mut at = u64::from(read(POINTER)?.unwrap_or_default() & 0xfc);
     for _ in 0..MOST_CAPABILITIES {
         if at < POINTER {
             break;
         }
-        let head = read(client, at)?.unwrap_or_default();
+        let head = read(at)?.unwrap_or_default();
         if MESSAGES.contains(&(head & 0xff)) {
             found.push(at);
         }
@@ -183,15 +199,42 @@ struct Bits {
 }
 
 impl Bits {
-    fn of(client: &mut Client, offset: u64) -> Result<Bits, Error> {
-        let fresh = read(client, offset)?.unwrap_or_default();
+    /// In as few messages as tell it, from a word of this value, where that is known.
+    fn of(client: &mut Client, offset: u64, fresh: Option<u32>) -> Result<Bits, Error> {
+        let fresh = match fresh {
+            Some(fresh) => fresh,
+            None => read(client, offset)?.unwrap_or_default(),
+        };
         write(client, offset, &u32::MAX.to_le_bytes())?;
         let ones = read(client, offset)?.unwrap_or_default();
+        let cleared = fresh & !ones;
+        if ones == 0 {
+            // Nothing keeps a one; and where nothing was one, nothing has to be put back.
+            if fresh != 0 {
+                write(client, offset, &fresh.to_le_bytes())?;
+            }
+            return Ok(Bits { fresh, kept: 0, cleared });
+        }
         write(client, offset, &0_u32.to_le_bytes())?;
         let zeros = read(client, offset)?.unwrap_or_default();
-        write(client, offset, &fresh.to_le_bytes())?;
-        Ok(Bits { fresh, kept: ones & !zeros, cleared: fresh & !ones })
+        if zeros != fresh {
+            write(client, offset, &fresh.to_le_bytes())?;
+        }
+        Ok(Bits { fresh, kept: ones & !zeros, cleared })
     }
+}
+
+/// The first `size` bytes in one message, as VMMs read them; `None` where that is refused, or is
+/// more than goes into a message.
+fn whole(client: &mut Client, size: u64) -> Option<Vec<u8>> {
+    let size = u32::try_from(size).ok().filter(|size| *size <= client.most)?;
+    client.read(CONFIG, 0, size).ok().map(<[u8]>::to_vec)
+}
+
+/// The word at an offset; zeros beyond the end.
+fn word(all: &[u8], offset: u64) -> u32 {
+    let bytes = usize::try_from(offset).ok().and_then(|at| all.get(at..)?.first_chunk());
+    bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
 /// Reads a word; `None` where that is refused.

@@ -106,10 +106,14 @@ impl Pci {
                 Reply::IrqInfo(IrqInfo { flags: IrqInfo::EVENTFD, index, count })
             }
             Request::RegionRead(access @ Access { region, offset, count }) => {
-                if region == CONFIG && offset == 4 {
-                    data[..4].copy_from_slice(&(self.command | self.status).to_le_bytes());
-                }
-                Reply::RegionRead(access, &data[..count as usize])
+                let word = (self.command | self.status).to_le_bytes();
+                let shown = |at: u64| match at {
+                    4..8 if region == CONFIG => word[at as usize - 4],
+                    _ => 0,
+                };
+                let bytes: Vec<u8> = (offset..offset + u64::from(count)).map(shown).collect();
+                Reply::RegionRead(access, &bytes).put(into);
+                return true;
             }
             Request::RegionWrite(access, bytes) => {
                 self.write(access, wire::value(bytes) as u32);
