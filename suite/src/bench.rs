@@ -24,7 +24,7 @@ use crate::guests;
 use crate::hosts::isolation::Known;
 use crate::learned::Learned;
 use crate::rules::{Cause, Class, Failing, Finding, Judgement, Outcome, Stop, What, broken, refused};
-use control::Kept;
+use control::{Controls, Kept};
 use migcert_core::compat::Verdict;
 use migcert_core::device::{Device, Interface, Machine, Outside, Seen, Sight, State, Step};
 use migcert_core::error::Error;
@@ -99,8 +99,8 @@ pub struct Bench<'a> {
     tally: Arc<Tally>,
     /// When the first of the instances that are compared can have started.
     began: Cell<Instant>,
-    /// Whether a difference is not followed by control runs.
-    is_hasty: bool,
+    /// What control runs follow a difference.
+    controls: Controls,
     /// How long to wait for what comes late; `None` where nothing is waited for.
     patience: Cell<Option<Duration>>,
     /// Whether what is broken stays so however long is waited.
@@ -148,7 +148,7 @@ impl<'a> Bench<'a> {
             story: Story::default(),
             tally: Arc::default(),
             began: Cell::new(deadline::now()),
-            is_hasty: false,
+            controls: Controls::default(),
             patience: Cell::new(None),
             is_certain: Cell::new(false),
             unmoved: RefCell::default(),

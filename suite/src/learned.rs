@@ -24,9 +24,9 @@ pub use place::{Entry, How, Nature, Pattern, Place};
 pub use report::Report;
 pub use sample::{Sample, learn, may_be_of_instances};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 /// The largest part of what is compared that may be volatile, as one in so many: a quarter. Where
@@ -51,6 +51,8 @@ pub struct Learned {
     /// What was known when instances were watched for long and nothing of theirs changed: one more than
     /// the generation then.
     watched: AtomicU32,
+    /// Differences that control runs did not explain, by place and kind, and what was known then.
+    steady: Mutex<(u32, BTreeSet<String>)>,
     /// How long what comes late is waited for at first, in milliseconds.
     patience: AtomicU32,
     counts: Counts,
@@ -124,6 +126,24 @@ impl Learned {
     /// Whether that was so, with what is known now.
     pub(crate) fn is_watched(&self) -> bool {
         self.watched.load(Relaxed) == self.generation().saturating_add(1)
+    }
+
+    /// Control runs, apart in time, did not explain a difference of this kind.
+    pub(crate) fn was_steady(&self, kind: &str) {
+        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = self.generation();
+        if steady.0 != generation {
+            *steady = (generation, BTreeSet::new());
+        }
+        if steady.1.len() < PLACES {
+            steady.1.insert(kind.to_owned());
+        }
+    }
+
+    /// Whether that was so, with what is known now.
+    pub(crate) fn is_steady(&self, kind: &str) -> bool {
+        let steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        steady.0 == self.generation() && steady.1.contains(kind)
     }
 
     /// Whether something comes now in one step and now in another.

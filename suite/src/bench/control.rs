@@ -53,6 +53,18 @@ impl Subject {
     }
 }
 
+/// How differences are held against control runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Controls {
+    /// All of them.
+    All,
+    /// All, those of a kind that such runs did not explain before without pauses.
+    #[default]
+    Known,
+    /// None.
+    None,
+}
+
 /// How an instance that never migrated came to show what it did; again, if need be.
 #[derive(Clone, PartialEq)]
 pub struct Recipe<'a> {
@@ -106,7 +118,13 @@ impl<'a> Bench<'a> {
     /// The same, which makes no control runs: what differs and is not known to be volatile is broken
     /// at once. For cases that are tried on the way to a finding.
     pub fn hasty(mut self) -> Bench<'a> {
-        self.is_hasty = true;
+        self.controls = Controls::None;
+        self
+    }
+
+    /// The same, which takes its time for control runs whatever is known: for the finding itself.
+    pub fn thorough(mut self) -> Bench<'a> {
+        self.controls = Controls::All;
         self
     }
 
@@ -184,27 +202,32 @@ impl<'a> Bench<'a> {
         let count = expected.len().min(observed.len());
         self.masks().count(script, &expected[..count]);
         let Some(mut left) = difference() else { return self.same_instance(recipe, what, observed) };
+        // Where it is, and of which kind.
+        let told = |left: &Difference| match &left.over_all {
+            Some(what_of) => (what_of.clone(), "over all steps".to_owned()),
+            None => {
+                let place = script.get(left.step).map_or_else(String::new, who::place);
+                (place, kind_of(&expected[left.step], &observed[left.step]))
+            }
+        };
         // What comes late is waited for before control runs are asked.
         if left.over_all.is_none() || self.patience.get() == Some(ARRIVAL) {
-            self.learns(recipe, observed, Doubt::Difference)?;
+            let (place, kind) = told(&left);
+            self.learns(recipe, observed, Doubt::Difference(&format!("{place}: {kind}")))?;
             if difference().is_some() {
                 self.looks_closer(recipe)?;
             }
             let Some(now) = difference() else { return self.same_instance(recipe, what, observed) };
             left = now;
         }
-        let (one, other) = (&expected[left.step], &observed[left.step]);
+        let ((place, kind), other) = (told(&left), &observed[left.step]);
         let Difference { step, over_all, expected, observed } = left;
         let step = from + step;
-        let (summary, place, kind) = match over_all {
-            Some(what_of) => {
-                let summary = format!("{what}: {what_of}, up to step {}", step + 1);
-                (summary, what_of, "over all steps".to_owned())
-            }
+        let summary = match over_all {
+            Some(what_of) => format!("{what}: {what_of}, up to step {}", step + 1),
             None => {
                 let words = self.case.script.get(step).map_or_else(String::new, |step| self.words(step));
-                let place = self.case.script.get(step).map_or_else(String::new, who::place);
-                (format!("{what}: step {}: {words}", step + 1), place, kind_of(one, other))
+                format!("{what}: step {}: {words}", step + 1)
             }
         };
         let told = self.story.so_far();
@@ -226,7 +249,8 @@ impl<'a> Bench<'a> {
         let seen = device.guest(&Step::Pass(UNITS))?;
         let is_forgiven = || self.masks().are_late(&seen);
         if !is_forgiven() {
-            self.learns(&self.plain(), std::slice::from_ref(&seen), Doubt::Difference)?;
+            let doubt = Doubt::Difference(NOTHING);
+            self.learns(&self.plain(), std::slice::from_ref(&seen), doubt)?;
         }
         if !is_forgiven() {
             return Err(broken(what(), NOTHING, format!("seen: {seen}")));
@@ -271,7 +295,11 @@ impl<'a> Bench<'a> {
     fn longer(&self) -> Option<Duration> {
         match (self.late(), self.patience.get()) {
             (None, _) | (_, Some(ARRIVAL)) => None,
-            (_, patience) if self.is_certain.get() || self.is_hasty && patience.is_some() => None,
+            (_, patience)
+                if self.is_certain.get() || self.controls == Controls::None && patience.is_some() =>
+            {
+                None
+            }
             (Some(first), None) => Some(first),
             (Some(_), Some(_)) => Some(ARRIVAL),
         }

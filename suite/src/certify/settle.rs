@@ -85,7 +85,7 @@ fn settle_once(
         };
         let bench = Bench::new(&case, &first, &second).telling();
         // Control runs for one of them say it for all.
-        let bench = if is_controlled { bench.hasty() } else { bench };
+        let bench = if is_controlled { bench.hasty() } else { bench.thorough() };
         match deadline::until(job.budget.end(), || Bucket::judged(judge, rule, &bench)) {
             Timed::Whole((Outcome::Broken(again), there)) => {
                 (finding, bucket) = (again, there);

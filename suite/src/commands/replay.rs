@@ -106,7 +106,7 @@ impl Played {
         let (outcome, steps, bucket) = match input {
             Input::Case(tried) => {
                 let Tried { rule, case, source, destination, .. } = &**tried;
-                let bench = Bench::new(case, source, destination).telling();
+                let bench = Bench::new(case, source, destination).telling().thorough();
                 let (outcome, bucket) = Bucket::judged(Rule::alone, rule, &bench);
                 (outcome, bench.told(), bucket)
             }

@@ -4,7 +4,7 @@ use super::{ARRIVAL, Recipe, Time, is_answer};
 use crate::bench::story::Story;
 use crate::bench::tally::Of;
 use crate::bench::who::Who;
-use crate::bench::{Bench, Named, Subject};
+use crate::bench::{Bench, Controls, Named, Subject};
 use crate::deadline::{now, sleep};
 use crate::learned::{Sample, learn, may_be_of_instances, millis};
 use crate::rules::{Judgement, Stop};
@@ -13,7 +13,7 @@ use migcert_core::error::Error;
 use migcert_core::program::Program;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Control runs for a difference.
 const RUNS: u32 = 4;
@@ -38,6 +38,8 @@ const PLACES: usize = 8;
 struct Control {
     seen: Vec<Seen>,
     has_waited: bool,
+    /// When it came to the end of the script.
+    played: Instant,
     /// What it showed each time that it played the script once more, as far as it got.
     again: Vec<Vec<Seen>>,
     instance: Option<Instance>,
@@ -45,6 +47,8 @@ struct Control {
 
 /// The instance of a control run, which is still there.
 struct Instance {
+    /// When it was there.
+    began: Instant,
     device: Box<dyn Device>,
     _earlier: Option<Box<dyn Device>>,
     _outside: Outside,
@@ -60,9 +64,9 @@ impl Control {
 
 /// What control runs are asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::bench) enum Doubt {
-    /// Whether a difference is there without a migration as well.
-    Difference,
+pub(in crate::bench) enum Doubt<'d> {
+    /// Whether a difference of this kind, at this place, is there without a migration as well.
+    Difference(&'d str),
     /// Whether what a migration lost stays the same in an instance that never migrates: they are
     /// watched for a while.
     Loss,
@@ -80,17 +84,15 @@ fn samples<'s>(known: &'s [Rc<Vec<Seen>>], controls: &'s [Control]) -> Vec<Sampl
 /// How fast a run is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
+    /// From the start to the first step.
     before: Duration,
     between: Duration,
-    /// At the end; `None` where nothing is waited for.
+    /// From the last step to the end; `None` where nothing is waited for.
     after: Option<Duration>,
 }
 
 /// The paces of control runs for a run that took so long.
-fn paces(subject: &Subject, took: Duration, waits: bool) -> Vec<Pace> {
-    if !subject.pauses() {
-        return vec![Pace::default(); TIMELESS_RUNS];
-    }
+fn paces(took: Duration, waits: bool) -> Vec<Pace> {
     let longest = LONG.max(took);
     let pause = took.clamp(SHORT, longest);
     let pace = |run: u32| {
@@ -108,8 +110,13 @@ impl<'a> Bench<'a> {
     ///
     /// # Errors
     /// [`Stop::Unsettled`] if they can't be made.
-    pub(in crate::bench) fn learns(&self, recipe: &Recipe<'a>, observed: &[Seen], doubt: Doubt) -> Judgement {
-        if self.is_hasty {
+    pub(in crate::bench) fn learns(
+        &self,
+        recipe: &Recipe<'a>,
+        observed: &[Seen],
+        doubt: Doubt<'_>,
+    ) -> Judgement {
+        if self.controls == Controls::None {
             return Ok(());
         }
         let took = now() - self.began.get();
@@ -117,25 +124,36 @@ impl<'a> Bench<'a> {
             let known = self.known(&recipe);
             let comes = |seen: &[Seen]| seen.iter().flat_map(|seen| &seen.0).any(|sight| !is_answer(sight));
             let waits = comes(observed) || known.iter().any(|seen| comes(seen));
-            let paused = recipe.subject.pauses();
-            self.control(&recipe, &known, &paces(recipe.subject, took, waits), doubt)?;
-            if recipe.subject.pauses() != paused {
-                self.control(&recipe, &known, &paces(recipe.subject, took, waits), doubt)?;
+            let (subject, quick) = (recipe.subject, [Pace::default(); TIMELESS_RUNS]);
+            let pauses = |subject: &Subject| subject.pauses() && !self.is_steady(subject, doubt);
+            let is_slow = pauses(subject);
+            if !is_slow {
+                self.control(&recipe, &known, &quick, doubt)?;
+            }
+            if is_slow || pauses(subject) {
+                self.control(&recipe, &known, &paces(took, waits), doubt)?;
             }
         }
         Ok(())
     }
 
+    /// Whether control runs were apart in time already that did not explain a difference of this kind. The
+    /// finding that it comes to is held against such runs in any case.
+    fn is_steady(&self, subject: &Subject, doubt: Doubt<'_>) -> bool {
+        let Doubt::Difference(kind) = doubt else { return false };
+        self.controls == Controls::Known && subject.learned.is_steady(kind)
+    }
+
     /// Learns from many control runs, one right after the other, of a device that is known not to be
     /// deterministic: a bit that changes by chance is the same in a few of them, now and then.
     pub(super) fn looks_closer(&self, recipe: &Recipe<'a>) -> Judgement {
-        if self.is_hasty {
+        if self.controls == Controls::None {
             return Ok(());
         }
         for recipe in self.recipes(recipe) {
             if recipe.subject.time != Time::Given && !recipe.subject.learned.is_empty() {
                 let paces = [Pace::default(); CLOSER_RUNS];
-                self.control(&recipe, &self.known(&recipe), &paces, Doubt::Difference)?;
+                self.control(&recipe, &self.known(&recipe), &paces, Doubt::Difference(""))?;
             }
         }
         Ok(())
@@ -146,16 +164,18 @@ impl<'a> Bench<'a> {
         recipe: &Recipe<'a>,
         known: &[Rc<Vec<Seen>>],
         paces: &[Pace],
-        doubt: Doubt,
+        doubt: Doubt<'_>,
     ) -> Judgement {
         let began = now();
         let mut controls = Vec::with_capacity(paces.len());
-        for pace in paces {
-            let mut control = self.controlled(recipe, *pace)?;
-            if RUNS as usize <= controls.len() {
-                control.instance = None;
+        for paces in paces.chunks(RUNS as usize) {
+            let mut played = self
+                .controlled(recipe, paces)
+                .map_err(|why| Stop::Unsettled(format!("a control run without a migration failed: {why}")))?;
+            if !controls.is_empty() {
+                played.iter_mut().for_each(|control| control.instance = None);
             }
-            controls.push(control);
+            controls.append(&mut played);
         }
         let apart = millis((now() - began) / paces.len().max(1) as u32);
         let (script, learned) = (&self.case.script, &recipe.subject.learned);
@@ -163,12 +183,19 @@ impl<'a> Bench<'a> {
         match doubt {
             Doubt::Loss => self.watch(recipe.subject, &mut controls)?,
             // By now the first of them is older than any other was when it played.
-            Doubt::Difference if may_be_of_instances(learned, script, &samples(known, &controls)) => {
+            Doubt::Difference(_) if may_be_of_instances(learned, script, &samples(known, &controls)) => {
                 controls.iter_mut().for_each(|control| control.plays_again(script));
             }
-            Doubt::Difference => {}
+            Doubt::Difference(_) => {}
         }
         let is_news = learn(learned, script, &samples(known, &controls), apart);
+        let has_paused = paces.iter().any(|pace| !pace.before.is_zero());
+        if let Doubt::Difference(kind) = doubt
+            && has_paused
+            && !is_news
+        {
+            learned.was_steady(kind);
+        }
         if doubt == Doubt::Loss && learned.generation() == before {
             learned.was_watched();
         }
@@ -186,9 +213,12 @@ impl<'a> Bench<'a> {
     fn watch(&self, subject: &Subject, controls: &mut [Control]) -> Judgement {
         let script = &self.case.script;
         let is_quick = !subject.pauses() || subject.learned.is_watched();
+        let long = LONG.max(now() - self.began.get());
+        // The first has waited since it played.
+        let waited = controls.first().map_or(Duration::ZERO, |control| now() - control.played);
         for _ in 0..WATCHES {
             if !is_quick {
-                sleep(LONG.max(now() - self.began.get()) / WATCHES);
+                sleep(long.saturating_sub(waited) / WATCHES);
             }
             controls.iter_mut().for_each(|control| control.plays_again(script));
         }
@@ -221,8 +251,40 @@ impl<'a> Bench<'a> {
         kept.iter().filter(|kept| kept.recipe == *recipe).map(|kept| Rc::clone(&kept.seen)).collect()
     }
 
-    /// Plays the whole script at a pace, silently: it is no part of the case.
-    fn controlled(&self, recipe: &Recipe<'a>, pace: Pace) -> Result<Control, Stop> {
+    /// Instances play the whole script, each at its pace, silently: it is no part of the case. They start and
+    /// wait together, so that all of them take as long as the slowest.
+    fn controlled(&self, recipe: &Recipe<'a>, paces: &[Pace]) -> Result<Vec<Control>, Error> {
+        let instances = paces.iter().map(|_| self.instance_of(recipe)).collect::<Result<Vec<_>, _>>()?;
+        let played = instances.into_iter().zip(paces).map(|(instance, pace)| self.played(instance, *pace));
+        let mut controls = played.collect::<Result<Vec<_>, _>>()?;
+        for (control, pace) in controls.iter_mut().zip(paces) {
+            if let (Some(after), Some(Instance { device, .. })) = (pace.after, &mut control.instance)
+                && device.capabilities().interface.has_registers()
+            {
+                sleep(after.saturating_sub(now() - control.played));
+                control.seen.push(device.guest(&Step::Pass(0))?);
+            }
+        }
+        Ok(controls)
+    }
+
+    fn played(&self, mut instance: Instance, pace: Pace) -> Result<Control, Error> {
+        let script = &self.case.script;
+        let apart = script.len().div_ceil(PLACES).max(1);
+        let pauses = script.len() / apart;
+        let mut seen = Vec::with_capacity(script.len() + 1);
+        sleep(pace.before.saturating_sub(now() - instance.began));
+        for (at, step) in script.iter().enumerate() {
+            if at % apart == apart - 1 {
+                sleep(pace.between / pauses.max(1) as u32);
+            }
+            seen.push(instance.device.guest(step)?);
+        }
+        let has_waited = pace.after.is_some();
+        Ok(Control { seen, has_waited, played: now(), again: vec![], instance: Some(instance) })
+    }
+
+    fn instance_of(&self, recipe: &Recipe<'a>) -> Result<Instance, Error> {
         let start = |subject, setup, outside: &Outside| {
             let named = Named {
                 who: Who::Control,
@@ -233,37 +295,16 @@ impl<'a> Bench<'a> {
             };
             named.start(&self.case.model, setup, outside)
         };
-        let run = || -> Result<Control, Error> {
-            let outside = recipe.subject.program.outside()?;
-            let earlier = recipe.earlier.as_ref().map(|earlier| {
-                let mut device = start(earlier.subject, &earlier.setup, &outside)?;
-                let steps = self.case.script.iter().take(earlier.steps);
-                steps.into_iter().try_for_each(|step| device.guest(step).map(drop))?;
-                device.set_state(State::Stop)?;
-                Ok::<_, Error>(device)
-            });
-            let earlier = earlier.transpose()?;
-            let mut device = start(recipe.subject, &recipe.setup, &outside)?;
-            let script = &self.case.script;
-            sleep(pace.before);
-            let apart = script.len().div_ceil(PLACES).max(1);
-            let pauses = script.len() / apart;
-            let mut seen = Vec::with_capacity(script.len() + 1);
-            for (at, step) in script.iter().enumerate() {
-                if at % apart == apart - 1 {
-                    sleep(pace.between / pauses.max(1) as u32);
-                }
-                seen.push(device.guest(step)?);
-            }
-            if let Some(after) = pace.after
-                && device.capabilities().interface.has_registers()
-            {
-                sleep(after);
-                seen.push(device.guest(&Step::Pass(0))?);
-            }
-            let instance = Some(Instance { device, _earlier: earlier, _outside: outside });
-            Ok(Control { seen, has_waited: pace.after.is_some(), again: vec![], instance })
-        };
-        run().map_err(|why| Stop::Unsettled(format!("a control run without a migration failed: {why}")))
+        let outside = recipe.subject.program.outside()?;
+        let earlier = recipe.earlier.as_ref().map(|earlier| {
+            let mut device = start(earlier.subject, &earlier.setup, &outside)?;
+            let steps = self.case.script.iter().take(earlier.steps);
+            steps.into_iter().try_for_each(|step| device.guest(step).map(drop))?;
+            device.set_state(State::Stop)?;
+            Ok::<_, Error>(device)
+        });
+        let earlier = earlier.transpose()?;
+        let device = start(recipe.subject, &recipe.setup, &outside)?;
+        Ok(Instance { began: now(), device, _earlier: earlier, _outside: outside })
     }
 }
