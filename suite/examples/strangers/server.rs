@@ -54,8 +54,10 @@ impl Server {
             let mut effects = Vec::new();
             let answer = self.answer(&mut message, &mut effects);
             effects.into_iter().try_for_each(|effect| self.act(effect))?;
-            if kind::is("answers-slowly") {
-                thread::sleep(Duration::from_secs(1));
+            for ms in [200, 1000, 9000] {
+                if kind::is(&format!("answers-in-{ms}-ms")) {
+                    thread::sleep(Duration::from_millis(ms));
+                }
             }
             if kind::is("answers-late") {
                 thread::sleep(Duration::from_millis(3));

@@ -31,10 +31,9 @@ const MEASURED: u32 = 2;
 /// Confirming a finding takes about as long as this many cases.
 const CONFIRMING: u32 = 20;
 
-/// Of a limited time, at most one part in so many goes into making findings smaller, and each finding
-/// may have one part in so many of what is left of that.
-const SHRINKING: u32 = 4;
-const SHARE: u32 = 4;
+/// Of the time that is left when all rules had their turns, this part is for making findings small: three
+/// quarters. The rest is for confirming them.
+const SHRINKING: (u32, u32) = (3, 4);
 
 /// A task whose cases all were not applicable so far waits so many times as long for its next turn.
 const IDLE: u32 = 8;
@@ -45,8 +44,6 @@ pub struct Runner<'a> {
     interfaces: Interfaces,
     /// Unsettled cases in a row.
     streak: AtomicU32,
-    /// Microseconds that are left for making findings smaller.
-    shrinking: AtomicU64,
     /// Cases that were begun, and the microseconds that they took.
     spent: (AtomicU64, AtomicU64),
     /// Whether a case broke its rule.
@@ -126,13 +123,10 @@ impl Unconfirmed {
 impl<'a> Runner<'a> {
     /// Of this job.
     pub fn of(job: &'a Job<'a>) -> Runner<'a> {
-        let jobs = u32::try_from(job.threads.first.max(1)).unwrap_or(u32::MAX);
-        let shrinking = job.budget.limit().unwrap_or_default().saturating_mul(jobs) / SHRINKING;
         Runner {
             job,
             interfaces: Interfaces::default(),
             streak: AtomicU32::new(0),
-            shrinking: AtomicU64::new(u64::try_from(shrinking.as_micros()).unwrap_or(u64::MAX)),
             spent: (AtomicU64::new(0), AtomicU64::new(0)),
             has_found: AtomicBool::new(false),
         }
@@ -176,12 +170,14 @@ impl<'a> Runner<'a> {
             for group in &groups {
                 all[group.accused].is_due = all[group.accused].found.is_some();
             }
-            if !all.iter().any(|progress| progress.is_due) {
+            let due = all.iter().filter(|progress| progress.is_due).count();
+            if due == 0 {
                 break groups;
             }
+            let share = self.shrinking(due.div_ceil(threads.first.max(1)));
             threads.first = turns::take(all, threads, |progress| {
                 if std::mem::take(&mut progress.is_due) {
-                    self.settle(progress, Rule::judge);
+                    self.settle(progress, Rule::judge, share);
                 }
                 Turn::Over
             });
@@ -259,7 +255,8 @@ impl<'a> Runner<'a> {
             if progress.found.is_none() {
                 break;
             }
-            self.settle(&mut progress, Rule::alone);
+            let share = self.shrinking(1);
+            self.settle(&mut progress, Rule::alone, share);
         }
         doubted(self.job.subjects, progress.unit)
     }
@@ -401,31 +398,23 @@ impl<'a> Runner<'a> {
         progress.found = Some(found);
     }
 
-    /// Makes what a task found small, and confirms it.
-    fn settle(&self, progress: &mut Progress<'_>, judge: Judge) {
+    /// Makes what a task found small, for a share of the time, and confirms it.
+    fn settle(&self, progress: &mut Progress<'_>, judge: Judge, share: Option<Duration>) {
         let Some(Unconfirmed { unit, case, finding, large }) = progress.found.take() else { return };
         let pair = unit.pair;
         let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
-        let (share, began) = (self.shrinking(), deadline::now());
-        let until = share.map(|share| began + share);
+        let until = share.map(|share| deadline::now() + share);
         let unit = settle(self.job, unit, case, finding, (source, destination), judge, until);
-        self.shrunk(share.unwrap_or_default(), deadline::now() - began);
         let file = unit.bucket.as_ref().and_then(|bucket| self.job.known.file(bucket));
         progress.known.extend(large.filter(|_| file.is_some()));
         progress.add(Unit { known: file, ..unit });
     }
 
-    /// Takes a share of the time for making findings smaller; `None` where there is no limit.
-    fn shrinking(&self) -> Option<Duration> {
-        self.job.budget.limit()?;
-        let share = |left: u64| left / u64::from(SHARE);
-        let taken = self.shrinking.fetch_update(Relaxed, Relaxed, |left| Some(left - share(left)));
-        Some(Duration::from_micros(share(taken.unwrap_or_default())))
-    }
-
-    /// Gives back what was not used of it.
-    fn shrunk(&self, share: Duration, used: Duration) {
-        let rest = u64::try_from(share.saturating_sub(used).as_micros()).unwrap_or(u64::MAX);
-        self.shrinking.fetch_add(rest, Relaxed);
+    /// How long making each of some findings small may take, of which a thread has this many; `None` where
+    /// there is no limit.
+    fn shrinking(&self, findings: usize) -> Option<Duration> {
+        let left = self.job.budget.end()?.saturating_duration_since(deadline::now());
+        let findings = u32::try_from(findings.max(1)).unwrap_or(u32::MAX);
+        Some(left * SHRINKING.0 / SHRINKING.1 / findings)
     }
 }

@@ -1,5 +1,6 @@
 //! `migcert certify`.
 
+use super::minimize::TRIES;
 use super::{Exit, Output, file_name, print, said};
 use anyhow::{anyhow, bail};
 use clap::Args;
@@ -130,7 +131,7 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
         cases: args.cases.unwrap_or(usual_cases),
         fit: limit.filter(|_| is_program && is_default).map(|limit| limit * FIT.0 / FIT.1),
         // Where cases take long, fewer of them make a finding small.
-        shrinks: usual_cases.saturating_mul(5).min(2000),
+        shrinks: usual_cases.saturating_mul(TRIES).min(2000),
         threads,
         budget,
         known: &known,

@@ -35,7 +35,7 @@ pub(crate) struct MinimizeArgs {
 }
 
 /// For each case that a rule is given, so many smaller ones are tried.
-const TRIES: u32 = 20;
+pub(super) const TRIES: u32 = 20;
 
 pub(crate) fn minimize(args: &MinimizeArgs) -> anyhow::Result<Exit> {
     let name = args.file.display();

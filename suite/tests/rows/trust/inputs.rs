@@ -42,6 +42,7 @@ const WAIVED: &str =
     "certify device.toml --seed 1 --cases 40 -j 2 --only twin-after-load,twin-after-second,chunking";
 const STARTS: &str = "certify device.toml --seed 1 --cases 10 -j 1 --only R-4,R-8";
 const CASE: &str = "replay case.toml";
+const TEN_SECONDS: &str = "certify device.toml --seed 1 --max-time 10s -j 1";
 
 pub(super) const ROWS: &[Row] = &[
     refused("a_guest_for_another_device", |at| of_type(at, "net"), DEVICE).says(&["`net`"]).never(&["broken"]).long(),
@@ -68,8 +69,12 @@ pub(super) const ROWS: &[Row] = &[
     row(TIME, "nothing_is_answered", silent, "certify device.toml --seed 1 --max-time 4s -j 1", 4)
         .within(30)
         .long(),
-    row(TIME, "answers_take_a_second", |place| stranger(place, "answers-slowly"), "certify device.toml --seed 1 --max-time 10s -j 1", 4)
-        .within(40)
+    row(TIME, "answers_take_a_fifth_of_a_second", |place| stranger(place, "answers-in-200-ms"), TEN_SECONDS, 4)
+        .within(15)
+        .long(),
+    row(TIME, "answers_take_a_second", |place| stranger(place, "answers-in-1000-ms"), TEN_SECONDS, 4).within(16).long(),
+    row(TIME, "answers_take_nine_seconds", |place| stranger(place, "answers-in-9000-ms"), TEN_SECONDS, 4)
+        .within(30)
         .long(),
     row(TIME, "findings_are_confirmed", slow_and_faulty, CONFIRMED, 100)
         .within(30)
