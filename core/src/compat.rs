@@ -47,7 +47,11 @@ pub enum Reason {
     #[error("model `{0}` is not supported")]
     ModelUnknown(ModelId),
     /// The list leaves it out, and the two sides mean different values by that.
-    #[error("`{name}` is left out: that is `{here}` at the source and `{there}` at the destination")]
+    #[error(
+        "`{name}` is left out: that is {} at the source and {} at the destination",
+        beside(here, there),
+        beside(there, here)
+    )]
     OffValueDiffers {
         /// The parameter.
         name: ParamName,
@@ -75,6 +79,11 @@ pub enum Reason {
     /// The destination doesn't have the version string.
     #[error("version `{0}` is not known")]
     VersionUnknown(Version),
+}
+
+/// A value as it is said beside another one: with its type where that is what differs.
+fn beside(value: &Value, other: &Value) -> String {
+    if value.ty() == other.ty() { format!("`{value}`") } else { format!("{} `{value}`", value.ty()) }
 }
 
 /// What a reason is called, which requirement it stands on, and what to do about it.
@@ -259,7 +268,8 @@ pub fn drift(model: &ModelId, source: &Model, setup: &Setup, destination: &Manif
             let off = |name: ParamName| {
                 let [here, there] = [source, there].map(|side| side.params.get(&name)?.off.clone());
                 let (here, there) = (here?, there?);
-                (here != there).then_some(Drift::OffValue { name, here, there })
+                let differ = here != there && here.ty() == there.ty();
+                differ.then_some(Drift::OffValue { name, here, there })
             };
             drift.extend(named.filter_map(off).take(MAX_LINTS));
             let same = |here: &Configuration, other: &Configuration| {

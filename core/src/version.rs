@@ -7,6 +7,7 @@ use serde::Serialize;
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// A version: an alias of a full configuration, or all there is to say of one.
@@ -20,26 +21,49 @@ impl Version {
         &self.0
     }
 
-    /// The sequence that it belongs to, which is what stands before and after its last number with
-    /// dots, and that number: `q64-v2.10` is the 2.10 of (`q64-v`, ``).
+    /// The sequence that it belongs to, and its place in that: its numbers, each with its dots. `v2.10-3` is
+    /// 2.10 and then 3 of `v#-#`. A number behind letters is part of a name, as in `q64-2.10`, unless there is
+    /// no other; of those the last one counts.
     ///
     /// Two of one sequence are ordered by their numbers. Nothing but advice rests on it: a version
     /// is compared, not understood.
-    pub(crate) fn numbers(&self) -> ((&str, &str), Numbers<'_>) {
+    pub(crate) fn numbers(&self) -> (String, Numbers<'_>) {
+        let text = self.as_str();
         let counts = |c: char| c.is_ascii_digit() || c == '.';
-        let end = self.0.rfind(|c: char| c.is_ascii_digit()).map_or(0, |last| last + 1);
-        let (head, rest) = self.0.split_at(end);
-        let sequence = head.trim_end_matches(counts);
-        let dotted = head[sequence.len()..].trim_start_matches('.');
-        let sequence = &head[..head.len() - dotted.len()];
-        let numbers = dotted.split('.').map(|digits| digits.trim_start_matches('0'));
-        ((sequence, rest), Numbers(numbers.map(|digits| (digits.len(), digits)).collect()))
+        let mut runs = Vec::new();
+        let mut from = 0;
+        while let Some(start) = text[from..].find(|c: char| c.is_ascii_digit()).map(|at| from + at) {
+            let end = text[start..].find(|c| !counts(c)).map_or(text.len(), |at| start + at);
+            let run = start..start + text[start..end].trim_end_matches('.').len();
+            from = run.end;
+            runs.push(run);
+        }
+        let letters = |start: usize| {
+            let before = &text[..start];
+            &before[before.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len()..]
+        };
+        let is_free = |run: &Range<usize>| matches!(letters(run.start), "" | "v" | "V");
+        match runs.iter().any(is_free) {
+            true => runs.retain(is_free),
+            false => drop(runs.drain(..runs.len().saturating_sub(1))),
+        }
+        let (mut sequence, mut end) = (String::new(), 0);
+        for run in &runs {
+            sequence.extend([&text[end..run.start], "#"]);
+            end = run.end;
+        }
+        sequence.push_str(&text[end..]);
+        let number = |run: Range<usize>| {
+            let digits = text[run].split('.').map(|digits| digits.trim_start_matches('0'));
+            digits.map(|digits| (digits.len(), digits)).collect()
+        };
+        (sequence, Numbers(runs.into_iter().map(number).collect()))
     }
 }
 
-/// Numbers with dots between them, of any length: each as the count of its digits and these.
+/// Numbers, each with dots between its parts, which are of any length: the count of their digits and these.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Numbers<'a>(Vec<(usize, &'a str)>);
+pub(crate) struct Numbers<'a>(Vec<Vec<(usize, &'a str)>>);
 
 impl FromStr for Version {
     type Err = BadVersion;

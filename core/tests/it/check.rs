@@ -241,7 +241,7 @@ fn off_values_are_compared() {
         "p int off=0",
         "",
         "p bool off=off",
-        &["`p` is left out: that is `0` at the source and `off` at the destination"],
+        &["`p` is left out: that is int `0` at the source and bool `off` at the destination"],
     );
     moves(
         "p str off=x",

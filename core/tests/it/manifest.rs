@@ -416,8 +416,21 @@ fn versions_are_ordered_by_their_numbers() {
         r#""1", "01", "1.0", "1.0.1", "99999999999999999999999", "100000000000000000000000""#,
         r#""zebra", "ant", "..", "v.1", "v.2.", ".3""#,
         r#""2.0-rc1", "2.0-rc2", "2.0""#,
+        r#""8.3-rhel9", "8.10-rhel9", "8.2-rhel10", "9.0-rhel10""#,
+        r#""2024-02-01", "2024-12-01", "2025-01-01", "v2.9.0-10", "v2.10.0-2""#,
     ] {
         orders(&format!(r#""versions": [{ordered}]"#), &[]);
+    }
+    for [greater, after] in [
+        ["v2.11.0-3", "v2.9.0-10"],
+        ["2025-01-01", "2024-02-01"],
+        ["8.10-rhel9", "8.3-rhel9"],
+        ["10-1", "9-1"],
+    ] {
+        orders(
+            &format!(r#""versions": ["{greater}", "{after}"], "latest": "{greater}""#),
+            &[("versions[1]", &stands(greater))],
+        );
     }
     let (at_3, at_4) = ("versions[3]", "versions[4]");
     let eleven = stands("2.11");
