@@ -33,8 +33,11 @@ fn state_is_not_in_files(bench: &Bench<'_>) -> Judgement {
     let Some(finding) = moved_apart()? else { return Ok(()) };
     bench.tell(|| "an instance that shares no files and never migrates".to_owned());
     if let Some(why) = bench.found(stays(bench, &*source, &twin))? {
-        let why = format!("the program is another where it shares no files: {}", why.summary);
-        return Err(Stop::NotApplicable(why.into()));
+        let why = why.summary;
+        return Err(Stop::Unsettled(format!(
+            "the program is another where it shares no files: {why}; name the files that hosts share under `shared` \
+             in its profile"
+        )));
     }
     let files = source.written();
     if !files.is_empty() {
