@@ -25,7 +25,8 @@ const CLOSER_RUNS: usize = 12;
 const SHORT: Duration = Duration::from_millis(20);
 /// The longest, but that none is shorter than what the run took that found the difference.
 const LONG: Duration = Duration::from_secs(2);
-/// The longest pause in the middle of a run, in all.
+/// The longest pause in the middle of a run, in all; the last run takes there as long as the run that found
+/// the difference, because a migration lies between two steps of it.
 const BETWEEN: Duration = Duration::from_millis(200);
 /// So often, instances play their script once more where something of theirs was lost.
 const WATCHES: u32 = 5;
@@ -96,10 +97,10 @@ fn paces(took: Duration, waits: bool) -> Vec<Pace> {
     let longest = LONG.max(took);
     let pause = took.clamp(SHORT, longest);
     let pace = |run: u32| {
-        let before = (pause * run).min(longest);
         let last = if run == RUNS { took.min(LONG) } else { Duration::ZERO };
+        let before = (pause * run).min((longest - last).max(took));
         // One of them is as fast as it can be: what was compared with may have been the slow one.
-        let between = if run == 1 { Duration::ZERO } else { before.min(BETWEEN) };
+        let between = if run == 1 { Duration::ZERO } else { before.min(BETWEEN).max(last) };
         Pace { before, between, after: waits.then(|| ARRIVAL.max(last)) }
     };
     (1..=RUNS).map(pace).collect()
