@@ -2,7 +2,7 @@
 
 use crate::document::{self, BadDocument};
 use crate::generate::damage::Damage;
-use crate::rules::Finding;
+use crate::rules::{Cause, Finding, What};
 use crate::text;
 use migcert_core::device::{State, Step};
 use migcert_core::error::Aside;
@@ -129,6 +129,9 @@ struct FindingFile {
     words: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bucket: Option<String>,
+    /// What findings of the same bug share, whatever rule they break.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cause: Option<Cause>,
 }
 
 impl Case {
@@ -164,13 +167,14 @@ impl Case {
             walk: self.walk.iter().map(ToString::to_string).collect(),
             setup: SetupFile::from(&self.setup),
             other: self.other.as_ref().map(SetupFile::from),
-            found: found.finding.clone().map(|Finding { summary, expected, observed, words, .. }| {
+            found: found.finding.clone().map(|Finding { summary, expected, observed, words, cause }| {
                 FindingFile {
                     summary,
                     expected,
                     observed,
                     words: words.marked(),
                     bucket: found.bucket.clone(),
+                    cause: (cause.what != What::Other).then_some(cause),
                 }
             }),
             sha256: found.sha256.clone(),
@@ -211,9 +215,10 @@ impl Case {
             walk: each("walk", &file.walk)?,
         };
         let mut found = Found { sha256: file.sha256, ..Found::default() };
-        if let Some(FindingFile { summary, expected, observed, words, bucket }) = file.found {
+        if let Some(FindingFile { summary, expected, observed, words, bucket, cause }) = file.found {
             let words = Aside::from_marked(words);
-            found.finding = Some(Finding { summary, expected, observed, words, ..Finding::default() });
+            let cause = cause.unwrap_or_default();
+            found.finding = Some(Finding { summary, expected, observed, words, cause });
             found.bucket = bucket;
         }
         Ok((case, found))

@@ -4,6 +4,7 @@
 use crate::bucket::Bucket;
 use crate::case::{self, Case};
 use crate::files;
+use crate::rules::{Cause, Finding, What};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -11,6 +12,8 @@ use std::path::Path;
 #[derive(Debug, Default)]
 pub struct Known {
     files: BTreeMap<String, String>,
+    /// What their findings share with others of the same bug.
+    causes: Vec<(Cause, String)>,
     /// What else is in the folder: it was not read.
     pub not_read: Vec<String>,
 }
@@ -32,6 +35,8 @@ impl Known {
             let text = files::read_text(&path, case::MAX_FILE).map_err(|why| why.to_string())?;
             let (_, found) = Case::from_toml(&text).map_err(|why| bad(&why))?;
             let bucket = found.bucket.ok_or_else(|| bad(&NO_BUCKET))?;
+            let cause = found.finding.map(|finding| finding.cause);
+            known.causes.extend(cause.map(|cause| (cause, name.clone())));
             known.files.entry(bucket).or_insert(name);
         }
         Ok(known)
@@ -40,6 +45,15 @@ impl Known {
     /// The file of a finding of this bucket.
     pub fn file(&self, bucket: &Bucket) -> Option<String> {
         self.files.get(&bucket.id()).cloned()
+    }
+
+    /// The file of a finding that explains one, because the same operation fails in the same way. Two bugs may
+    /// show at one register, so a difference explains none that is not known.
+    pub fn behind(&self, finding: &Finding) -> Option<String> {
+        let explains = |(cause, _): &&(Cause, String)| {
+            matches!(cause.what, What::Failure { .. }) && cause.explains(&finding.cause)
+        };
+        self.causes.iter().find(explains).map(|(_, file)| file.clone())
     }
 
     /// The ids of the buckets, in order.

@@ -8,7 +8,7 @@ use crate::hosts::isolation::{Known, Needed};
 use crate::impls;
 use crate::learned;
 use crate::row;
-use crate::rules::{Finding, Level, Outcome};
+use crate::rules::{self, Finding, Level, Outcome};
 use crate::shard::Part;
 use crate::text::{Lines, Word};
 use causes::Causes;
@@ -559,9 +559,8 @@ impl Certificate<'_> {
     }
 
     fn finding(&self, out: &mut Lines, i: usize, unit: &Unit) {
-        let Outcome::Broken(Finding { summary, expected, observed, words, .. }) = &unit.outcome else {
-            return;
-        };
+        let Outcome::Broken(finding) = &unit.outcome else { return };
+        let Finding { summary, expected, observed, words, .. } = finding;
         let several = 1 < self.subjects.len();
         let rule = unit.rule;
         row!(out);
@@ -586,7 +585,7 @@ impl Certificate<'_> {
                 false => row!(out, "  printed    {}", line.text),
             }
         }
-        row!(out, "  advice     {}", rule.advice);
+        row!(out, "  advice     {}", rules::advice(rule, finding));
         if let Some(bucket) = &unit.bucket {
             row!(out, "  bucket     {}", bucket.id());
         }

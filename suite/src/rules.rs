@@ -236,6 +236,16 @@ pub fn about(operation: &str) -> &'static [&'static Rule] {
     }
 }
 
+/// What to do about a finding: where an operation failed that other rules are about, their advice.
+pub fn advice(rule: &'static Rule, finding: &Finding) -> &'static str {
+    let What::Failure { operation, .. } = &finding.cause.what else { return rule.advice };
+    let about = about(operation);
+    match about.first() {
+        Some(first) if about.iter().all(|other| other.id != rule.id) => first.advice,
+        _ => rule.advice,
+    }
+}
+
 /// The rule of this id.
 pub fn named(id: &str) -> Option<&'static Rule> {
     ALL.iter().find(|rule| rule.id == id).copied()

@@ -2,6 +2,7 @@
 
 use migcert_core::device::{State, Step};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// The part that an instance plays in a case.
@@ -164,7 +165,8 @@ impl fmt::Display for Site {
 }
 
 /// What an instance went through since it was started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Event {
     /// It was stopped.
@@ -185,10 +187,35 @@ pub enum Event {
     LoadedAgain = 128,
 }
 
+impl Event {
+    const ALL: [Event; 8] = [
+        Event::Stopped,
+        Event::Saved,
+        Event::PreCopied,
+        Event::Loaded,
+        Event::LoadedOther,
+        Event::Refused,
+        Event::Reset,
+        Event::LoadedAgain,
+    ];
+}
+
 /// A set of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "BTreeSet<Event>", into = "BTreeSet<Event>")]
 pub struct Past(u8);
+
+impl From<BTreeSet<Event>> for Past {
+    fn from(events: BTreeSet<Event>) -> Past {
+        events.into_iter().fold(Past::default(), Past::with)
+    }
+}
+
+impl From<Past> for BTreeSet<Event> {
+    fn from(past: Past) -> BTreeSet<Event> {
+        Event::ALL.into_iter().filter(|event| past.has(*event)).collect()
+    }
+}
 
 impl Past {
     /// The same, and this event.

@@ -11,7 +11,6 @@ use super::Unit;
 use crate::bench::{Past, Site, Who};
 use crate::bucket;
 use crate::rules::{self, Cause, Level, Outcome, Rule, What};
-use migcert_core::device::State;
 use sha2::{Digest, Sha256};
 
 /// Findings of one cause.
@@ -38,6 +37,9 @@ struct Node<'a> {
     rule: &'static Rule,
     /// Whether a profile waives it: it explains nothing that counts.
     is_waived: bool,
+    /// Whether it fails nothing because it is known.
+    is_known: bool,
+    pair: (usize, usize),
     /// The implementation at fault.
     subject: usize,
     cause: &'a Cause,
@@ -50,8 +52,9 @@ pub fn causes(units: &[Unit]) -> Vec<Group> {
     let mut nodes: Vec<Node<'_>> =
         units.iter().enumerate().filter_map(|(at, unit)| Node::of(at, unit)).collect();
     // What happens to an instance that went through less explains what happens to others.
-    nodes
-        .sort_by_key(|node| (node.is_waived, !node.is_new(), node.past().len(), node.cause.steps, node.unit));
+    nodes.sort_by_key(|node| {
+        (node.is_waived, !node.cause.is_new(), node.past().len(), node.cause.steps, node.unit)
+    });
     let mut groups: Vec<Vec<Node<'_>>> = Vec::new();
     for node in nodes {
         match groups.iter_mut().find(|group| group[0].explains(&node)) {
@@ -72,37 +75,34 @@ impl<'a> Node<'a> {
             matches!(site.who, Who::Destination | Who::Newer | Who::Other | Who::OtherInstance | Who::Second)
         };
         let subject = if cause.site.is_some_and(loads) { unit.pair.1 } else { unit.pair.0 };
-        let (is_waived, place) = (unit.waived.is_some(), bucket::place(finding));
-        Some(Node { unit: at, rule: unit.rule, is_waived, subject, cause, place })
+        let (is_waived, is_known) = (unit.waived.is_some(), unit.known.is_some());
+        let place = bucket::place(finding);
+        Some(Node { unit: at, rule: unit.rule, pair: unit.pair, is_waived, is_known, subject, cause, place })
     }
 
     fn past(&self) -> Past {
         self.cause.site.map_or_else(Past::default, |site| site.past)
     }
 
-    /// Whether it happened to an instance that was just started.
-    fn is_new(&self) -> bool {
-        let is_new = |site: Site| site.past.is_empty() && site.at.is_none_or(|at| at == State::Running);
-        self.cause.site.is_some_and(is_new)
-    }
-
     /// Whether what happened here is the cause of what happened there.
     fn explains(&self, other: &Node<'_>) -> bool {
-        let counts_less = self.is_waived && !other.is_waived;
-        if counts_less || self.subject != other.subject || self.cause.what != other.cause.what {
+        if self.is_waived && !other.is_waived {
+            return false;
+        }
+        // Two bugs may show at one register: none that is not known hides behind one that is.
+        let is_difference = matches!(self.cause.what, What::Difference { .. });
+        if is_difference && self.is_known != other.is_known {
             return false;
         }
         if self.cause.what == What::Other {
-            return self.rule.id == other.rule.id && self.place == other.place;
+            // Of two implementations that are compared, both are at fault, or none.
+            let is_reverse = self.cause.site.is_none() && self.pair == (other.pair.1, other.pair.0);
+            let is_same = (self.rule.id, &self.place) == (other.rule.id, &other.place);
+            return is_same
+                && other.cause.what == What::Other
+                && (is_reverse || self.subject == other.subject);
         }
-        let (Some(here), Some(there)) = (self.cause.site, other.cause.site) else {
-            return self.cause.site == other.cause.site;
-        };
-        let is_less = match self.cause.what {
-            What::Difference { .. } => here.past == there.past,
-            _ => here.past.is_within(there.past),
-        };
-        self.is_new() || here.at == there.at && is_less
+        self.subject == other.subject && self.cause.explains(other.cause)
     }
 
     fn id(&self) -> String {
@@ -142,6 +142,7 @@ mod tests {
     use super::*;
     use crate::bench::Event;
     use crate::rules::Finding;
+    use migcert_core::device::State;
 
     const RESET: &str = "reset: DEVICE_RESET";
 
@@ -243,5 +244,24 @@ mod tests {
         assert_eq!(told(&units), ["save-is-repeatable: ", "load-is-bounded: "]);
         let pairs = [units[0].clone(), Unit { pair: (1, 1), ..units[0].clone() }];
         assert_eq!(told(&pairs).len(), 2, "two implementations have two bugs");
+        let compared = unit("off-means-the-same", What::Other, None, 1);
+        let pairs = [Unit { pair: (0, 1), ..compared.clone() }, Unit { pair: (1, 0), ..compared }];
+        assert_eq!(told(&pairs).len(), 1, "two that are compared have one");
+    }
+
+    #[test]
+    fn what_does_not_count_hides_nothing_that_counts() {
+        let loaded = Some((Who::Destination, Some(State::Running), past(&[Event::Loaded])));
+        let value = difference("read 0:0x10", "a value instead of a value");
+        let refused = Some((Who::Source, Some(State::Running), past(&[])));
+        for (what, site, is_known_with) in [(value, loaded, false), (failure(RESET, "EINVAL"), refused, true)]
+        {
+            let [one, other] = ["twin-after-load", "chunking"].map(|rule| unit(rule, what.clone(), site, 10));
+            let waived = Unit { waived: Some("known".to_owned()), ..one.clone() };
+            let known = Unit { known: Some("a.toml".to_owned()), ..one.clone() };
+            assert_eq!(told(&[one, other.clone()]), ["twin-after-load: chunking"]);
+            assert!(told(&[waived, other.clone()]).contains(&"chunking: twin-after-load".to_owned()));
+            assert_eq!(told(&[known, other]).len() == 1, is_known_with);
+        }
     }
 }

@@ -116,7 +116,7 @@ impl Unconfirmed {
     /// As it was found.
     fn broken(&self) -> Unit {
         let (outcome, case) = (Outcome::Broken(self.finding.clone()), Some(self.case.clone()));
-        Unit { outcome, case, ..self.unit.clone() }
+        Unit { outcome, case, bucket: self.large.clone(), ..self.unit.clone() }
     }
 }
 
@@ -394,8 +394,14 @@ impl<'a> Runner<'a> {
         if found.large.as_ref().is_some_and(|large| progress.known.contains(large)) {
             return progress.add(Unit { outcome: Outcome::Held, ..found.unit });
         }
-        self.has_found.store(true, Relaxed);
+        let is_known = found.large.as_ref().is_some_and(|large| self.job.known.file(large).is_some());
         progress.found = Some(found);
+        // What follows from a finding that is known is known as well.
+        let behind = progress.found.as_ref().and_then(|found| self.job.known.behind(&found.finding));
+        match behind.filter(|_| !is_known) {
+            Some(file) => progress.is_consequence(Some(&file)),
+            None => self.has_found.store(true, Relaxed),
+        }
     }
 
     /// Makes what a task found small, for a share of the time, and confirms it.
@@ -405,7 +411,11 @@ impl<'a> Runner<'a> {
         let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
         let until = share.map(|share| deadline::now() + share);
         let unit = settle(self.job, unit, case, finding, (source, destination), judge, until);
-        let file = unit.bucket.as_ref().and_then(|bucket| self.job.known.file(bucket));
+        let by_bucket = unit.bucket.as_ref().and_then(|bucket| self.job.known.file(bucket));
+        let file = match &unit.outcome {
+            Outcome::Broken(finding) => by_bucket.or_else(|| self.job.known.behind(finding)),
+            _ => by_bucket,
+        };
         progress.known.extend(large.filter(|_| file.is_some()));
         progress.add(Unit { known: file, ..unit });
     }

@@ -8,7 +8,7 @@ use migcert::bucket::Bucket;
 use migcert::files::Folder;
 use migcert::report::{CaseFile, QUOTED};
 use migcert::row;
-use migcert::rules::{Finding, Outcome, Rule};
+use migcert::rules::{self, Finding, Outcome, Rule};
 use migcert::text::Lines;
 use serde_json::{Value as Json, json};
 use std::panic::catch_unwind;
@@ -166,8 +166,8 @@ impl Played {
         }
         self.steps.iter().enumerate().for_each(|(i, step)| out.numbered(i + 1, format_args!("{step}")));
         ending(&mut out, &self.outcome);
-        if let (Outcome::Broken(_), Input::Case(tried)) = (&self.outcome, input) {
-            row!(out, "  advice    {}", tried.rule.advice);
+        if let (Outcome::Broken(finding), Input::Case(tried)) = (&self.outcome, input) {
+            row!(out, "  advice    {}", rules::advice(tried.rule, finding));
         }
         if let Some(bucket) = &self.bucket {
             row!(out, "  bucket    {bucket}");

@@ -15,9 +15,9 @@ pub(super) struct Causes<'a> {
 /// What one rule shows of a cause that another one is accused of.
 struct Consequence {
     rule: &'static str,
-    /// Cases that broke it: one on each pair.
-    broken: u32,
-    /// Cases that were judged on these pairs.
+    /// Pairs on which it is broken.
+    pairs: u32,
+    /// Cases that were judged on them.
     cases: u64,
 }
 
@@ -76,7 +76,7 @@ impl<'a> Causes<'a> {
     /// All of them as JSON.
     pub(super) fn json(&self) -> Vec<Json> {
         let consequence =
-            |Consequence { rule, broken, cases }| json!({ "rule": rule, "broken": broken, "cases": cases });
+            |Consequence { rule, pairs, cases }| json!({ "rule": rule, "pairs": pairs, "cases": cases });
         let cause = |group: &Group| {
             json!({
                 "id": group.id,
@@ -96,8 +96,9 @@ impl<'a> Causes<'a> {
         row!(out);
         for group in &self.groups {
             row!(out, "cause   {} {}: {}", group.id, self.units[group.accused].rule.id, self.summary(group));
-            for Consequence { rule, broken, cases } in self.consequences(group) {
-                row!(out, "  consequence  {rule:<27} {broken} of {cases} cases");
+            for Consequence { rule, pairs, cases } in self.consequences(group) {
+                let on = if pairs == 1 { String::new() } else { format!(" on {pairs} pairs") };
+                row!(out, "  consequence  {rule:<27} within {cases} cases{on}");
             }
         }
     }
@@ -115,10 +116,10 @@ impl<'a> Causes<'a> {
         for unit in group.consequences.iter().map(|at| &self.units[*at]) {
             match rules.last_mut() {
                 Some(last) if last.rule == unit.rule.id => {
-                    last.broken += 1;
+                    last.pairs += 1;
                     last.cases += u64::from(unit.judged);
                 }
-                _ => rules.push(Consequence { rule: unit.rule.id, broken: 1, cases: unit.judged.into() }),
+                _ => rules.push(Consequence { rule: unit.rule.id, pairs: 1, cases: unit.judged.into() }),
             }
         }
         rules

@@ -2,6 +2,7 @@
 
 use crate::bench::Site;
 use crate::generate::damage::Grown;
+use migcert_core::device::State;
 use migcert_core::error::{Aside, Error, Refusal};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -69,6 +70,29 @@ pub struct Cause {
     pub site: Option<Site>,
     /// How many operations came before.
     pub steps: u32,
+}
+
+impl Cause {
+    /// Whether it happened to an instance that was just started.
+    pub fn is_new(&self) -> bool {
+        let is_new = |site: Site| site.past.is_empty() && site.at.is_none_or(|at| at == State::Running);
+        self.site.is_some_and(is_new)
+    }
+
+    /// Whether what happened here explains what happened there, if both did at one implementation: the same
+    /// went wrong, at an instance that was just started, or in the same state and with no other past. What
+    /// only one rule knows of explains nothing.
+    pub fn explains(&self, other: &Cause) -> bool {
+        if self.what != other.what || self.what == What::Other {
+            return false;
+        }
+        let (Some(here), Some(there)) = (self.site, other.site) else { return self.site == other.site };
+        let is_less = match self.what {
+            What::Difference { .. } => here.past == there.past,
+            _ => here.past.is_within(there.past),
+        };
+        self.is_new() || here.at == there.at && is_less
+    }
 }
 
 /// What went wrong.
