@@ -37,7 +37,7 @@ struct Node<'a> {
     rule: &'static Rule,
     /// Whether a profile waives it: it explains nothing that counts.
     is_waived: bool,
-    /// Whether it fails nothing because it is known.
+    /// Whether it is known, and so not counted.
     is_known: bool,
     pair: (usize, usize),
     /// The implementation at fault.
