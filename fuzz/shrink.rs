@@ -6,8 +6,8 @@
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use migcert::bench::keep_device_panics_quiet;
+use migcert::finding::Outcome;
 use migcert::oracle::PLANTED;
-use migcert::rules::Outcome;
 use migcert::{entry, mutate};
 use std::sync::LazyLock;
 

@@ -1,8 +1,8 @@
 //! A case: all that a finding needs to be seen again, as one readable file (`R-x.y` by its rule).
 
+use crate::damage::Damage;
 use crate::document::{self, BadDocument};
-use crate::generate::damage::Damage;
-use crate::rules::{Cause, Finding, What};
+use crate::finding::{Cause, Finding, What};
 use crate::text;
 use migcert_core::device::{State, Step};
 use migcert_core::error::Aside;
@@ -13,6 +13,10 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::str::FromStr;
+
+mod draws;
+
+pub use draws::Draws;
 
 /// The format that this version writes; others are refused, never guessed.
 pub const FORMAT: u32 = 1;

@@ -1,11 +1,15 @@
 //! A certification: every selected rule on every pair, the same for the same seed.
 
-use crate::bench::{Bench, Subject};
+use crate::bench::Bench;
 use crate::case::Case;
+use crate::case::Draws;
+use crate::finding::{Outcome, What};
 use crate::generate::script::{self, Between};
 use crate::known::Known;
 use crate::parallel::Threads;
-use crate::rules::{self, BLAMED, Draws, Outcome, Rule, What};
+use crate::rule::Rule;
+use crate::rules::{self, BLAMED};
+use crate::subject::Subject;
 use arbitrary::Unstructured;
 use migcert_core::device::Interface;
 use migcert_core::error::Error;
@@ -226,18 +230,14 @@ pub fn in_turns(job: &Job<'_>, each: &mut dyn FnMut(&'static Rule, &Case, Outcom
     for index in 0..job.cases {
         for (rule, pair) in &work {
             let Some(drawn) = drawn(job, rule, *pair, index, &known) else { continue };
-            let outcome = judge(rule, &drawn.case, &job.subjects[pair.0], &job.subjects[pair.1]);
+            let (source, destination) = (&job.subjects[pair.0], &job.subjects[pair.1]);
+            let outcome = rule.judge(&Bench::new(&drawn.case, source, destination));
             if each(rule, &drawn.case, drawn.shows(outcome)).is_break() {
                 return;
             }
         }
         work.retain(|(rule, _)| rule.draws != Draws::Nothing);
     }
-}
-
-/// Judges one case.
-pub fn judge(rule: &Rule, case: &Case, source: &Subject, destination: &Subject) -> Outcome {
-    rule.judge(&Bench::new(case, source, destination))
 }
 
 /// The bytes that a case is drawn from: the first case of a rule is the smallest there is.

@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use migcert::ending;
 use migcert::files::CannotWrite;
-use migcert::hosts::ending;
 use migcert::say;
 use migcert::text::{self, Lines};
 use serde_json::Value as Json;

@@ -4,9 +4,9 @@
 //! Lines of code say little of this: a load that never fails reaches them all.
 
 use crate::case::Case;
+use crate::damage::Damage;
 use crate::document;
 use crate::files;
-use crate::generate::damage::Damage;
 use crate::text::{self, Lines};
 use crate::{row, say};
 use migcert_core::compat::{self, REASONS};

@@ -9,7 +9,7 @@
 //! | 4 | CRC-32C of all that, little-endian: nothing but a generator makes a case |
 
 use crate::case::Case;
-use crate::generate::damage::Damage;
+use crate::damage::Damage;
 use migcert_core::device::{State, Step};
 use migcert_core::param::{Configuration, Value};
 use migcert_core::structured;

@@ -3,9 +3,9 @@
 
 use crate::coverage::{self, Coverage};
 use crate::entry;
+use crate::finding::Outcome;
 use crate::mutate::{cross, mutate};
 use crate::oracle::Target;
-use crate::rules::Outcome;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 

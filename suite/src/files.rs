@@ -8,8 +8,8 @@
 //! renamed. It replaces a regular file or nothing; where there is a link, a FIFO or a device node, that
 //! is an error. So nothing is written through a link, and two runs may write into one folder.
 
-use crate::hosts::ending;
-use crate::hosts::scratch::Scratch;
+use crate::ending;
+use crate::scratch::Scratch;
 use migcert_core::text::Plain;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;

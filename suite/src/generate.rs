@@ -1,30 +1,7 @@
-//! Generators: one for each thing, for every engine. Written against [`arbitrary::Unstructured`];
-//! they ask before each element, so that deleting bytes deletes elements, and zero bytes mean
-//! the smallest case.
+//! Generators: one for each thing, for every engine, made of the parts in [`draw`](crate::draw).
 
-use arbitrary::{Result, Unstructured};
-
-pub mod damage;
+mod damage;
 pub mod family;
-pub mod reseal;
 pub mod script;
 pub mod setup;
 mod values;
-
-/// Draws elements while the bytes say so, at most `max`.
-pub fn list<'a, T>(
-    u: &mut Unstructured<'a>,
-    max: usize,
-    mut element: impl FnMut(&mut Unstructured<'a>) -> Result<T>,
-) -> Result<Vec<T>> {
-    let mut out = Vec::new();
-    while out.len() < max && u.int_in_range(0..=7u8)? != 0 {
-        out.push(element(u)?);
-    }
-    Ok(out)
-}
-
-/// Draws an index from one byte, however many there are: fewer of them don't shift what follows.
-pub fn index(u: &mut Unstructured<'_>, len: usize) -> Result<usize> {
-    Ok(usize::from(u.arbitrary::<u8>()?) % len.max(1))
-}

@@ -8,11 +8,12 @@ pub use influence::{Inert, Missing, inert};
 use crate::certify::{self, Budget, Job, Unit, Verdict};
 use crate::deadline;
 use crate::devices;
+use crate::finding::Outcome;
 use crate::impls;
 use crate::known::Known;
 use crate::parallel::Threads;
 use crate::report::{Tested, Waiver};
-use crate::rules::{Outcome, Rule};
+use crate::rule::Rule;
 use crate::zoo::Hunt;
 use serde_json::{Value as Json, json};
 

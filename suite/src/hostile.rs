@@ -1,8 +1,8 @@
 //! Bytes that nobody vouches for, and what must become of them.
 
-use crate::generate::reseal::reseal;
+use crate::damage::reseal::reseal;
+use crate::finding::{Finding, Outcome};
 use crate::hosts::vfio_user::wire;
-use crate::rules::{Finding, Outcome};
 use allocation_counter::measure;
 use migcert_core::envelope::BadState;
 use migcert_core::envelope::read::{Reader, Sections};

@@ -1,6 +1,5 @@
 //! Opening implementations by their names.
 
-use crate::bench::Subject;
 use crate::devices;
 use crate::files::{self, CannotRead};
 use crate::hosts::cell;
@@ -8,6 +7,7 @@ use crate::hosts::vfio_user::{Config, VfioUser};
 use crate::hosts::vhost_user::Processes;
 use crate::implementation::{Impl, Profiled};
 use crate::profile::{BadProfile, Found, Profile};
+use crate::subject::Subject;
 use migcert_core::error::Error;
 use migcert_core::lint::Lint;
 use migcert_core::manifest::BadManifest;

@@ -1,10 +1,10 @@
 //! Findings that a project knows already: a folder with their cases. They are listed, and fail
 //! nothing.
 
-use crate::bucket::Bucket;
 use crate::case::{self, Case};
 use crate::files;
-use crate::rules::{Cause, Finding, What};
+use crate::finding::Bucket;
+use crate::finding::{Cause, Finding, What};
 use std::collections::BTreeMap;
 use std::path::Path;
 

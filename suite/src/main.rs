@@ -20,7 +20,8 @@ use commands::replay::{ReplayArgs, replay};
 use commands::serve::{ServeArgs, serve};
 use commands::zoo::{ZooArgs, zoo};
 use commands::{Exit, Output};
-use migcert::hosts::{descriptors, ending};
+use migcert::ending;
+use migcert::hosts::{self, descriptors};
 use migcert::impls::CannotOpen;
 use migcert::say;
 use migcert_core::text::{Plain, Short};
@@ -97,7 +98,9 @@ fn main() -> ExitCode {
     migcert::bench::keep_device_panics_quiet();
     let cli = Cli::try_parse().unwrap_or_else(|why| refuse(&why));
     descriptors::make_room();
-    let ended = ending::by_signals().context("can't handle signals").and_then(|()| run(cli.command));
+    let ended = ending::by_signals(hosts::leave_nothing)
+        .context("can't handle signals")
+        .and_then(|()| run(cli.command));
     drop(ending::hold_up());
     let exit = ended.unwrap_or_else(|why| {
         say!("error: {}", in_one_line(&why));
@@ -109,7 +112,7 @@ fn main() -> ExitCode {
             _ => Exit::Usage,
         }
     });
-    ending::finish();
+    hosts::finish();
     ExitCode::from(exit as u8)
 }
 

@@ -3,10 +3,10 @@
 //! On four levels: what the guest does, what happens to the state, the configuration, and the
 //! releases: which they are, and what synthetic devices are described as.
 
-use crate::bench::Subject;
 use crate::case::Case;
 use crate::entry;
 use crate::oracle;
+use crate::subject::Subject;
 use migcert_core::program::Model;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};

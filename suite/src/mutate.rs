@@ -1,13 +1,13 @@
 //! The next input of a fuzzer: a case with something changed in it, by the generators that cases are
 //! drawn by. Everything that comes out is a case, so no execution is lost on bytes that mean nothing.
 
-use crate::bench::Subject;
 use crate::case::Case;
 use crate::entry;
 use crate::generate::{script, setup};
 use crate::guests::{self, Guest};
 use crate::implementation::Builtin;
 use crate::oracle::{self, Drawn, Target};
+use crate::subject::Subject;
 use arbitrary::{Result, Unstructured};
 use migcert_core::device::{State, Step};
 use rand_chacha::ChaCha8Rng;

@@ -1,17 +1,20 @@
 //! Oracles: what fuzz targets and properties ask of drawn cases. They return; callers decide.
 
-use crate::bench::Subject;
+use crate::bench::Bench;
 use crate::case::Case;
-use crate::certify::judge;
+use crate::case::Draws;
 use crate::coverage;
 use crate::devices::release::{self, Kind};
 use crate::devices::{self, Made, fault::Faults, synthetic};
 use crate::entry;
+use crate::finding::Outcome;
 use crate::generate::family::{self, History};
 use crate::generate::script::{self, Between};
 use crate::hostile::{bytes_are_understood_or_refused, messages_are_understood_or_refused};
 use crate::implementation::Builtin;
-use crate::rules::{self, Draws, On, Outcome, Rule};
+use crate::rule::{On, Rule};
+use crate::rules;
+use crate::subject::Subject;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use migcert_core::compat;
 use migcert_core::program::{Manifest, Model};
@@ -281,7 +284,7 @@ impl Drawn {
     /// What becomes of the case.
     pub fn judge(&self) -> Outcome {
         coverage::saw_pair(&self.case, &self.source.manifest, &self.destination.manifest);
-        judge(self.rule, &self.case, &self.source, &self.destination)
+        self.rule.judge(&Bench::new(&self.case, &self.source, &self.destination))
     }
 }
 

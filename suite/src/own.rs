@@ -2,11 +2,12 @@
 //! a property, as a certification, and as the test of a regression. `suite/examples/own-device`
 //! shows all of them.
 
-use crate::bench::{Bench, Subject};
-use crate::bucket::Bucket;
+use crate::bench::Bench;
 use crate::case::{Case, Found};
 use crate::certify::{self, Budget, Job, Verdict};
 use crate::coverage;
+use crate::finding::Bucket;
+use crate::finding::Outcome;
 use crate::honest::{self, SelfTest};
 use crate::known::Known;
 use crate::learned::Learned;
@@ -16,7 +17,9 @@ use crate::oracle::{self, Cases, Drawn, Input, Target};
 use crate::parallel::Threads;
 use crate::report::{self, Asked, Certificate, Tested};
 use crate::row;
-use crate::rules::{self, Level, On, Outcome, Rule};
+use crate::rule::{Level, On, Rule};
+use crate::rules;
+use crate::subject::Subject;
 use crate::text::Lines;
 use arbitrary::Unstructured;
 use migcert_core::error::Error;
@@ -205,7 +208,7 @@ fn judged(drawn: &Drawn, case: &Case) -> Result<(), String> {
     }
     let before = source.learned.generation();
     let told = Bench::new(case, source, destination).telling();
-    let (Outcome::Broken(finding), bucket) = Bucket::judged(Rule::judge, rule, &told) else {
+    let (Outcome::Broken(finding), bucket) = rules::judged(Rule::judge, rule, &told) else {
         let is_explained = before != source.learned.generation();
         let why = || format!("{} is broken, but not each time", rule.id);
         return if is_explained { Ok(()) } else { Err(why()) };

@@ -56,20 +56,19 @@ mod why;
 
 pub use why::BadProfile;
 
-use crate::bench::Untouched;
 use crate::document;
 use crate::files;
 use crate::guests::virtio_fs::Opens;
 use crate::hosts::cell::Cell;
-use crate::hosts::isolation::{Known, ToShare};
 use crate::hosts::process::Process;
 use crate::hosts::template::{Blank, Template};
 use crate::hosts::vfio_user::{self, ConfigSpace, Guide, Place, Socket, Told, VfioUser};
 use crate::hosts::vhost_user::{Config, Processes, VhostUser};
 use crate::implementation::Which;
+use crate::isolation::{Known, ToShare};
 use crate::learned::Learned;
-use crate::report::is_waived;
 use crate::rules;
+use crate::subject::Untouched;
 use migcert_core::device::Step;
 use migcert_core::param::ParamName;
 use migcert_core::program::{Manifest, Model, Program};
@@ -190,7 +189,7 @@ impl Profile {
         if let Some((rule, _)) = waive.iter().find(|(_, reason)| reason.trim().is_empty()) {
             return Err(Why::NoReason(rule.clone()));
         }
-        if let Some(stray) = waive.keys().find(|name| !rules::ALL.iter().any(|rule| is_waived(rule, name))) {
+        if let Some(stray) = waive.keys().find(|name| !rules::ALL.iter().any(|rule| rule.is_waived(name))) {
             return Err(Why::NoRule(stray.clone()));
         }
         let volatile = Volatile::of(&text.volatile)?;

@@ -1,15 +1,18 @@
 //! What commands print: one tree of results, as text and as JSON (`migcert/NAME/1`).
 
-use crate::bench::{Guests, Subject, Untouched};
+use crate::bench::Guests;
 use crate::certify::{Cost, Short, Unit, Verdict};
 use crate::files::CannotWrite;
+use crate::finding::{Finding, Outcome};
 use crate::honest::{self, Inert, Missing, SelfTest};
-use crate::hosts::isolation::{Known, Needed};
 use crate::impls;
+use crate::isolation::{Known, Needed};
 use crate::learned;
 use crate::row;
-use crate::rules::{self, Finding, Level, Outcome};
+use crate::rule::Level;
+use crate::rules;
 use crate::shard::Part;
+use crate::subject::{Subject, Untouched};
 use crate::text::{Lines, Word};
 use causes::Causes;
 use migcert_core::compat::{self, Reason};
@@ -29,7 +32,7 @@ mod waivers;
 
 pub use asked::Asked;
 pub use excluded::Exclusion;
-pub use waivers::{Waiver, is_waived, waiver, waivers};
+pub use waivers::{Waiver, waivers};
 
 /// A configuration as JSON: values by name, or the version string.
 pub fn setup(setup: &Setup) -> Json {

@@ -5,9 +5,9 @@
 
 use crate::bench::Bench;
 use crate::case::Case;
+use crate::finding::{Bucket, Finding, Judgement, Outcome, What};
+use crate::rule::Rule;
 
-mod class;
-mod outcome;
 mod s1_files;
 mod s3_params;
 mod s4_versions;
@@ -21,32 +21,10 @@ mod s6_traces;
 mod s7_states;
 mod s8_programs;
 
-pub use class::{Class, Classes};
-pub use outcome::{Cause, Failing, Finding, Judgement, Outcome, Stop, What, broken, not_started, refused};
-
-/// A promise and how it is tested. The row is the documentation, the report and the selector.
-#[derive(Debug)]
-pub struct Rule {
-    /// Stable name, for `--only` and scripts.
-    pub id: &'static str,
-    /// The requirement that it tests.
-    pub cites: &'static str,
-    /// Whether breaking it fails a certification.
-    pub level: Level,
-    /// What the device promises, in one sentence.
-    pub promise: &'static str,
-    /// What to do where it is broken.
-    pub advice: &'static str,
-    /// What of a case it needs drawn.
-    pub draws: Draws,
-    /// Which pairs of implementations it looks at.
-    pub on: On,
-    /// What must have happened at least once in its cases, or nothing is said of it.
-    pub sees: &'static [Class],
-    /// Where one of these is broken by the same case, this one is not to blame.
-    pub builds_on: &'static [&'static Rule],
-    /// The test of one case.
-    pub check: fn(&Bench<'_>) -> Judgement,
+/// A rule and the test of one case of it.
+struct Test {
+    rule: Rule,
+    check: fn(&Bench<'_>) -> Judgement,
 }
 
 /// How a case is judged: [`Rule::judge`] or [`Rule::alone`].
@@ -76,8 +54,10 @@ impl Rule {
     /// nothing is broken that is not broken when it is waited for; and where the case itself taught
     /// what is of the instance, it is played again, watched.
     pub fn alone(&self, bench: &Bench<'_>) -> Outcome {
+        let test = TESTS.iter().find(|row| std::ptr::eq(&row.rule, self));
+        let check = test.expect("rules are rows of the table").check;
         loop {
-            let outcome = bench.conclude((self.check)(bench));
+            let outcome = bench.conclude(check(bench));
             let is_broken = matches!(outcome, Outcome::Broken(_));
             if bench.begins_to_watch() {
                 continue;
@@ -90,72 +70,13 @@ impl Rule {
             return outcome;
         }
     }
-
-    /// Whether it builds on another rule, or that on another.
-    pub fn builds_on(&self, other: &Rule) -> bool {
-        self.builds_on.iter().any(|base| base.id == other.id || base.builds_on(other))
-    }
 }
 
 /// Why a rule says nothing of a case that breaks it.
 pub const BLAMED: &str = "a rule that it builds on is broken already";
 
-/// How much a broken rule weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// The device may leave a guest broken.
-    Must,
-    /// Good devices do; counted with `--strict`.
-    Should,
-}
-
-impl Level {
-    /// As reports write it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Level::Must => "must",
-            Level::Should => "should",
-        }
-    }
-}
-
-/// How much of a case is drawn for a rule: each level has all of those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Draws {
-    /// Nothing: one case says it all.
-    Nothing,
-    /// A model and a configuration.
-    Setup,
-    /// Guest steps, the points of migration, the pieces that bytes travel in.
-    Script,
-    /// Damage that nobody intended, to the state on its way.
-    Accident,
-    /// Any damage, also what is made to look whole.
-    Damage,
-    /// States to ask for.
-    Walk,
-}
-
-impl Draws {
-    /// Whether the damage is what the rule is about.
-    pub fn is_damage(self) -> bool {
-        matches!(self, Draws::Accident | Draws::Damage)
-    }
-}
-
-/// Which ordered pairs (source, destination) a rule looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum On {
-    /// An implementation with itself.
-    One,
-    /// An implementation with itself and with each other one.
-    Any,
-    /// Different implementations only.
-    Two,
-}
-
-/// Every rule, chapter by chapter.
-pub static ALL: &[&Rule] = &[
+/// Every rule with its test, chapter by chapter.
+static TESTS: &[&Test] = &[
     // Chapter 3: parameters.
     &s3_params::INTERFACE_IS_KEPT,
     &s3_params::CONFIGURATION_KEPT,
@@ -218,22 +139,47 @@ pub static ALL: &[&Rule] = &[
     &s8_programs::INIT_IS_THE_DEFAULT,
 ];
 
-/// The rule that weighs what arrives against what was carried, by its id.
-pub const BYTES: &str = s6_bytes::STATE_IS_IN_THE_BYTES.id;
-
-/// The rules that are about an operation, nearest first. Other rules only use it.
-pub fn about(operation: &str) -> &'static [&'static Rule] {
-    match operation.split([':', '(', ' ']).next() {
-        Some("describe") => &[&s8_programs::DESCRIPTION_IS_STABLE],
-        Some("dirty_memory") => &[&s6_host::DIRTY_LOG_IS_COMPLETE],
-        Some("estimate") => &[&s7_states::ESTIMATE_IS_SANE],
-        Some("read_state" | "write_state") => &[&s5_check::CHECK_IS_SOUND],
-        Some("reset") => &[&s7_states::RESET_IS_FRESH, &s7_states::FRESH_RUNS],
-        Some("set_state") => &[&s7_states::WALKS_ARRIVE, &s5_check::CHECK_IS_SOUND],
-        Some("start") => &[&s8_programs::ALLOWED_STARTS, &s4_versions::LATEST_STARTS],
-        Some("state") => &[&s7_states::FRESH_RUNS],
-        _ => &[],
+/// Every rule, chapter by chapter.
+pub static ALL: &[&Rule] = &{
+    let mut all = [&TESTS[0].rule; TESTS.len()];
+    let mut at = 0;
+    while at < TESTS.len() {
+        all[at] = &TESTS[at].rule;
+        at += 1;
     }
+    all
+};
+
+/// The rule that weighs what arrives against what was carried, by its id.
+pub const BYTES: &str = s6_bytes::STATE_IS_IN_THE_BYTES.rule.id;
+
+/// Operations, each with the rules that are about it, nearest first. Other rules only use it.
+static ABOUT: &[(&str, &[&Rule])] = &[
+    ("describe", &[&s8_programs::DESCRIPTION_IS_STABLE.rule]),
+    ("dirty_memory", &[&s6_host::DIRTY_LOG_IS_COMPLETE.rule]),
+    ("estimate", &[&s7_states::ESTIMATE_IS_SANE.rule]),
+    ("read_state", &[&s5_check::CHECK_IS_SOUND.rule]),
+    ("reset", &[&s7_states::RESET_IS_FRESH.rule, &s7_states::FRESH_RUNS.rule]),
+    ("set_state", &[&s7_states::WALKS_ARRIVE.rule, &s5_check::CHECK_IS_SOUND.rule]),
+    ("start", &[&s8_programs::ALLOWED_STARTS.rule, &s4_versions::LATEST_STARTS.rule]),
+    ("state", &[&s7_states::FRESH_RUNS.rule]),
+    ("write_state", &[&s5_check::CHECK_IS_SOUND.rule]),
+];
+
+/// The rules that are about an operation, nearest first.
+pub fn about(operation: &str) -> &'static [&'static Rule] {
+    let name = operation.split([':', '(', ' ']).next();
+    ABOUT.iter().find(|row| Some(row.0) == name).map_or(&[], |row| row.1)
+}
+
+/// The outcome of a case on a bench that tells the story, and the bucket if it is broken.
+pub fn judged(judge: Judge, rule: &Rule, bench: &Bench<'_>) -> (Outcome, Option<Bucket>) {
+    let outcome = judge(rule, bench);
+    let bucket = match &outcome {
+        Outcome::Broken(finding) => Some(Bucket::of(&bench.case.rule, finding)),
+        _ => None,
+    };
+    (outcome, bucket)
 }
 
 /// What to do about a finding: where an operation failed that other rules are about, their advice.

@@ -1,15 +1,17 @@
 //! One certification in parts, each on a machine of its own, and what the parts come to together:
 //! what one run of the same seed comes to.
 
-use crate::bench::{Counted, Untouched};
-use crate::bucket::Bucket;
+use crate::bench::Counted;
 use crate::case::{Case, Found};
 use crate::certify::{Job, PIECE, Runner, Short, Task, Unit, Verdict, blame, tasks, with_idle};
+use crate::finding::Bucket;
+use crate::finding::{Cause, Finding, Outcome};
 use crate::honest::Inert;
-use crate::hosts::isolation::Known;
+use crate::isolation::Known;
 use crate::learned;
-use crate::report::{Asked, Tested, waiver};
-use crate::rules::{Cause, Finding, Outcome, selected};
+use crate::report::{Asked, Tested};
+use crate::rules::selected;
+use crate::subject::Untouched;
 use migcert_core::error::Aside;
 use migcert_core::program::Manifest;
 use serde::{Deserialize, Serialize};
@@ -438,7 +440,7 @@ impl UnitFile {
         let Task { rule, pair, .. } = context.task;
         let UnitFile { outcome, judged, begun, .. } = self;
         let waive = [pair.0, pair.1].map(|at| context.subjects.get(at).map(|subject| &subject.waive));
-        let waived = waive.into_iter().flatten().find_map(|waive| waiver(rule, waive));
+        let waived = waive.into_iter().flatten().find_map(|waive| rule.waiver(waive));
         let skipped = self.skipped.values().fold(0u32, |sum, cases| sum.saturating_add(*cases));
         let is_broken = matches!(outcome, OutcomeFile::Broken { .. });
         let guests = [&self.counted.source, &self.counted.destination];

@@ -3,17 +3,20 @@
 
 pub mod baselines;
 
-use crate::bench::Subject;
+use crate::bench::Bench;
 use crate::case::Case;
 use crate::certify::{Budget, Job, in_turns};
 use crate::devices::fault::{Events, Fault, Faults};
 use crate::devices::{self, Faulty};
+use crate::finding::Outcome;
 use crate::implementation::Builtin;
 use crate::impls;
 use crate::known::Known;
 use crate::minimize::{Bounds, Names, minimize};
 use crate::parallel::Threads;
-use crate::rules::{self, Outcome, Rule};
+use crate::rule::Rule;
+use crate::rules;
+use crate::subject::Subject;
 use migcert_core::program::Program;
 use std::ops::ControlFlow;
 
@@ -170,7 +173,7 @@ pub fn triggers(fault: &'static Fault, case: &Case) -> Result<Events, String> {
         Ok((Subject::new(name.to_owned(), program, manifest).timeless(), faults))
     };
     let ((source, here), (destination, there)) = (open(&case.source)?, open(&case.destination)?);
-    crate::certify::judge(rule, case, &source, &destination);
+    rule.judge(&Bench::new(case, &source, &destination));
     let (here, there) = (here.take_events(fault), there.take_events(fault));
     Ok(Events { reached: here.reached || there.reached, triggered: here.triggered || there.triggered })
 }

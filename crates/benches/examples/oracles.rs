@@ -1,9 +1,9 @@
 //! How fast the oracles are, and what they see: `cargo run --release -p migcert-benches --example oracles [SECONDS]`.
 
 use arbitrary::{Arbitrary, Unstructured};
+use migcert::finding::Outcome;
 use migcert::generate::family::History;
 use migcert::oracle::TARGETS;
-use migcert::rules::Outcome;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::BTreeMap;

@@ -2,10 +2,10 @@
 //!
 //! Seeds are cases (`migcert::entry`), which outlive changes of the generators.
 
+use migcert::damage::Damage;
 use migcert::entry;
-use migcert::generate::damage::Damage;
+use migcert::finding::Outcome;
 use migcert::oracle::{Drawn, Target};
-use migcert::rules::Outcome;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::{fs, io};

@@ -1,10 +1,11 @@
 //! Everything that fuzzing began with or left behind, replayed on stable.
 
+use migcert::bench::Bench;
 use migcert::case::Case;
-use migcert::certify::judge;
+use migcert::finding::Outcome;
 use migcert::impls;
 use migcert::oracle::TARGETS;
-use migcert::rules::{self, Outcome};
+use migcert::rules;
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ fn every_case_is_as_it_was() {
         let rule = rules::named(&case.rule).expect("a rule");
         let [source, destination] =
             [&case.source, &case.destination].map(|name| impls::subject(name).expect("a builtin"));
-        let now = match judge(rule, &case, &source, &destination) {
+        let now = match rule.judge(&Bench::new(&case, &source, &destination)) {
             Outcome::Broken(finding) => Some(finding),
             _ => None,
         };

@@ -1,15 +1,17 @@
 //! The kill matrix: every planted fault is noticed by a rule of the requirement that it breaks,
 //! every rule notices something, and devices without faults are left alone.
 
-use migcert::bench::Subject;
 use migcert::case::Case;
 use migcert::certify::{Budget, Job, Unit, certify};
 use migcert::devices::fault::{Events, Family, Fault};
 use migcert::devices::{self, Faulty, engine};
+use migcert::finding::Outcome;
 use migcert::impls;
 use migcert::known::Known;
 use migcert::parallel::Threads;
-use migcert::rules::{self, Outcome, Rule};
+use migcert::rule::Rule;
+use migcert::rules;
+use migcert::subject::Subject;
 use migcert::zoo;
 use std::collections::BTreeSet;
 use std::fs;

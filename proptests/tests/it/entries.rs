@@ -2,9 +2,9 @@
 
 use migcert::case::Case;
 use migcert::entry::{self, BadEntry};
+use migcert::finding::Outcome;
 use migcert::mutate::{cross, mutate};
 use migcert::oracle::{Drawn, Target};
-use migcert::rules::Outcome;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::BTreeSet;

@@ -4,11 +4,13 @@
 mod device;
 
 use device::{Kind, Map, Mapped};
-use migcert::bench::Subject;
 use migcert::certify::{Budget, Job, Unit, certify};
+use migcert::finding::Outcome;
 use migcert::known::Known;
 use migcert::parallel::{self, Threads};
-use migcert::rules::{self, Outcome, Rule};
+use migcert::rule::Rule;
+use migcert::rules;
+use migcert::subject::Subject;
 use migcert_core::program::Program;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

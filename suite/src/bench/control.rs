@@ -10,11 +10,14 @@ mod runs;
 
 pub(super) use runs::Doubt;
 
-use super::who::{self, Who};
-use super::{Bench, Subject, kind_of};
+use super::Bench;
+use super::identity::Watching;
+use super::judgement::kind_of;
 use crate::deadline::{self, sleep};
+use crate::finding::Who;
+use crate::finding::{Cause, Finding, Judgement, Stop, What, broken};
 use crate::learned::{Difference, Masks};
-use crate::rules::{Cause, Finding, Judgement, Stop, What, broken};
+use crate::subject::Subject;
 use migcert_core::device::{Device, Outside, Seen, Sight, State, Step};
 use migcert_core::error::Error;
 use migcert_core::version::Setup;
@@ -28,30 +31,6 @@ const ARRIVAL: Duration = Duration::from_millis(120);
 const NOTHING: &str = "nothing is seen while time passes";
 /// A script up to this length is waited in after each step.
 const FEW: usize = 5;
-
-/// Whether a device has time of its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Time {
-    /// It may: it can read a clock, have threads, or be a process.
-    #[default]
-    Own,
-    /// It has none but what [`Step::Pass`] gives it, and control runs need no pauses.
-    Given,
-    /// It may, and runs in this process, where few devices have: control runs pause once two of them
-    /// differed.
-    OnceSeen,
-}
-
-impl Subject {
-    /// Whether its control runs are apart in time.
-    pub(super) fn pauses(&self) -> bool {
-        match self.time {
-            Time::Own => true,
-            Time::Given => false,
-            Time::OnceSeen => !self.learned.is_empty(),
-        }
-    }
-}
 
 /// How differences are held against control runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -206,7 +185,7 @@ impl<'a> Bench<'a> {
         let told = |left: &Difference| match &left.over_all {
             Some(what_of) => (what_of.clone(), "over all steps".to_owned()),
             None => {
-                let place = script.get(left.step).map_or_else(String::new, who::place);
+                let place = script.get(left.step).map_or_else(String::new, crate::finding::place);
                 (place, kind_of(&expected[left.step], &observed[left.step]))
             }
         };
@@ -284,6 +263,7 @@ impl<'a> Bench<'a> {
         self.began.set(deadline::now());
         self.unmoved.borrow_mut().clear();
         self.story.forget();
+        self.watching.get().into_iter().for_each(Watching::forget);
     }
 
     /// Whether what is broken may not be, once it is waited for: its rule is judged again then.

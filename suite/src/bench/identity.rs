@@ -3,9 +3,8 @@
 
 use super::Bench;
 use super::control::{Doubt, Recipe};
-use super::who;
+use crate::finding::{Cause, Finding, Judgement, Stop, What};
 use crate::learned::{Learned, Lost, Masks, View};
-use crate::rules::{Cause, Finding, Judgement, Stop, What};
 use migcert_core::device::{Seen, Step};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -103,7 +102,7 @@ impl<'a> Bench<'a> {
     /// [`Stop::Broken`] with the first thing that it does not, unless instances that never migrate lose it
     /// as well.
     pub(super) fn same_instance(&self, recipe: &Recipe<'a>, what: &str, observed: &[Seen]) -> Judgement {
-        let Some(watching) = self.story.watching() else { return Ok(()) };
+        let Some(watching) = self.watching.get() else { return Ok(()) };
         let lost = || watching.lost().filter(|lost| lost.is_certain(&self.masks()));
         if lost().is_none() {
             return Ok(());
@@ -114,7 +113,7 @@ impl<'a> Bench<'a> {
         let pin = lost.pin(&self.masks());
         let Lost { step, expected, observed, .. } = lost;
         let told = self.story.so_far();
-        let place = who::place(&step);
+        let place = crate::finding::place(&step);
         let kind = "another instance than before".to_owned();
         Err(Stop::Broken(Box::new(Finding {
             summary: format!("{what}: {}: another instance than before", self.words(&step)),
@@ -131,11 +130,10 @@ impl<'a> Bench<'a> {
     /// makes a difference.
     pub(crate) fn begins_to_watch(&self) -> bool {
         let all = [&self.source.learned, &self.destination.learned];
-        if !all.iter().any(|learned| learned.has_own()) || self.story.watching().is_some() {
+        if !all.iter().any(|learned| learned.has_own()) || self.watching.get().is_some() {
             return false;
         }
         self.begins_anew();
-        self.story.watch(Watching::of(all.map(Arc::clone)));
-        true
+        self.watching.set(Watching::of(all.map(Arc::clone))).is_ok()
     }
 }

@@ -4,7 +4,7 @@
 use super::Bench;
 use super::control::Recipe;
 use crate::deadline::sleep;
-use crate::rules::Stop;
+use crate::finding::Stop;
 use std::collections::BTreeSet;
 use std::time::Duration;
 

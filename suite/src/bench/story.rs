@@ -1,8 +1,7 @@
 //! The story of a case: what failed, and in words what happened.
 
-use super::identity::{Identity, Watching};
 use super::trouble::Trouble;
-use super::who::{Operation, Past, Site};
+use crate::finding::{Moment, Operation, Past};
 use migcert_core::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,9 +19,9 @@ pub(super) struct Told {
     /// How many operations there were.
     pub(super) steps: u32,
     /// The instance that was asked for something last. References count where there is no other.
-    pub(super) asked: Option<Site>,
+    pub(super) asked: Option<Moment>,
     /// The instance that is judged and that a guest used last.
-    pub(super) used: Option<Site>,
+    pub(super) used: Option<Moment>,
 }
 
 /// What is kept of every case.
@@ -34,14 +33,12 @@ struct Kept {
     parcel: Option<&'static str>,
     /// What the instance went through that was saved last.
     saved: Past,
-    /// Whether what is of an instance is watched.
-    watching: Option<Watching>,
 }
 
 /// An operation that failed.
 #[derive(Clone)]
 pub(super) struct Failed {
-    pub(super) site: Site,
+    pub(super) site: Moment,
     pub(super) operation: Operation,
     pub(super) trouble: Trouble,
     pub(super) steps: u32,
@@ -68,24 +65,7 @@ impl Story {
     /// As if nothing had happened yet.
     pub(super) fn forget(&self) {
         self.change(|told| *told = Told::default());
-        let mut kept = locked(&self.kept);
-        let watching = kept.watching.take();
-        watching.iter().for_each(Watching::forget);
-        *kept = Kept { watching, ..Kept::default() };
-    }
-
-    /// From here on, what is of an instance is watched.
-    pub(super) fn watch(&self, watching: Watching) {
-        locked(&self.kept).watching = Some(watching);
-    }
-
-    pub(super) fn watching(&self) -> Option<Watching> {
-        locked(&self.kept).watching.clone()
-    }
-
-    /// What is watched of an instance that has just started.
-    pub(super) fn instance(&self) -> Option<Identity> {
-        locked(&self.kept).watching.as_ref().map(Watching::instance)
+        *locked(&self.kept) = Kept::default();
     }
 
     /// The latest failure that is this one.
@@ -113,13 +93,13 @@ impl Story {
     }
 
     /// An instance is asked for something.
-    pub(super) fn reach(&self, site: Site) {
+    pub(super) fn reach(&self, site: Moment) {
         self.change(|told| told.steps += 1);
         self.stands(site);
     }
 
     /// An instance that was asked for something is there now.
-    pub(super) fn stands(&self, site: Site) {
+    pub(super) fn stands(&self, site: Moment) {
         self.change(|told| {
             if !site.who.is_reference() || told.asked.is_none_or(|asked| asked.who.is_reference()) {
                 told.asked = Some(site);
@@ -127,13 +107,13 @@ impl Story {
         });
     }
 
-    pub(super) fn used(&self, site: Site) {
+    pub(super) fn used(&self, site: Moment) {
         if !site.who.is_reference() {
             self.change(|told| told.used = Some(site));
         }
     }
 
-    pub(super) fn failed(&self, site: Site, operation: Operation, why: &Error) {
+    pub(super) fn failed(&self, site: Moment, operation: Operation, why: &Error) {
         const MOST: usize = 8;
         let steps = self.told.as_ref().map_or(0, |told| locked(told).steps);
         let failures = &mut locked(&self.kept).failures;

@@ -1,6 +1,6 @@
 //! What guests did and saw on a bench, counted.
 
-use crate::rules::{Class, Classes};
+use crate::finding::{Class, Classes};
 use migcert_core::device::{Capabilities, Interface, Machine, Seen, Sight, Step};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

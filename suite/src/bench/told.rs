@@ -1,14 +1,14 @@
 //! Instances that have a name, tell what they do, and may panic.
 
-use super::Subject;
-use super::identity::Identity;
+use super::identity::{Identity, Watching};
 use super::story::Story;
 use super::tally::{Of, Tally};
-use super::who::{Event, Operation, Past, Site, Who};
 use crate::coverage::{Dimension, is_asked, outcome, saw};
 use crate::deadline;
+use crate::finding::Class;
+use crate::finding::{Event, Moment, Operation, Past, Who};
 use crate::guests::{self, Guest};
-use crate::rules::Class;
+use crate::subject::Subject;
 use migcert_core::device::{Capabilities, Device, Outside, Seen, State, Step, walk};
 use migcert_core::error::{Error, Misbehaved};
 use migcert_core::model::ModelId;
@@ -26,6 +26,8 @@ pub struct Named<'a> {
     pub(super) of: Of,
     pub(super) story: Story,
     pub(super) tally: Arc<Tally>,
+    /// Watches what belongs to an instance, where that is watched.
+    pub(super) watching: Option<Watching>,
 }
 
 impl Program for Named<'_> {
@@ -89,14 +91,14 @@ impl Named<'_> {
         let capabilities = device.capabilities();
         self.tally.started(self.of, &capabilities);
         let guest = self.story.is_told().then(|| guests::of(&capabilities.interface));
-        let site = Site { who: self.who, at: Some(State::Running), past: Past::default() };
+        let site = Moment { who: self.who, at: Some(State::Running), past: Past::default() };
         let (of, story, tally) = (self.of, self.story.clone(), Arc::clone(&self.tally));
-        let identity = story.instance();
+        let identity = self.watching.as_ref().map(Watching::instance);
         Ok(Box::new(Teller { site, of, device, guest, is_loaded: false, identity, story, tally }))
     }
 
     fn noted<T>(&self, operation: Operation, how: Result<T, Error>) -> Result<T, Error> {
-        let site = Site { who: self.who, at: None, past: Past::default() };
+        let site = Moment { who: self.who, at: None, past: Past::default() };
         self.story.reach(site);
         how.inspect_err(|why| self.story.failed(site, operation, why))
     }
@@ -142,7 +144,7 @@ pub(super) fn arrive(device: &mut dyn Device, to: State) -> Result<(), Error> {
 /// A device that has a name and tells what it does.
 struct Teller {
     /// Which it is, the state it was asked for last, and what it went through.
-    site: Site,
+    site: Moment,
     of: Of,
     device: Box<dyn Device>,
     guest: Option<Box<dyn Guest>>,

@@ -1,7 +1,7 @@
 //! What an error says: what failed and how, without what a program printed.
 
-use super::who::Operation;
-use crate::bucket::without_marks;
+use crate::finding::Operation;
+use crate::finding::without_marks;
 use migcert_core::envelope::BadState;
 use migcert_core::error::{Aside, Error, Failure, Misbehaved, Refusal};
 

@@ -8,9 +8,9 @@
 //! of is a cause of its own.
 
 use super::Unit;
-use crate::bench::{Past, Site, Who};
-use crate::bucket;
-use crate::rules::{self, Cause, Level, Outcome, Rule, What};
+use crate::finding::{self, Cause, Moment, Outcome, Past, What, Who};
+use crate::rule::{Level, Rule};
+use crate::rules;
 use sha2::{Digest, Sha256};
 
 /// Findings of one cause.
@@ -71,12 +71,12 @@ impl<'a> Node<'a> {
     fn of(at: usize, unit: &'a Unit) -> Option<Node<'a>> {
         let Outcome::Broken(finding) = &unit.outcome else { return None };
         let cause = &finding.cause;
-        let loads = |site: Site| {
+        let loads = |site: Moment| {
             matches!(site.who, Who::Destination | Who::Newer | Who::Other | Who::OtherInstance | Who::Second)
         };
         let subject = if cause.site.is_some_and(loads) { unit.pair.1 } else { unit.pair.0 };
         let (is_waived, is_known) = (unit.waived.is_some(), unit.known.is_some());
-        let place = bucket::place(finding);
+        let place = finding::place_of(finding);
         Some(Node { unit: at, rule: unit.rule, pair: unit.pair, is_waived, is_known, subject, cause, place })
     }
 
@@ -140,14 +140,13 @@ fn held_against(group: &[Node<'_>]) -> Option<Group> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::Event;
-    use crate::rules::Finding;
+    use crate::finding::{Event, Finding};
     use migcert_core::device::State;
 
     const RESET: &str = "reset: DEVICE_RESET";
 
     fn unit(rule: &str, what: What, site: Option<(Who, Option<State>, Past)>, steps: u32) -> Unit {
-        let site = site.map(|(who, at, past)| Site { who, at, past });
+        let site = site.map(|(who, at, past)| Moment { who, at, past });
         let rule = rules::named(rule).expect("a rule");
         let finding =
             Finding { summary: rule.id.to_owned(), cause: Cause { what, site, steps }, ..Finding::default() };

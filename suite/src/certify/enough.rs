@@ -2,7 +2,8 @@
 //! *unsettled*, and says how much of what was planned is missing.
 
 use super::unit::{NOT_DRAWN, Short, Unit};
-use crate::rules::{Class, Classes, Draws, Outcome};
+use crate::case::Draws;
+use crate::finding::{Class, Classes, Outcome};
 use std::collections::BTreeMap;
 
 /// A rule that draws cases is given at least so many, or it is not said to have held.

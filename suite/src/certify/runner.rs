@@ -7,12 +7,13 @@ use super::settle::settle;
 use super::turns::{self, Turn};
 use super::{Interfaces, Job, PIECE, Run, Short, Task, Unit, causes, doubted, drawn};
 use crate::bench::Bench;
-use crate::bucket::Bucket;
 use crate::case::Case;
 use crate::deadline::{self, Timed};
+use crate::finding::Bucket;
+use crate::finding::{Finding, Outcome};
 use crate::parallel::Threads;
-use crate::report::waiver;
-use crate::rules::{BLAMED, Finding, Judge, Outcome, Rule};
+use crate::rule::Rule;
+use crate::rules::{self, BLAMED, Judge};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -264,7 +265,7 @@ impl<'a> Runner<'a> {
     fn begin<'t>(&self, task: &'t Task) -> Progress<'t> {
         let Task { rule, pair, cases } = task;
         let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
-        let waived = waiver(rule, &source.waive).or_else(|| waiver(rule, &destination.waive));
+        let waived = rule.waiver(&source.waive).or_else(|| rule.waiver(&destination.waive));
         let waived = waived.map(|(_, why)| why.to_owned());
         Progress {
             task,
@@ -386,8 +387,7 @@ impl<'a> Runner<'a> {
     fn found(&self, progress: &mut Progress<'_>, mut found: Unconfirmed, judge: Judge) {
         let Unit { rule, pair, .. } = found.unit;
         let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
-        let bucket =
-            || Bucket::judged(judge, rule, &Bench::new(&found.case, source, destination).telling()).1;
+        let bucket = || rules::judged(judge, rule, &Bench::new(&found.case, source, destination).telling()).1;
         let is_any_known = !self.job.known.is_empty();
         let large = is_any_known.then(|| deadline::until(self.job.budget.end(), bucket).whole());
         found.large = large.flatten().flatten();

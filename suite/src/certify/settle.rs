@@ -1,12 +1,13 @@
 //! Makes a finding small, and confirms it on fresh instances.
 
 use super::{Job, Unit};
-use crate::bench::{Bench, Subject};
-use crate::bucket::Bucket;
+use crate::bench::Bench;
 use crate::case::Case;
 use crate::deadline::{self, Timed};
+use crate::finding::{Finding, Outcome};
 use crate::minimize::{Bounds, Names, minimize};
-use crate::rules::{Finding, Judge, Outcome};
+use crate::rules::{self, Judge};
+use crate::subject::Subject;
 use std::time::Instant;
 
 /// Runs on fresh instances that confirm a finding.
@@ -86,7 +87,7 @@ fn settle_once(
         let bench = Bench::new(&case, &first, &second).telling();
         // Control runs for one of them say it for all.
         let bench = if is_controlled { bench.hasty() } else { bench.thorough() };
-        match deadline::until(job.budget.end(), || Bucket::judged(judge, rule, &bench)) {
+        match deadline::until(job.budget.end(), || rules::judged(judge, rule, &bench)) {
             Timed::Whole((Outcome::Broken(again), there)) => {
                 (finding, bucket) = (again, there);
                 is_controlled = true;

@@ -1,6 +1,7 @@
 //! What there is to be done, in pieces.
 
-use crate::rules::{Draws, On, Rule};
+use crate::case::Draws;
+use crate::rule::{On, Rule};
 use std::ops::Range;
 
 /// Each rule on each pair of so many subjects that it looks at, rule by rule.

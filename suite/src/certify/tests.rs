@@ -3,11 +3,11 @@
 use super::*;
 use crate::deadline::driven::Clock;
 use crate::devices;
+use crate::finding::{Cause, Finding};
 use crate::implementation::Builtin;
 use crate::impls;
 use crate::learned::Place;
-use crate::rules::Finding;
-use crate::rules::{self, Cause};
+use crate::rules;
 use migcert_core::device::{Device, Outside};
 use migcert_core::error::Error;
 use migcert_core::program::{Manifest, Program};

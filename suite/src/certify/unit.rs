@@ -1,9 +1,10 @@
 //! What came of the rules, and what that comes to.
 
 use crate::bench::Counted;
-use crate::bucket::Bucket;
 use crate::case::Case;
-use crate::rules::{Level, Outcome, Rule};
+use crate::finding::Bucket;
+use crate::finding::Outcome;
+use crate::rule::{Level, Rule};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -5,9 +5,9 @@ use super::{Exit, said, write_out};
 use anyhow::bail;
 use clap::Args;
 use migcert::bench::Bench;
-use migcert::bucket::Bucket;
 use migcert::files;
-use migcert::rules::Rule;
+use migcert::rule::Rule;
+use migcert::rules;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -44,7 +44,7 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
         Input::Bytes(..) => bail!("{}: its bytes mean no case", args.file.display()),
     };
     let bench = Bench::new(&tried.case, &tried.source, &tried.destination).telling();
-    let (outcome, bucket) = Bucket::judged(Rule::alone, tried.rule, &bench);
+    let (outcome, bucket) = rules::judged(Rule::alone, tried.rule, &bench);
     let toml = tried.case.to_toml(&tried.found(&outcome, bucket.as_ref()));
     let text = match &args.form {
         Form { rust: true, .. } => rust(&tried, &args.file, &toml),
@@ -72,7 +72,7 @@ fn {name}() {{
     let open = |name: &str| migcert::impls::fresh(name).expect("can be opened");
     let (source, destination) = (open(&case.source), open(&case.destination));
     let outcome = rule.alone(&migcert::bench::Bench::new(&case, &source, &destination));
-    assert_eq!(outcome, migcert::rules::Outcome::Held);
+    assert_eq!(outcome, migcert::finding::Outcome::Held);
 
     const CASE: &str = r{fence}"{toml}"{fence};
 }}

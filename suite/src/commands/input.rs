@@ -1,14 +1,16 @@
 //! What a maintainer has of a finding: a case, an input of a fuzz target, a property's regression.
 
 use anyhow::{Context, anyhow, bail};
-use migcert::bench::Subject;
-use migcert::bucket::Bucket;
 use migcert::case::{self, Case, Found};
 use migcert::entry;
 use migcert::files;
+use migcert::finding::Bucket;
+use migcert::finding::Outcome;
 use migcert::impls;
 use migcert::oracle::{TARGETS, Target};
-use migcert::rules::{self, Outcome, Rule};
+use migcert::rule::Rule;
+use migcert::rules;
+use migcert::subject::Subject;
 use migcert_core::program::Unsupported;
 use std::ffi::OsStr;
 use std::panic::catch_unwind;

@@ -5,14 +5,16 @@ use super::replay::ending;
 use super::{Exit, Output, print, said};
 use anyhow::bail;
 use clap::Args;
-use migcert::bench::{Bench, Subject};
-use migcert::bucket::Bucket;
+use migcert::bench::Bench;
 use migcert::case::Case;
 use migcert::files;
+use migcert::finding::Outcome;
 use migcert::impls;
 use migcert::minimize::{Bounds, Names, Size, minimize as smaller};
 use migcert::row;
-use migcert::rules::{Judge, Outcome, Rule};
+use migcert::rule::Rule;
+use migcert::rules::{self, Judge};
+use migcert::subject::Subject;
 use migcert::text::Lines;
 use serde_json::{Map, Value as Json, json};
 use std::path::PathBuf;
@@ -77,7 +79,7 @@ pub(crate) fn minimize(args: &MinimizeArgs) -> anyhow::Result<Exit> {
         names: Names::Free,
     };
     let small = smaller(tried.case.clone(), &bounds, &mut |case| is_broken(&now(judge, case)));
-    let told = on_bench(&small.case, &tried, |bench| Bucket::judged(*judge, rule, &bench.telling()));
+    let told = on_bench(&small.case, &tried, |bench| rules::judged(*judge, rule, &bench.telling()));
     let found = told.map(|(outcome, bucket)| tried.found(&outcome, bucket.as_ref()));
     let toml = small.case.to_toml(&found.unwrap_or_default());
     let written = args.out.as_ref().map(|out| files::write(out, &toml));

@@ -4,11 +4,13 @@ use super::input::{self, Input, Tried};
 use super::{Exit, Output, file_name, print, said};
 use clap::Args;
 use migcert::bench::Bench;
-use migcert::bucket::Bucket;
 use migcert::files::Folder;
+use migcert::finding::Bucket;
+use migcert::finding::{Finding, Outcome};
 use migcert::report::{CaseFile, QUOTED};
 use migcert::row;
-use migcert::rules::{self, Finding, Outcome, Rule};
+use migcert::rule::Rule;
+use migcert::rules;
 use migcert::text::Lines;
 use serde_json::{Value as Json, json};
 use std::panic::catch_unwind;
@@ -107,7 +109,7 @@ impl Played {
             Input::Case(tried) => {
                 let Tried { rule, case, source, destination, .. } = &**tried;
                 let bench = Bench::new(case, source, destination).telling().thorough();
-                let (outcome, bucket) = Bucket::judged(Rule::alone, rule, &bench);
+                let (outcome, bucket) = rules::judged(Rule::alone, rule, &bench);
                 (outcome, bench.told(), bucket)
             }
             Input::Bytes(target, bytes) => {

@@ -3,9 +3,9 @@
 use super::{Exit, write_out};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use migcert::bench::Subject;
-use migcert::hosts::scratch::Scratch;
 use migcert::hosts::vfio_user::server;
+use migcert::scratch::Scratch;
+use migcert::subject::Subject;
 use migcert::{impls, say, text};
 use migcert_core::device::Device;
 use migcert_core::model::ModelId;

@@ -8,8 +8,9 @@
 //! version changes its meaning, and an off value is never anything else. So a
 //! device that behaves as its description says keeps every promise, and only the check may say no.
 
+use super::setup;
 use super::values::{allowed, first, is_of, narrow, only, union, value, without};
-use super::{index, list, setup};
+use crate::draw::{index, list};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use migcert_core::model::ModelId;
 use migcert_core::param::{Allowed, Configuration, Param, ParamName, Type, Value};

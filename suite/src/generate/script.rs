@@ -1,10 +1,13 @@
 //! Cases: guest steps, the points where the device moves, and what happens on the way.
 
-use super::damage::Damage;
-use super::{list, setup};
+use super::setup;
 use crate::case::Case;
+use crate::case::Draws;
+use crate::damage::Damage;
+use crate::draw::list;
+use crate::finding::Class;
 use crate::guests::{self, Guest};
-use crate::rules::{Class, Draws, Rule};
+use crate::rule::Rule;
 use arbitrary::{Result, Unstructured};
 use migcert_core::compat;
 use migcert_core::device::{Interface, State, Step};

@@ -1,6 +1,6 @@
 //! Values and sets of them, as descriptions have them.
 
-use super::list;
+use crate::draw::list;
 use arbitrary::{Result, Unstructured};
 use migcert_core::param::{Allowed, IntSet, Type, Value};
 use std::collections::BTreeSet;

@@ -2,7 +2,7 @@
 //! arrive and time pass.
 
 use super::Guest;
-use crate::generate::list;
+use crate::draw::list;
 use arbitrary::{Result, Unstructured};
 use migcert_core::device::{Register, Seen, Sight, Step};
 use std::sync::Arc;

@@ -5,11 +5,13 @@
 //! something, and one whose guest did nothing, must show something else later. What also differs
 //! between two instances whose guests did the same is noise and does not count.
 
-use crate::bench::{Bench, Subject, Who};
+use crate::bench::Bench;
 use crate::case::Case;
 use crate::deadline::{self, Timed};
+use crate::finding::Who;
 use crate::generate::script;
 use crate::guests;
+use crate::subject::Subject;
 use arbitrary::Unstructured;
 use migcert_core::device::{Device, Interface, Outside, Seen, State, Step};
 use migcert_core::error::Error;

@@ -24,9 +24,10 @@ mod tests;
 mod wire;
 pub(crate) mod written;
 
-use super::isolation::Isolation;
-use super::scratch::{Scratch, socket_in};
-use super::{ending, environment};
+use super::environment;
+use crate::ending;
+use crate::isolation::Isolation;
+use crate::scratch::{Scratch, socket_in};
 use nursery::Line;
 use plan::{Because, Denied, Places, Plan, Shares};
 use rustix::io::Errno;

@@ -1,14 +1,26 @@
-//! What a device program leaves behind, wherever it hid: processes and files.
+//! Processes that a device program leaves behind, wherever they hid.
 
+use super::cell;
+use crate::scratch;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
-use std::fs::{self, Permissions};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::fs;
+
+/// Ends all device programs and whatever they started, and waits for that.
+pub fn finish() {
+    if cell::end_all() {
+        // Had it been ended before, what it had would be ours now.
+        kill_children();
+    }
+}
+
+/// The same, and removes all files and directories that were made for them.
+pub fn leave_nothing() {
+    finish();
+    scratch::remove_all();
+}
 
 /// Kills all our children: at the end, when no program is in use any more.
-pub(super) fn kill_children() {
+fn kill_children() {
     let us = getpid();
     kill_all(|pid| {
         let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).unwrap_or_default();
@@ -34,52 +46,6 @@ fn kill_all(is_wanted: impl Fn(Pid) -> bool) {
             let _ = waitpid(Some(pid), WaitOptions::empty());
         }
     }
-}
-
-/// Removes a file, or a directory with all that is in it.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    if !fs::symlink_metadata(path)?.is_dir() {
-        return fs::remove_file(path);
-    }
-    empty(path)?;
-    fs::remove_dir(path)
-}
-
-/// Removes all that is in a directory, however deep: neither depth nor the number of our
-/// descriptors is a limit, because what lies deep is moved up.
-fn empty(top: &Path) -> io::Result<()> {
-    loop {
-        let mut any = false;
-        for entry in fs::read_dir(top)? {
-            let entry = entry?;
-            any = true;
-            if !entry.file_type()?.is_dir() {
-                fs::remove_file(entry.path())?;
-                continue;
-            }
-            fs::set_permissions(entry.path(), Permissions::from_mode(0o700))?;
-            for inner in fs::read_dir(entry.path())? {
-                let inner = inner?;
-                if inner.file_type()?.is_dir() {
-                    // Moved, its parent is written: a new name that nothing has.
-                    fs::set_permissions(inner.path(), Permissions::from_mode(0o700))?;
-                    fs::rename(inner.path(), top.join(unused_name()))?;
-                } else {
-                    fs::remove_file(inner.path())?;
-                }
-            }
-            fs::remove_dir(entry.path())?;
-        }
-        if !any {
-            return Ok(());
-        }
-    }
-}
-
-/// A name that no file has.
-fn unused_name() -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    format!(".{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed))
 }
 
 /// Programs that do nothing, each of which its test recognises among all others.
@@ -116,6 +82,7 @@ mod tests {
     use super::*;
     use crate::hosts::cell::Cell;
     use crate::hosts::process::Process;
+    use std::path::Path;
 
     #[test]
     fn nobody_gets_away() {
@@ -126,20 +93,5 @@ mod tests {
         sleeper::until_it_runs(&seconds);
         drop(parent);
         assert!(!sleeper::runs(&seconds));
-    }
-
-    #[test]
-    fn nothing_is_too_deep() {
-        let place = tempfile::tempdir().expect("a directory");
-        let mut deep = place.path().to_path_buf();
-        for _ in 0..200 {
-            deep.push("deep");
-        }
-        fs::create_dir_all(&deep).expect("made");
-        fs::write(deep.join("file"), "").expect("written");
-        std::os::unix::fs::symlink("/", place.path().join("deep/link")).expect("linked");
-        fs::set_permissions(place.path().join("deep/deep"), Permissions::from_mode(0o000)).expect("changed");
-        empty(place.path()).expect("emptied");
-        assert_eq!(fs::read_dir(place.path()).expect("readable").count(), 0);
     }
 }

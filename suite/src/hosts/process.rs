@@ -5,8 +5,8 @@
 //! the call was waiting for then fails.
 
 use super::cell::{Cell, Outputs};
-use super::isolation::Isolation;
 use super::watch::{Watched, watch};
+use crate::isolation::Isolation;
 use migcert_core::error::{Aside, Line};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;

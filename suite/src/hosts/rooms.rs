@@ -3,8 +3,8 @@
 use super::cell::plan::{Because, Shares, is_kernels, named};
 use super::cell::written::Written;
 use super::cell::{self, Cell};
-use super::isolation::{ByRule, Known, Needed, ToShare};
 use super::template::Template;
+use crate::isolation::{ByRule, Known, Needed, ToShare};
 use migcert_core::error::Error;
 use migcert_core::program::Share;
 use std::borrow::Cow;

@@ -2,7 +2,7 @@
 
 use super::{Edit, edit, fewer_bytes, lower};
 use crate::case::Case;
-use crate::generate::damage::Damage;
+use crate::damage::Damage;
 
 /// How much damage it is.
 pub(super) fn size(damage: &[Damage]) -> usize {

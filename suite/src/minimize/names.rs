@@ -4,7 +4,8 @@
 use super::{Edit, history, releases};
 use crate::case::Case;
 use crate::entry;
-use crate::rules::{self, On};
+use crate::rule::On;
+use crate::rules;
 use migcert_core::model::ModelId;
 use migcert_core::param::{Allowed, Configuration, ParamName, Type, Value};
 use migcert_core::program::{Description, Manifest, Model, Versions};

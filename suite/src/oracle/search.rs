@@ -1,7 +1,7 @@
 //! The check, and a search that knows of it no more than.
 
 use super::Drawn;
-use crate::rules::Finding;
+use crate::finding::Finding;
 use migcert_core::param::{Allowed, Configuration, ParamName, Value};
 use migcert_core::program::{Description, Manifest, Model};
 use migcert_core::version::Setup;

@@ -1,8 +1,8 @@
 //! What a report says of causes: which findings are one bug, and which rule it is held against.
 
 use crate::certify::{self, Group, Unit};
+use crate::finding::{Finding, Outcome};
 use crate::row;
-use crate::rules::{Finding, Outcome};
 use crate::text::Lines;
 use serde_json::{Value as Json, json};
 

@@ -2,10 +2,11 @@
 //! hid. Nothing is left out without being said.
 
 use super::{Certificate, Tested};
-use crate::bench::Untouched;
+use crate::case::Draws;
 use crate::certify::{Short, Unit};
+use crate::finding::{Class, Outcome};
 use crate::row;
-use crate::rules::{Class, Draws, Outcome};
+use crate::subject::Untouched;
 use crate::text::Lines;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;

@@ -1,12 +1,13 @@
 //! Waivers, and what came of them: one that hides nothing is stale, and a finding of its profile.
 
 use super::Tested;
+use crate::case::Draws;
 use crate::certify::Unit;
+use crate::finding::Outcome;
 use crate::row;
-use crate::rules::{self, Draws, Outcome, Rule};
+use crate::rules;
 use crate::text::Lines;
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
 
 /// A rule that a waiver is about must have had so many cases before the waiver is called stale.
 const USUAL: u32 = 40;
@@ -46,17 +47,6 @@ impl Waiver {
     }
 }
 
-/// What waives a rule for a subject: its id or its requirement, and the reason.
-pub fn waiver<'a>(rule: &Rule, waive: &'a BTreeMap<String, String>) -> Option<(&'a str, &'a str)> {
-    let of = |(name, _): &(&String, &String)| is_waived(rule, name);
-    waive.iter().find(of).map(|(name, why)| (name.as_str(), why.as_str()))
-}
-
-/// Whether a waiver of this name is about a rule: it is the rule's id or its requirement.
-pub fn is_waived(rule: &Rule, waives: &str) -> bool {
-    waives == rule.id || waives == rule.cites
-}
-
 /// The waivers of all subjects.
 pub fn waivers(subjects: &[Tested], units: &[Unit]) -> Vec<Waiver> {
     let each = subjects.iter().enumerate();
@@ -69,14 +59,14 @@ pub fn waivers(subjects: &[Tested], units: &[Unit]) -> Vec<Waiver> {
 fn judged(at: usize, subject: &Tested, (waives, why): (&String, &String), units: &[Unit]) -> Waiver {
     let of = |unit: &&Unit| {
         let is_here = [unit.pair.0, unit.pair.1].contains(&at);
-        is_here && waiver(unit.rule, &subject.waive).is_some_and(|(name, _)| name == waives)
+        is_here && unit.rule.waiver(&subject.waive).is_some_and(|(name, _)| name == waives)
     };
     let units: Vec<&Unit> = units.iter().filter(of).collect();
     let mut rules: Vec<&'static str> = units.iter().map(|unit| unit.rule.id).collect();
     rules.dedup();
     let findings = units.iter().filter(|unit| matches!(unit.outcome, Outcome::Broken(_))).count();
     let has_all =
-        rules::ALL.iter().filter(|rule| is_waived(rule, waives)).all(|rule| rules.contains(&rule.id));
+        rules::ALL.iter().filter(|rule| rule.is_waived(waives)).all(|rule| rules.contains(&rule.id));
     // What is found now and then is not gone because few cases don't show it.
     let hides_nothing = |unit: &&Unit| {
         unit.outcome == Outcome::Held && (unit.rule.draws == Draws::Nothing || USUAL <= unit.planned)

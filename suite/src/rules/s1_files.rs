@@ -1,23 +1,31 @@
 //! Chapter R-1: what a destination needs is in the bytes, and not in files that it finds.
 
+use super::BLAMED;
+use super::Test;
 use super::s6_move::MOVES;
-use super::{BLAMED, Cause, Class, Draws, Finding, Judgement, Level, On, Rule, Stop, What};
-use crate::bench::{Bench, Subject, Who};
+use crate::bench::Bench;
+use crate::case::Draws;
+use crate::finding::Who;
+use crate::finding::{Cause, Class, Finding, Judgement, Stop, What};
+use crate::rule::{Level, On, Rule};
+use crate::subject::Subject;
 use migcert_core::device::Seen;
 use migcert_core::program::{Apart, Program, Share};
 
-pub(super) const STATE_IS_NOT_IN_FILES: Rule = Rule {
-    id: "state-is-not-in-files",
-    cites: "R-1.5",
-    level: Level::Must,
-    promise: "a destination that finds no file of its source needs none: the state is in the bytes",
-    advice: "bring it in the bytes; files that hosts share, such as a disk, are named under `shared` in the \
-             profile or by an argument",
-    draws: Draws::Script,
-    on: On::One,
-    sees: &[Class::Migration],
-    builds_on: MOVES,
+pub(super) static STATE_IS_NOT_IN_FILES: Test = Test {
     check: state_is_not_in_files,
+    rule: Rule {
+        id: "state-is-not-in-files",
+        cites: "R-1.5",
+        level: Level::Must,
+        promise: "a destination that finds no file of its source needs none: the state is in the bytes",
+        advice: "bring it in the bytes; files that hosts share, such as a disk, are named under `shared` in the \
+                 profile or by an argument",
+        draws: Draws::Script,
+        on: On::One,
+        sees: &[Class::Migration],
+        builds_on: MOVES,
+    },
 };
 
 fn state_is_not_in_files(bench: &Bench<'_>) -> Judgement {

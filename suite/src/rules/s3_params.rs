@@ -1,22 +1,28 @@
 //! Chapter R-3: what a parameter changes, and what it leaves as it was.
 
-use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, Load, Who, needs};
+use super::Test;
+use crate::bench::{Bench, Load, needs};
+use crate::case::Draws;
+use crate::finding::Who;
+use crate::finding::{Class, Judgement, Stop, broken};
+use crate::rule::{Level, On, Rule};
 use migcert_core::device::{Device, Interface, Register};
 use migcert_core::program::Model;
 use migcert_core::version::Setup;
 
-pub(super) const INTERFACE_IS_KEPT: Rule = Rule {
-    id: "interface-is-kept",
-    cites: "R-3.1",
-    level: Level::Must,
-    promise: "instances of one configuration offer the guest the same hardware interface, wherever they run",
-    advice: "make a parameter of what decides it: sizes of regions, numbers of queues and of interrupts",
-    draws: Draws::Setup,
-    on: On::Any,
-    sees: &[],
-    builds_on: &[],
+pub(super) static INTERFACE_IS_KEPT: Test = Test {
     check: interface_is_kept,
+    rule: Rule {
+        id: "interface-is-kept",
+        cites: "R-3.1",
+        level: Level::Must,
+        promise: "instances of one configuration offer the guest the same hardware interface, wherever they run",
+        advice: "make a parameter of what decides it: sizes of regions, numbers of queues and of interrupts",
+        draws: Draws::Setup,
+        on: On::Any,
+        sees: &[],
+        builds_on: &[],
+    },
 };
 
 fn interface_is_kept(bench: &Bench<'_>) -> Judgement {
@@ -70,17 +76,19 @@ fn same_interface(what: &str, one: &dyn Device, other: &dyn Device) -> Judgement
     differs(&format!("{what} have other registers"), words(here), words(there))
 }
 
-pub(super) const CONFIGURATION_KEPT: Rule = Rule {
-    id: "configuration-kept",
-    cites: "R-3.3",
-    level: Level::Must,
-    promise: "a state is not loaded under another configuration than it was saved under",
-    advice: "put the parameter list into the state and compare it before anything is loaded",
-    draws: Draws::Script,
-    on: On::One,
-    sees: &[Class::Refusal],
-    builds_on: &[],
+pub(super) static CONFIGURATION_KEPT: Test = Test {
     check: configuration_kept,
+    rule: Rule {
+        id: "configuration-kept",
+        cites: "R-3.3",
+        level: Level::Must,
+        promise: "a state is not loaded under another configuration than it was saved under",
+        advice: "put the parameter list into the state and compare it before anything is loaded",
+        draws: Draws::Script,
+        on: On::One,
+        sees: &[Class::Refusal],
+        builds_on: &[],
+    },
 };
 
 fn configuration_kept(bench: &Bench<'_>) -> Judgement {
@@ -99,17 +107,19 @@ fn configuration_kept(bench: &Bench<'_>) -> Judgement {
     }
 }
 
-pub(super) const OFF_IS_ABSENCE: Rule = Rule {
-    id: "off-is-absence",
-    cites: "R-3.4",
-    level: Level::Must,
-    promise: "with a parameter off, interface and state are to the byte those from before it existed",
-    advice: "leave out of the state everything that belongs to a parameter that is off",
-    draws: Draws::Script,
-    on: On::Two,
-    sees: &[],
-    builds_on: &[],
+pub(super) static OFF_IS_ABSENCE: Test = Test {
     check: off_is_absence,
+    rule: Rule {
+        id: "off-is-absence",
+        cites: "R-3.4",
+        level: Level::Must,
+        promise: "with a parameter off, interface and state are to the byte those from before it existed",
+        advice: "leave out of the state everything that belongs to a parameter that is off",
+        draws: Draws::Script,
+        on: On::Two,
+        sees: &[],
+        builds_on: &[],
+    },
 };
 
 fn off_is_absence(bench: &Bench<'_>) -> Judgement {
@@ -144,17 +154,19 @@ fn off_is_absence(bench: &Bench<'_>) -> Judgement {
     }
 }
 
-pub(super) const OFF_MEANS_THE_SAME: Rule = Rule {
-    id: "off-means-the-same",
-    cites: "R-3.4",
-    level: Level::Must,
-    promise: "a parameter that two implementations know is off by the same value in both",
-    advice: "give the parameter its first off value again: it is what a list means that leaves the parameter out",
-    draws: Draws::Nothing,
-    on: On::Two,
-    sees: &[],
-    builds_on: &[],
+pub(super) static OFF_MEANS_THE_SAME: Test = Test {
     check: off_means_the_same,
+    rule: Rule {
+        id: "off-means-the-same",
+        cites: "R-3.4",
+        level: Level::Must,
+        promise: "a parameter that two implementations know is off by the same value in both",
+        advice: "give the parameter its first off value again: it is what a list means that leaves the parameter out",
+        draws: Draws::Nothing,
+        on: On::Two,
+        sees: &[],
+        builds_on: &[],
+    },
 };
 
 fn off_means_the_same(bench: &Bench<'_>) -> Judgement {

@@ -1,23 +1,29 @@
 //! Chapter R-5: the check is right, in both directions, and disturbs nothing.
 
-use super::{Draws, Judgement, Level, On, Rule, Stop, broken, refused};
-use crate::bench::{Bench, Load, Who, needs};
+use super::Test;
+use crate::bench::{Bench, Load, needs};
+use crate::case::Draws;
+use crate::finding::Who;
+use crate::finding::{Judgement, Stop, broken, refused};
+use crate::rule::{Level, On, Rule};
 use migcert_core::compat::{self, Reason};
 use migcert_core::error::Error;
 use migcert_core::program::{Model, Program};
 use migcert_core::version::Setup;
 
-pub(super) const CHECK_IS_SOUND: Rule = Rule {
-    id: "check-is-sound",
-    cites: "R-5.4",
-    level: Level::Must,
-    promise: "where the check says compatible, the destination starts and loads",
-    advice: "correct the description, or make the program do what it describes",
-    draws: Draws::Script,
-    on: On::Any,
-    sees: &[],
-    builds_on: &[],
+pub(super) static CHECK_IS_SOUND: Test = Test {
     check: check_is_sound,
+    rule: Rule {
+        id: "check-is-sound",
+        cites: "R-5.4",
+        level: Level::Must,
+        promise: "where the check says compatible, the destination starts and loads",
+        advice: "correct the description, or make the program do what it describes",
+        draws: Draws::Script,
+        on: On::Any,
+        sees: &[],
+        builds_on: &[],
+    },
 };
 
 fn check_is_sound(bench: &Bench<'_>) -> Judgement {
@@ -37,17 +43,19 @@ fn loads_at(bench: &Bench<'_>, at: usize) -> Judgement {
     }
 }
 
-pub(super) const CHECK_IS_COMPLETE: Rule = Rule {
-    id: "check-is-complete",
-    cites: "R-5.2",
-    level: Level::Should,
-    promise: "where the check says incompatible, the destination refuses, at start or at load",
-    advice: "the description promises less than the program keeps, or the program loads what it must not",
-    draws: Draws::Script,
-    on: On::Two,
-    sees: &[],
-    builds_on: &[],
+pub(super) static CHECK_IS_COMPLETE: Test = Test {
     check: check_is_complete,
+    rule: Rule {
+        id: "check-is-complete",
+        cites: "R-5.2",
+        level: Level::Should,
+        promise: "where the check says incompatible, the destination refuses, at start or at load",
+        advice: "the description promises less than the program keeps, or the program loads what it must not",
+        draws: Draws::Script,
+        on: On::Two,
+        sees: &[],
+        builds_on: &[],
+    },
 };
 
 fn check_is_complete(bench: &Bench<'_>) -> Judgement {
@@ -85,17 +93,19 @@ fn nearest(bench: &Bench<'_>) -> Result<Setup, Stop> {
     })
 }
 
-pub(super) const CHECK_DISTURBS_NOTHING: Rule = Rule {
-    id: "check-disturbs-nothing",
-    cites: "R-5.3",
-    level: Level::Must,
-    promise: "asking for the description leaves running instances alone",
-    advice: "describe without opening the device or its files",
-    draws: Draws::Script,
-    on: On::One,
-    sees: &[],
-    builds_on: &[],
+pub(super) static CHECK_DISTURBS_NOTHING: Test = Test {
     check: check_disturbs_nothing,
+    rule: Rule {
+        id: "check-disturbs-nothing",
+        cites: "R-5.3",
+        level: Level::Must,
+        promise: "asking for the description leaves running instances alone",
+        advice: "describe without opening the device or its files",
+        draws: Draws::Script,
+        on: On::One,
+        sees: &[],
+        builds_on: &[],
+    },
 };
 
 fn check_disturbs_nothing(bench: &Bench<'_>) -> Judgement {

@@ -16,11 +16,15 @@
 mod values;
 mod weigh;
 
+use super::Test;
 use super::s6_move::MOVES;
-use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken};
-use crate::bench::{Bench, Standing, Who, cannot_start, needs};
+use crate::bench::{Bench, Standing, cannot_start, needs};
+use crate::case::Draws;
+use crate::finding::Who;
+use crate::finding::{Class, Judgement, Stop, broken};
 use crate::guests;
 use crate::learned::Masks;
+use crate::rule::{Level, On, Rule};
 use migcert_core::device::{Device, Interface, Outside, Seen, Step};
 use migcert_core::error::Error;
 use migcert_core::migrate::Plan;
@@ -36,17 +40,19 @@ const VARIANTS: usize = 8;
 /// A difference between two guests of which the same was carried must be seen so often in turns.
 const TURNS: usize = 8;
 
-pub(super) const STATE_IS_IN_THE_BYTES: Rule = Rule {
-    id: "state-is-in-the-bytes",
-    cites: "R-1.5",
-    level: Level::Must,
-    promise: "what a guest changed, and finds again after a migration, was in the bytes that were carried",
-    advice: "write the state itself into the stream, not a path, a key or a number under which this host keeps it",
-    draws: Draws::Script,
-    on: On::One,
-    sees: &[Class::ReadBack],
-    builds_on: MOVES,
+pub(super) static STATE_IS_IN_THE_BYTES: Test = Test {
     check: state_is_in_the_bytes,
+    rule: Rule {
+        id: "state-is-in-the-bytes",
+        cites: "R-1.5",
+        level: Level::Must,
+        promise: "what a guest changed, and finds again after a migration, was in the bytes that were carried",
+        advice: "write the state itself into the stream, not a path, a key or a number under which this host keeps it",
+        draws: Draws::Script,
+        on: On::One,
+        sees: &[Class::ReadBack],
+        builds_on: MOVES,
+    },
 };
 
 fn state_is_in_the_bytes(bench: &Bench<'_>) -> Judgement {

@@ -1,26 +1,33 @@
 //! What becomes of states that are damaged on their way.
 
+use super::Test;
 use super::s6_load::{LOADS, continues};
-use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken, refused};
-use crate::bench::{Bench, Load, Stopped, Who, needs};
-use crate::generate::damage::{Damage, ROOM};
-use crate::generate::reseal::reseal;
+use crate::bench::{Bench, Load, Stopped, needs};
+use crate::case::Draws;
+use crate::coverage::{Dimension, saw};
+use crate::damage::reseal::reseal;
+use crate::damage::{Damage, ROOM};
+use crate::finding::Who;
+use crate::finding::{Class, Judgement, Stop, broken, refused};
+use crate::rule::{Level, On, Rule};
 use migcert_core::device::{Device, Seen};
 
 /// A load may use so many bytes, and so many times the bytes that arrived.
 const MEMORY: (u64, u64) = (16 << 20, 16);
 
-pub(super) const DAMAGE_IS_CONSISTENT: Rule = Rule {
-    id: "damage-is-consistent",
-    cites: "R-6.4",
-    level: Level::Must,
-    promise: "a damaged state is refused, or loads to a device that is whole: it runs, saves and moves on",
-    advice: "check every field against every other at load, as strictly as the registers do at write",
-    draws: Draws::Damage,
-    on: On::One,
-    sees: &[Class::Refusal],
-    builds_on: LOADS,
+pub(super) static DAMAGE_IS_CONSISTENT: Test = Test {
     check: damage_is_consistent,
+    rule: Rule {
+        id: "damage-is-consistent",
+        cites: "R-6.4",
+        level: Level::Must,
+        promise: "a damaged state is refused, or loads to a device that is whole: it runs, saves and moves on",
+        advice: "check every field against every other at load, as strictly as the registers do at write",
+        draws: Draws::Damage,
+        on: On::One,
+        sees: &[Class::Refusal],
+        builds_on: LOADS,
+    },
 };
 
 fn damage_is_consistent(bench: &Bench<'_>) -> Judgement {
@@ -139,6 +146,7 @@ fn damaged(bench: &Bench<'_>, state: &[u8], damage: &[Damage]) -> Result<Option<
     let (mut damaged, mut room) = (state.to_vec(), ROOM);
     for damage in damage {
         bench.tell(|| format!("on its way: {damage} (of {} bytes)", damaged.len()));
+        saw(Dimension::Fault, || damage.kind());
         damage.apply(&mut damaged, earlier, &mut room)?;
     }
     Ok((damaged != state && damaged != earlier).then_some(damaged))
@@ -149,17 +157,19 @@ pub(super) fn damaged_by_all(bench: &Bench<'_>, stopped: &Stopped) -> Result<Vec
     damaged(bench, &stopped.state, &bench.case.damage)?.ok_or(Stop::NotApplicable(WHOLE.into()))
 }
 
-pub(super) const DAMAGE_IS_NOTICED: Rule = Rule {
-    id: "damage-is-noticed",
-    cites: "R-6.4",
-    level: Level::Should,
-    promise: "a damaged state is refused, or the guest can't tell",
-    advice: "give every section a checksum",
-    draws: Draws::Accident,
-    on: On::One,
-    sees: &[Class::Refusal],
-    builds_on: LOADS,
+pub(super) static DAMAGE_IS_NOTICED: Test = Test {
     check: damage_is_noticed,
+    rule: Rule {
+        id: "damage-is-noticed",
+        cites: "R-6.4",
+        level: Level::Should,
+        promise: "a damaged state is refused, or the guest can't tell",
+        advice: "give every section a checksum",
+        draws: Draws::Accident,
+        on: On::One,
+        sees: &[Class::Refusal],
+        builds_on: LOADS,
+    },
 };
 
 fn damage_is_noticed(bench: &Bench<'_>) -> Judgement {
@@ -175,17 +185,19 @@ fn damage_is_noticed(bench: &Bench<'_>) -> Judgement {
     })
 }
 
-pub(super) const LOAD_IS_BOUNDED: Rule = Rule {
-    id: "load-is-bounded",
-    cites: "R-6.7",
-    level: Level::Must,
-    promise: "a load uses memory for the bytes that arrived, whatever lengths they claim",
-    advice: "reserve nothing on the word of a length; grow with what is there",
-    draws: Draws::Damage,
-    on: On::One,
-    sees: &[],
-    builds_on: &[],
+pub(super) static LOAD_IS_BOUNDED: Test = Test {
     check: load_is_bounded,
+    rule: Rule {
+        id: "load-is-bounded",
+        cites: "R-6.7",
+        level: Level::Must,
+        promise: "a load uses memory for the bytes that arrived, whatever lengths they claim",
+        advice: "reserve nothing on the word of a length; grow with what is there",
+        draws: Draws::Damage,
+        on: On::One,
+        sees: &[],
+        builds_on: &[],
+    },
 };
 
 fn load_is_bounded(bench: &Bench<'_>) -> Judgement {

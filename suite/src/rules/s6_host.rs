@@ -1,9 +1,13 @@
 //! Chapter R-6: moving while the host fails, and the memory that the device writes meanwhile.
 
+use super::Test;
 use super::s6_move::{MOVES, PRECOPY_IS_STOP_COPY, SOURCE_GOES_ON};
-use super::{Class, Draws, Judgement, Level, On, Rule, Stop, broken, refused};
-use crate::bench::{Bench, Load, Who, failed, needs};
+use crate::bench::{Bench, Load, failed, needs};
+use crate::case::Draws;
 use crate::coverage::{Dimension, HOST, saw};
+use crate::finding::Who;
+use crate::finding::{Class, Judgement, Stop, broken, refused};
+use crate::rule::{Level, On, Rule};
 use migcert_core::device::{Device, GUEST_MEMORY, Outside, State, Step, Trouble};
 use migcert_core::error::Error;
 use migcert_core::migrate::{Failed, Round, Stayed};
@@ -12,17 +16,19 @@ use std::ops::Range;
 /// A migration does at most so many operations on the host that are made to fail in turn.
 const OPERATIONS: u32 = 24;
 
-pub(super) const TROUBLE_IS_TOLD: Rule = Rule {
-    id: "trouble-is-told",
-    cites: "R-1.4",
-    level: Level::Must,
-    promise: "where the host fails during a migration, the migration fails or the guest goes on as if nothing had been",
-    advice: "pass on every error of the host: look for results that are dropped, logged or overwritten",
-    draws: Draws::Script,
-    on: On::Any,
-    sees: &[],
-    builds_on: MOVES,
+pub(super) static TROUBLE_IS_TOLD: Test = Test {
     check: trouble_is_told,
+    rule: Rule {
+        id: "trouble-is-told",
+        cites: "R-1.4",
+        level: Level::Must,
+        promise: "where the host fails during a migration, the migration fails or the guest goes on as if nothing had been",
+        advice: "pass on every error of the host: look for results that are dropped, logged or overwritten",
+        draws: Draws::Script,
+        on: On::Any,
+        sees: &[],
+        builds_on: MOVES,
+    },
 };
 
 fn trouble_is_told(bench: &Bench<'_>) -> Judgement {
@@ -39,17 +45,19 @@ fn trouble_is_told(bench: &Bench<'_>) -> Judgement {
     })
 }
 
-pub(super) const TROUBLE_IS_SURVIVED: Rule = Rule {
-    id: "trouble-is-survived",
-    cites: "R-6.2",
-    level: Level::Must,
-    promise: "where the host fails during a migration, the source goes on",
-    advice: "undo in the way back what was done on the way: queues, locks, registrations",
-    draws: Draws::Script,
-    on: On::Any,
-    sees: &[],
-    builds_on: &[&SOURCE_GOES_ON, &TROUBLE_IS_TOLD],
+pub(super) static TROUBLE_IS_SURVIVED: Test = Test {
     check: trouble_is_survived,
+    rule: Rule {
+        id: "trouble-is-survived",
+        cites: "R-6.2",
+        level: Level::Must,
+        promise: "where the host fails during a migration, the source goes on",
+        advice: "undo in the way back what was done on the way: queues, locks, registrations",
+        draws: Draws::Script,
+        on: On::Any,
+        sees: &[],
+        builds_on: &[&SOURCE_GOES_ON.rule, &TROUBLE_IS_TOLD.rule],
+    },
 };
 
 fn trouble_is_survived(bench: &Bench<'_>) -> Judgement {
@@ -126,17 +134,19 @@ fn trouble(outside: &Outside) -> Result<&dyn Trouble, Stop> {
     outside.trouble().ok_or(Stop::NotApplicable("the host can't be made to fail".into()))
 }
 
-pub(super) const TROUBLE_CAN_BE_RETRIED: Rule = Rule {
-    id: "trouble-can-be-retried",
-    cites: "R-6.3",
-    level: Level::Must,
-    promise: "a destination on which a load failed because of the host can be reset and takes the state then",
-    advice: "release in the error path what the load took, and take it again the next time",
-    draws: Draws::Script,
-    on: On::Any,
-    sees: &[Class::Migration, Class::Reset],
-    builds_on: MOVES,
+pub(super) static TROUBLE_CAN_BE_RETRIED: Test = Test {
     check: trouble_can_be_retried,
+    rule: Rule {
+        id: "trouble-can-be-retried",
+        cites: "R-6.3",
+        level: Level::Must,
+        promise: "a destination on which a load failed because of the host can be reset and takes the state then",
+        advice: "release in the error path what the load took, and take it again the next time",
+        draws: Draws::Script,
+        on: On::Any,
+        sees: &[Class::Migration, Class::Reset],
+        builds_on: MOVES,
+    },
 };
 
 fn trouble_can_be_retried(bench: &Bench<'_>) -> Judgement {
@@ -171,17 +181,19 @@ fn trouble_can_be_retried(bench: &Bench<'_>) -> Judgement {
     bench.same("loaded again after the host had failed", at, &twin[at..], &seen)
 }
 
-pub(super) const DIRTY_LOG_IS_COMPLETE: Rule = Rule {
-    id: "dirty-log-is-complete",
-    cites: "R-6.5",
-    level: Level::Must,
-    promise: "guest memory that the device writes while it is copied is in the log of dirty memory",
-    advice: "log each write of the device, in every queue and until STOP_COPY is reached, with its real place and length",
-    draws: Draws::Script,
-    on: On::One,
-    sees: &[],
-    builds_on: &[&PRECOPY_IS_STOP_COPY],
+pub(super) static DIRTY_LOG_IS_COMPLETE: Test = Test {
     check: dirty_log_is_complete,
+    rule: Rule {
+        id: "dirty-log-is-complete",
+        cites: "R-6.5",
+        level: Level::Must,
+        promise: "guest memory that the device writes while it is copied is in the log of dirty memory",
+        advice: "log each write of the device, in every queue and until STOP_COPY is reached, with its real place and length",
+        draws: Draws::Script,
+        on: On::One,
+        sees: &[],
+        builds_on: &[&PRECOPY_IS_STOP_COPY.rule],
+    },
 };
 
 /// Copies guest memory as a carrier does: all of it once, then what the log says.

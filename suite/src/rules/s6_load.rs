@@ -1,14 +1,17 @@
 //! Chapter R-6: loads of a state that was cut, made longer or comes from elsewhere.
 
+use super::Test;
 use super::s5_check::CHECK_IS_SOUND;
 use super::s6_damage::Changed;
 use super::s6_move::{CHUNKING, TWIN_AFTER_LOAD};
-use super::{Class, Draws, Judgement, Level, On, Rule, broken, refused};
 use crate::bench::{Bench, Load, Stopped, needs};
+use crate::case::Draws;
+use crate::finding::{Class, Judgement, broken, refused};
+use crate::rule::{Level, On, Rule};
 use migcert_core::device::Device;
 
 /// What a rule about loading builds on: a plain migration works, and so it does in pieces.
-pub(super) const LOADS: &[&Rule] = &[&CHECK_IS_SOUND, &TWIN_AFTER_LOAD, &CHUNKING];
+pub(super) const LOADS: &[&Rule] = &[&CHECK_IS_SOUND.rule, &TWIN_AFTER_LOAD.rule, &CHUNKING.rule];
 
 /// What is loaded, as it is told.
 const CUT: &str = "a state that was cut short";
@@ -18,17 +21,19 @@ const FOREIGN: &str = "what is not a state";
 /// States up to this many bytes are cut at every byte.
 const SMALL: usize = 48;
 
-pub(super) const CUT_IS_REFUSED: Rule = Rule {
-    id: "cut-is-refused",
-    cites: "R-6.4",
-    level: Level::Must,
-    promise: "a state that was cut short is refused, or nothing that mattered was missing",
-    advice: "end the state with a mark that carries its length, and wait for it",
-    draws: Draws::Damage,
-    on: On::One,
-    sees: &[Class::Refusal],
-    builds_on: LOADS,
+pub(super) static CUT_IS_REFUSED: Test = Test {
     check: cut_is_refused,
+    rule: Rule {
+        id: "cut-is-refused",
+        cites: "R-6.4",
+        level: Level::Must,
+        promise: "a state that was cut short is refused, or nothing that mattered was missing",
+        advice: "end the state with a mark that carries its length, and wait for it",
+        draws: Draws::Damage,
+        on: On::One,
+        sees: &[Class::Refusal],
+        builds_on: LOADS,
+    },
 };
 
 fn cut_is_refused(bench: &Bench<'_>) -> Judgement {
@@ -82,17 +87,19 @@ pub(super) fn continues(
     bench.same(what, at, &twin[at..], &seen)
 }
 
-pub(super) const EXTENSION_IS_HARMLESS: Rule = Rule {
-    id: "extension-is-harmless",
-    cites: "R-6.4",
-    level: Level::Must,
-    promise: "bytes after the end of a state are refused, or change nothing",
-    advice: "stop reading at the end mark and refuse what follows it",
-    draws: Draws::Damage,
-    on: On::One,
-    sees: &[],
-    builds_on: LOADS,
+pub(super) static EXTENSION_IS_HARMLESS: Test = Test {
     check: extension_is_harmless,
+    rule: Rule {
+        id: "extension-is-harmless",
+        cites: "R-6.4",
+        level: Level::Must,
+        promise: "bytes after the end of a state are refused, or change nothing",
+        advice: "stop reading at the end mark and refuse what follows it",
+        draws: Draws::Damage,
+        on: On::One,
+        sees: &[],
+        builds_on: LOADS,
+    },
 };
 
 /// What is appended to a state: drawn bytes, or the state once more.
@@ -116,17 +123,19 @@ fn extension_is_harmless(bench: &Bench<'_>) -> Judgement {
     Ok(())
 }
 
-pub(super) const EXTENSION_IS_REFUSED: Rule = Rule {
-    id: "extension-is-refused",
-    cites: "R-6.4",
-    level: Level::Should,
-    promise: "bytes after the end of a state are refused",
-    advice: "stop reading at the end mark and refuse what follows it: it was meant for somebody",
-    draws: Draws::Damage,
-    on: On::One,
-    sees: &[Class::Refusal],
-    builds_on: LOADS,
+pub(super) static EXTENSION_IS_REFUSED: Test = Test {
     check: extension_is_refused,
+    rule: Rule {
+        id: "extension-is-refused",
+        cites: "R-6.4",
+        level: Level::Should,
+        promise: "bytes after the end of a state are refused",
+        advice: "stop reading at the end mark and refuse what follows it: it was meant for somebody",
+        draws: Draws::Damage,
+        on: On::One,
+        sees: &[Class::Refusal],
+        builds_on: LOADS,
+    },
 };
 
 fn extension_is_refused(bench: &Bench<'_>) -> Judgement {
@@ -144,17 +153,19 @@ fn extension_is_refused(bench: &Bench<'_>) -> Judgement {
     Ok(())
 }
 
-pub(super) const FOREIGN_IS_REFUSED: Rule = Rule {
-    id: "foreign-is-refused",
-    cites: "R-6.4",
-    level: Level::Must,
-    promise: "bytes that are no state of this model are refused, or the guest can't tell",
-    advice: "begin the state with a magic, the model id and the format version, and compare them",
-    draws: Draws::Damage,
-    on: On::One,
-    sees: &[Class::Refusal],
-    builds_on: LOADS,
+pub(super) static FOREIGN_IS_REFUSED: Test = Test {
     check: foreign_is_refused,
+    rule: Rule {
+        id: "foreign-is-refused",
+        cites: "R-6.4",
+        level: Level::Must,
+        promise: "bytes that are no state of this model are refused, or the guest can't tell",
+        advice: "begin the state with a magic, the model id and the format version, and compare them",
+        draws: Draws::Damage,
+        on: On::One,
+        sees: &[Class::Refusal],
+        builds_on: LOADS,
+    },
 };
 
 fn foreign_is_refused(bench: &Bench<'_>) -> Judgement {

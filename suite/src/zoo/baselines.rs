@@ -2,10 +2,10 @@
 //! round trip `save(load(s)) == s`.
 
 use super::open;
-use crate::bench::Subject;
 use crate::devices::Faulty;
 use crate::generate::script;
 use crate::guests;
+use crate::subject::Subject;
 use arbitrary::Unstructured;
 use migcert_core::device::{Device, Outside, State, Step};
 use migcert_core::error::Error;

@@ -2,8 +2,9 @@
 
 use crate::example::{example, write_program};
 use migcert::certify::{Budget, Job, certify};
+use migcert::finding::Outcome;
 use migcert::parallel::Threads;
-use migcert::rules::{self, Outcome};
+use migcert::rules;
 use migcert::{case::Case, impls, known::Known};
 use proptest::collection::vec;
 use proptest::prelude::any;

@@ -2,10 +2,11 @@
 
 use crate::example::example;
 use arbitrary::Unstructured;
-use migcert::bench::Subject;
+use migcert::bench::Bench;
 use migcert::case::Case;
-use migcert::certify::{Budget, Job, Unit, certify, judge};
+use migcert::certify::{Budget, Job, Unit, certify};
 use migcert::devices::{fault::Fault, faulty};
+use migcert::finding::Outcome;
 use migcert::generate::script::{self, Between};
 use migcert::hosts::limits::Limits;
 use migcert::hosts::template::Template;
@@ -13,7 +14,9 @@ use migcert::hosts::vfio_user::{Config, Socket, Told, VfioUser};
 use migcert::impls;
 use migcert::known::Known;
 use migcert::parallel::Threads;
-use migcert::rules::{self, Outcome, Rule};
+use migcert::rule::Rule;
+use migcert::rules;
+use migcert::subject::Subject;
 use migcert_core::device::{Seen, Sight, State, Step};
 use migcert_core::error::{Error, Misbehaved, Refusal};
 use migcert_core::param::Value;
@@ -92,7 +95,7 @@ fn differences(at: usize, row: &Fault, beside: &[Subject; 2]) -> Vec<String> {
     let [here, there] = [builtin(&name), served(&name)];
     let judged = |(rule, (from, to), case): (&'static Rule, (usize, usize), Case)| {
         let [here, there] = [[&here, &beside[0]], [&there, &beside[1]]].map(|on| {
-            let outcome = judge(rule, &case, on[from], on[to]);
+            let outcome = rule.judge(&Bench::new(&case, on[from], on[to]));
             (outcome.name(), outcome)
         });
         (here.0 != there.0).then(|| format!("{}: {:?}, over the socket {:?}", rule.id, here.1, there.1))

@@ -1,14 +1,16 @@
 //! Control runs: devices that are not deterministic pass, what of them is volatile is learned, and
 //! what is wrong with them beside is found. Devices that are deterministic teach nothing.
 
-use migcert::bench::Subject;
 use migcert::certify::{Budget, Job, Unit, certify};
 use migcert::devices;
+use migcert::finding::Outcome;
 use migcert::impls;
 use migcert::known::Known;
 use migcert::learned::{Learned, Nature, Place, Report};
 use migcert::parallel::Threads;
-use migcert::rules::{self, Outcome, Rule};
+use migcert::rule::Rule;
+use migcert::rules;
+use migcert::subject::Subject;
 use migcert::text::Lines;
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use crate::artifact::{Artifact, breaks, folder};
 use arbitrary::{Arbitrary, Unstructured};
+use migcert::case::Draws;
 use migcert::case::{Case, Found};
 use migcert::devices::fault::Fault;
 use migcert::devices::{self, Device, Made, synthetic_name};
@@ -9,7 +10,8 @@ use migcert::entry;
 use migcert::generate::family::History;
 use migcert::generate::script::{self, Between};
 use migcert::impls;
-use migcert::rules::{self, Draws, On, Rule};
+use migcert::rule::{On, Rule};
+use migcert::rules;
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::strategy::{Strategy, ValueTree};

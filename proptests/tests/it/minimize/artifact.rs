@@ -2,10 +2,10 @@
 
 use migcert::case::Case;
 use migcert::entry;
+use migcert::finding::Outcome;
 use migcert::impls;
 use migcert::minimize::{Bounds, Names, Size, Small, minimize};
 use migcert::oracle::PLANTED;
-use migcert::rules::Outcome;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 

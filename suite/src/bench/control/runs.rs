@@ -1,13 +1,15 @@
 //! How control runs are made: on which instances, how fast, and how often.
 
-use super::{ARRIVAL, Recipe, Time, is_answer};
+use super::{ARRIVAL, Recipe, is_answer};
 use crate::bench::story::Story;
 use crate::bench::tally::Of;
-use crate::bench::who::Who;
-use crate::bench::{Bench, Controls, Named, Subject};
+use crate::bench::{Bench, Controls, Named};
 use crate::deadline::{now, sleep};
+use crate::finding::Who;
+use crate::finding::{Judgement, Stop};
 use crate::learned::{Sample, learn, may_be_of_instances, millis};
-use crate::rules::{Judgement, Stop};
+use crate::subject::Subject;
+use crate::subject::Time;
 use migcert_core::device::{Device, Outside, Seen, State, Step};
 use migcert_core::error::Error;
 use migcert_core::program::Program;
@@ -293,6 +295,7 @@ impl<'a> Bench<'a> {
                 of: Of::Source,
                 story: Story::default(),
                 tally: Arc::default(),
+                watching: None,
             };
             named.start(&self.case.model, setup, outside)
         };

@@ -2,9 +2,9 @@
 
 use super::{Played, ReplayArgs, bucket_json};
 use crate::commands::{Exit, input, print};
-use migcert::bucket::Bucket;
 use migcert::files;
-use migcert::rules::Outcome;
+use migcert::finding::Bucket;
+use migcert::finding::Outcome;
 use migcert::text::Lines;
 use migcert::{row, say};
 use serde_json::{Value as Json, json};

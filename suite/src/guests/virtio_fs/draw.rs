@@ -5,7 +5,7 @@
 //! nothing or gets an error, and the script is as valid as before.
 
 use super::Opens;
-use crate::generate::list;
+use crate::draw::list;
 use arbitrary::{Result, Unstructured};
 use migcert_core::device::Step;
 use std::collections::BTreeMap;

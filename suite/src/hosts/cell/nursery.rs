@@ -3,8 +3,8 @@
 use super::forked::{self, Room};
 use super::raw::{self, Forked};
 use super::wire::{self, ANSWER, Step, nursery as asks};
-use crate::hosts::ending::{self, Held};
-use crate::hosts::scratch::Scratch;
+use crate::ending::{self, Held};
+use crate::scratch::Scratch;
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,

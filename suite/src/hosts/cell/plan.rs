@@ -3,7 +3,7 @@
 use super::ISOLATE;
 use super::mounts::{Mount, all_by_directories, all_by_root};
 use super::wire::{Space, Step};
-use crate::hosts::isolation::{Channel, Isolation, Needed};
+use crate::isolation::{Channel, Isolation, Needed};
 use migcert_core::program::Share;
 use std::collections::BTreeMap;
 use std::ffi::CString;

@@ -1,8 +1,8 @@
 use super::plan::Own;
 use super::*;
-use crate::hosts::isolation::Channel;
 use crate::hosts::leftovers::sleeper;
 use crate::hosts::process::Process;
+use crate::isolation::Channel;
 use std::time::{Duration, Instant};
 
 /// Only what hangs takes that long.

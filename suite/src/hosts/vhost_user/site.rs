@@ -5,8 +5,8 @@
 
 use super::backend::Backend;
 use crate::hosts::cell;
-use crate::hosts::scratch::Scratch;
 use crate::hosts::template::Template;
+use crate::scratch::Scratch;
 use rustix::io::Errno;
 use std::fs::{self, Permissions};
 use std::io;

@@ -1,12 +1,13 @@
 //! Paths that are gone when their owner is, or when a signal ends us all.
 
-use super::ending::{self, Held};
-use super::leftovers;
+use crate::ending::{self, Held};
 use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 static OURS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -26,12 +27,12 @@ impl Scratch {
     ///
     /// # Errors
     /// Those of making a directory.
-    pub(super) fn run<M>(make: impl FnMut(&Path) -> io::Result<M>, _held: &Held) -> io::Result<(Scratch, M)> {
+    pub(crate) fn run<M>(make: impl FnMut(&Path) -> io::Result<M>, _held: &Held) -> io::Result<(Scratch, M)> {
         const PLACE: &str = "MIGCERT_SCRATCH";
         let memory = Path::new("/dev/shm");
         let usual = || if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
         let place = std::env::var_os(PLACE).map_or_else(usual, PathBuf::from);
-        let made = std::fs::canonicalize(&place)
+        let made = fs::canonicalize(&place)
             .and_then(|place| tempfile::Builder::new().prefix("vm-").make_in(place, make));
         let (maker, path) = made.and_then(|made| Ok(made.keep()?)).map_err(|why| {
             let what =
@@ -45,7 +46,7 @@ impl Scratch {
     ///
     /// # Errors
     /// Those of making a directory.
-    pub(super) fn directory_in(place: &Path, beginning: &str) -> io::Result<Scratch> {
+    pub(crate) fn directory_in(place: &Path, beginning: &str) -> io::Result<Scratch> {
         let _held = ending::hold_up();
         let made = tempfile::Builder::new().prefix(beginning).tempdir_in(place)?;
         Ok(Scratch::own(made.keep()))
@@ -55,15 +56,15 @@ impl Scratch {
     ///
     /// # Errors
     /// Those of making a directory.
-    pub(super) fn named(path: &Path) -> io::Result<Scratch> {
+    pub(crate) fn named(path: &Path) -> io::Result<Scratch> {
         let _held = ending::hold_up();
-        std::fs::DirBuilder::new().mode(0o700).create(path)?;
+        fs::DirBuilder::new().mode(0o700).create(path)?;
         Ok(Scratch::own(path.to_path_buf()))
     }
 
     /// Whether it is a directory in which there is nothing.
-    pub(super) fn is_empty(&self) -> bool {
-        std::fs::read_dir(&self.0).is_ok_and(|mut entries| entries.next().is_none())
+    pub(crate) fn is_empty(&self) -> bool {
+        fs::read_dir(&self.0).is_ok_and(|mut entries| entries.next().is_none())
     }
 
     /// A new socket.
@@ -90,17 +91,17 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What can't be removed here can't be removed at all.
-        let _ = leftovers::remove(&self.0);
+        let _ = remove(&self.0);
         ours().remove(&self.0);
     }
 }
 
 /// Removes all there are, while their owners may still be at work in them.
-pub(super) fn remove_all() {
+pub fn remove_all() {
     const ROUNDS: u32 = 100;
     for path in &*ours() {
         for _ in 0..ROUNDS {
-            let _ = leftovers::remove(path);
+            let _ = remove(path);
             if path.symlink_metadata().is_err() {
                 break;
             }
@@ -112,7 +113,7 @@ pub(super) fn remove_all() {
 ///
 /// # Errors
 /// For a path that no socket can have: a program that refuses it is not to blame.
-pub(super) fn socket_in(directory: &Path) -> io::Result<PathBuf> {
+pub(crate) fn socket_in(directory: &Path) -> io::Result<PathBuf> {
     /// Bytes of a path in `struct sockaddr_un`, with the null at its end.
     const ROOM: usize = 108;
     let socket = directory.join("socket");
@@ -130,6 +131,52 @@ pub(super) fn socket_in(directory: &Path) -> io::Result<PathBuf> {
     }
 }
 
+/// Removes a file, or a directory with all that is in it.
+fn remove(path: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(path)?.is_dir() {
+        return fs::remove_file(path);
+    }
+    empty(path)?;
+    fs::remove_dir(path)
+}
+
+/// Removes all that is in a directory, however deep: neither depth nor the number of our
+/// descriptors is a limit, because what lies deep is moved up.
+fn empty(top: &Path) -> io::Result<()> {
+    loop {
+        let mut any = false;
+        for entry in fs::read_dir(top)? {
+            let entry = entry?;
+            any = true;
+            if !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
+                continue;
+            }
+            fs::set_permissions(entry.path(), Permissions::from_mode(0o700))?;
+            for inner in fs::read_dir(entry.path())? {
+                let inner = inner?;
+                if inner.file_type()?.is_dir() {
+                    // Moved, its parent is written: a new name that nothing has.
+                    fs::set_permissions(inner.path(), Permissions::from_mode(0o700))?;
+                    fs::rename(inner.path(), top.join(unused_name()))?;
+                } else {
+                    fs::remove_file(inner.path())?;
+                }
+            }
+            fs::remove_dir(entry.path())?;
+        }
+        if !any {
+            return Ok(());
+        }
+    }
+}
+
+/// A name that no file has.
+fn unused_name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!(".{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,5 +188,20 @@ mod tests {
         assert!(with(107 - 8).is_ok());
         let why = with(108 - 8).expect_err("too long").to_string();
         assert!(why.contains("108 bytes") && why.contains("MIGCERT_SCRATCH"), "{why}");
+    }
+
+    #[test]
+    fn nothing_is_too_deep() {
+        let place = tempfile::tempdir().expect("a directory");
+        let mut deep = place.path().to_path_buf();
+        for _ in 0..200 {
+            deep.push("deep");
+        }
+        fs::create_dir_all(&deep).expect("made");
+        fs::write(deep.join("file"), "").expect("written");
+        std::os::unix::fs::symlink("/", place.path().join("deep/link")).expect("linked");
+        fs::set_permissions(place.path().join("deep/deep"), Permissions::from_mode(0o000)).expect("changed");
+        empty(place.path()).expect("emptied");
+        assert_eq!(fs::read_dir(place.path()).expect("readable").count(), 0);
     }
 }

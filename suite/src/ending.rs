@@ -3,7 +3,6 @@
 //! Whoever makes what could be left, a process or a file, holds the end up meanwhile. Once it has
 //! begun they wait for good: nothing new is made, and nobody reports devices that died by our hand.
 
-use super::{cell, leftovers, scratch};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -24,16 +23,16 @@ pub fn hold_up() -> Held {
     END.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP end us and all that is ours; those that are ignored
-/// already (`nohup`, a job in the background) stay so.
+/// From now on SIGINT, SIGTERM and SIGHUP end us, after `leaves_nothing` has ended and removed all that is
+/// ours; those that are ignored already (`nohup`, a job in the background) stay so.
 ///
 /// # Errors
 /// Those of handling signals and of starting a thread.
-pub fn by_signals() -> io::Result<()> {
+pub fn by_signals(leaves_nothing: fn()) -> io::Result<()> {
     let ignored = ignored()?;
     let heeded = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
     let mut signals = Signals::new(heeded)?;
-    let wait = move || signals.forever().take(1).for_each(end);
+    let wait = move || signals.forever().take(1).for_each(|signal| end(signal, leaves_nothing));
     thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
     Ok(())
 }
@@ -45,17 +44,8 @@ fn ignored() -> io::Result<u64> {
     Ok(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0))
 }
 
-fn end(signal: i32) {
+fn end(signal: i32, leaves_nothing: fn()) {
     let _end = END.write().unwrap_or_else(PoisonError::into_inner);
-    finish();
-    scratch::remove_all();
+    leaves_nothing();
     let _ = emulate_default_handler(signal);
-}
-
-/// Ends all device programs and whatever they started, and waits for that.
-pub fn finish() {
-    if cell::end_all() {
-        // Had it been ended before, what it had would be ours now.
-        leftovers::kill_children();
-    }
 }

@@ -1,12 +1,23 @@
 //! What comes of a case: held, broken, or nothing to say.
 
-use crate::bench::Site;
-use crate::generate::damage::Grown;
+use crate::damage::Grown;
 use migcert_core::device::State;
 use migcert_core::error::{Aside, Error, Refusal};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
+
+mod bucket;
+mod class;
+mod marks;
+mod moment;
+
+pub use bucket::Bucket;
+pub(crate) use bucket::place as place_of;
+pub use class::{Class, Classes};
+pub(crate) use marks::without_marks;
+pub(crate) use moment::place;
+pub use moment::{Event, Moment, Operation, Past, Who};
 
 /// What became of one case: nothing to say, or why it stopped.
 pub type Judgement = Result<(), Stop>;
@@ -67,7 +78,7 @@ pub struct Cause {
     /// What went wrong.
     pub what: What,
     /// The instance at fault, when it was asked for what went wrong.
-    pub site: Option<Site>,
+    pub site: Option<Moment>,
     /// How many operations came before.
     pub steps: u32,
 }
@@ -75,7 +86,7 @@ pub struct Cause {
 impl Cause {
     /// Whether it happened to an instance that was just started.
     pub fn is_new(&self) -> bool {
-        let is_new = |site: Site| site.past.is_empty() && site.at.is_none_or(|at| at == State::Running);
+        let is_new = |site: Moment| site.past.is_empty() && site.at.is_none_or(|at| at == State::Running);
         self.site.is_some_and(is_new)
     }
 

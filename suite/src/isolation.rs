@@ -103,7 +103,7 @@ pub const RULE: &str = "state-is-not-in-files";
 
 impl ByRule {
     /// What could be done for an instance that was to share no file.
-    pub(super) fn of(isolation: &Isolation) -> ByRule {
+    pub(crate) fn of(isolation: &Isolation) -> ByRule {
         let files = |shared: &&Shared| matches!(shared.what, Channel::Files(_));
         if isolation.apart.contains(&Channel::OtherFiles) {
             return ByRule::Apart(isolation.shared.iter().filter(files).cloned().collect());
@@ -166,7 +166,7 @@ impl Isolation {
     }
 
     /// Notes what is not kept apart.
-    pub(super) fn share(&mut self, what: Channel, why: &str) {
+    pub(crate) fn share(&mut self, what: Channel, why: &str) {
         self.apart.remove(&what);
         if !self.shared.iter().any(|shared| shared.what == what) {
             self.shared.push(Shared { what, why: why.to_owned() });
@@ -185,7 +185,7 @@ impl Isolation {
     }
 
     /// Notes what this machine does not keep apart.
-    pub(super) fn leave_open(&mut self, what: Channel, why: &str) {
+    pub(crate) fn leave_open(&mut self, what: Channel, why: &str) {
         self.open.insert(what.clone());
         self.share(what, why);
     }
@@ -277,7 +277,7 @@ impl Known {
     }
 
     /// An instance that was to share no file had this; nothing before another one was started.
-    pub(super) fn note_by_rule(&self, isolation: &Isolation) {
+    pub(crate) fn note_by_rule(&self, isolation: &Isolation) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.as_mut() {
             known.by_rule = std::mem::take(&mut known.by_rule).and(&ByRule::of(isolation));

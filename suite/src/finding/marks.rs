@@ -1,64 +1,6 @@
-//! Buckets: findings that are probably one bug.
+//! Marks of a run in a text: numbers, addresses and paths, which part no findings.
 
-use crate::bench::Bench;
-use crate::rules::{Finding, Judge, Outcome, Rule, What};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::fmt;
-
-/// What findings of one bug share: the rule that is broken, the phase in which it shows, and the place.
-///
-/// A stack says where a program noticed; several bugs are noticed at one place, and one bug at several.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bucket {
-    /// The rule's id.
-    pub rule: String,
-    /// Which instance is at fault, and in which state it was.
-    pub phase: String,
-    /// What failed and how, or what else was found, without numbers, and without words of a program. Where
-    /// registers have no names, with where it was found.
-    pub place: String,
-}
-
-impl Bucket {
-    /// Of a finding, from the bench that it was found on.
-    fn of(bench: &Bench<'_>, finding: &Finding) -> Bucket {
-        let phase = finding.cause.site.map_or_else(String::new, |site| site.to_string());
-        Bucket { rule: bench.case.rule.clone(), phase, place: place(finding) }
-    }
-
-    /// The outcome of a case on a bench that tells, and the bucket if it is broken.
-    pub fn judged(judge: Judge, rule: &Rule, bench: &Bench<'_>) -> (Outcome, Option<Bucket>) {
-        let outcome = judge(rule, bench);
-        let bucket = match &outcome {
-            Outcome::Broken(finding) => Some(Bucket::of(bench, finding)),
-            _ => None,
-        };
-        (outcome, bucket)
-    }
-
-    /// Eight hexadecimal digits: the same for the same bucket, whatever the version.
-    pub fn id(&self) -> String {
-        let hash = Sha256::digest([&*self.rule, &*self.phase, &*self.place].join("\n"));
-        hex::encode(&hash[..4])
-    }
-}
-
-impl fmt::Display for Bucket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}; {}; {}", self.id(), self.rule, self.phase, self.place)
-    }
-}
-
-/// What failed and how, or what else was found.
-pub(crate) fn place(finding: &Finding) -> String {
-    match &finding.cause.what {
-        What::Failure { operation, how } => format!("{operation}: {how}"),
-        What::Difference { .. } | What::Other => without_numbers(&finding.summary),
-    }
-}
 
 /// A text without what differs from run to run: numbers, decimal or hexadecimal, and paths.
 pub(crate) fn without_marks(text: &str) -> String {
@@ -79,7 +21,7 @@ pub(crate) fn without_marks(text: &str) -> String {
 
 /// Numbers, decimal or hexadecimal, become `#`; digits inside of names stay, and so do offsets, `BAR0+0x8`,
 /// which are all the names that some registers have.
-fn without_numbers(text: &str) -> String {
+pub(super) fn without_numbers(text: &str) -> String {
     let mut is_offset = false;
     text.split_inclusive('+')
         .map(|part| {

@@ -130,7 +130,7 @@ impl fmt::Display for Operation {
 }
 
 /// Where a step touches a device: a register, or the kind of a request.
-pub(super) fn place(step: &Step) -> String {
+pub(crate) fn place(step: &Step) -> String {
     match step {
         Step::Read { region, offset, .. } => format!("read {region}:{offset:#x}"),
         Step::Write { region, offset, .. } => format!("write {region}:{offset:#x}"),
@@ -145,7 +145,7 @@ pub(super) fn place(step: &Step) -> String {
 /// An instance at a moment of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Site {
+pub struct Moment {
     /// Which.
     pub who: Who,
     /// Its state; none before it was started.
@@ -154,7 +154,7 @@ pub struct Site {
     pub past: Past,
 }
 
-impl fmt::Display for Site {
+impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.who, self.at) {
             (Who::Program, _) => self.who.fmt(f),

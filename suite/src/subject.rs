@@ -1,0 +1,125 @@
+//! A subject: an implementation under test, with what is known of it.
+
+use crate::deadline;
+use crate::isolation::Known;
+use crate::learned::Learned;
+use migcert_core::device::Interface;
+use migcert_core::error::Error;
+use migcert_core::model::ModelId;
+use migcert_core::program::{Manifest, Program};
+use migcert_core::version::Setup;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Cases for a rule if nobody says otherwise.
+const CASES: u32 = 1000;
+
+/// An implementation under test: a device program and what it says of itself.
+pub struct Subject {
+    /// As the user named it (IMPL).
+    pub name: String,
+    /// The program.
+    pub program: Box<dyn Program>,
+    /// Its description, asked for once.
+    pub manifest: Manifest,
+    /// SHA-256 of the file behind it, in hexadecimal digits, if there is one.
+    pub sha256: Option<String>,
+    /// That file.
+    pub file: Option<PathBuf>,
+    /// Places that its guest leaves alone.
+    pub never: Vec<Untouched>,
+    /// Rules and requirements that are not held against it, each with the reason.
+    pub waive: BTreeMap<String, String>,
+    /// How many cases a rule is given if nobody says otherwise: what takes a few seconds.
+    pub cases: u32,
+    /// What is known of how instances are kept apart; `None` where they run in this process.
+    pub isolation: Option<Known>,
+    /// What of it is volatile. Whoever opens it again, to confirm a finding, shares this.
+    pub learned: Arc<Learned>,
+    /// Whether it has time of its own.
+    pub time: Time,
+}
+
+/// Bytes of a region that no guest touches, because a profile says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Untouched {
+    /// Region number.
+    pub region: u32,
+    /// Bytes from the start of the region.
+    pub offset: u64,
+    /// How many bytes.
+    pub size: u64,
+}
+
+/// Whether a device has time of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Time {
+    /// It may: it can read a clock, have threads, or be a process.
+    #[default]
+    Own,
+    /// It has none but what [`Step::Pass`](migcert_core::device::Step::Pass) gives it, and control runs need no pauses.
+    Given,
+    /// It may, and runs in this process, where few devices have: control runs pause once two of them
+    /// differed.
+    OnceSeen,
+}
+
+impl Subject {
+    /// A subject that describes itself so.
+    pub fn new(name: String, program: Box<dyn Program>, manifest: Manifest) -> Subject {
+        Subject {
+            name,
+            program,
+            manifest,
+            sha256: None,
+            file: None,
+            never: vec![],
+            waive: BTreeMap::new(),
+            cases: CASES,
+            isolation: None,
+            learned: Arc::default(),
+            time: Time::Own,
+        }
+    }
+
+    /// The same, known to have no time but what steps give it.
+    #[must_use]
+    pub fn timeless(self) -> Subject {
+        Subject { time: Time::Given, ..self }
+    }
+
+    /// The same, in this process: where it has time of its own, two runs of it show that.
+    #[must_use]
+    pub fn in_process(self) -> Subject {
+        Subject { time: Time::OnceSeen, ..self }
+    }
+
+    /// The same, which shares what is known to be volatile with another that is the same.
+    #[must_use]
+    pub fn sharing(self, other: &Subject) -> Subject {
+        Subject { learned: Arc::clone(&other.learned), ..self }
+    }
+
+    /// What a guest can do with an instance of this setup.
+    ///
+    /// # Errors
+    /// As [`migcert_core::program::Program::start`].
+    pub fn interface(&self, model: &ModelId, setup: &Setup) -> Result<Interface, Error> {
+        deadline::check()?;
+        let outside = self.program.outside()?;
+        let device = self.program.start(model, setup, &outside)?;
+        Ok(device.capabilities().interface)
+    }
+
+    /// Whether its control runs are apart in time.
+    pub(crate) fn pauses(&self) -> bool {
+        match self.time {
+            Time::Own => true,
+            Time::Given => false,
+            Time::OnceSeen => !self.learned.is_empty(),
+        }
+    }
+}
