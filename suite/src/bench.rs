@@ -1,5 +1,5 @@
-//! The bench: what a rule works with. Starts devices, plays the guest's steps, moves devices,
-//! compares what was seen, and tells all of it as a story if somebody wants to hear it.
+//! The bench on which a rule judges a case. It starts devices, plays the guest's steps, moves devices,
+//! compares what was seen, and records a trace on request.
 
 mod control;
 mod identity;
@@ -37,33 +37,35 @@ use std::time::{Duration, Instant};
 use story::Story;
 use tally::{Of, Tally};
 
-/// What one case is tried on.
+/// One case, and the subjects that it is tried on.
 pub struct Bench<'a> {
     /// The case.
     pub case: &'a Case,
-    /// Who saves.
+    /// The subject that saves.
     pub source: &'a Subject,
-    /// Who loads.
+    /// The subject that loads.
     pub destination: &'a Subject,
     earlier: OnceCell<Vec<u8>>,
     story: Story,
     /// Whether what belongs to an instance is watched.
     watching: OnceCell<Watching>,
     tally: Arc<Tally>,
-    /// When the first of the instances that are compared can have started.
+    /// The earliest time at which one of the compared instances can have started.
     began: Cell<Instant>,
-    /// What control runs follow a difference.
+    /// Which control runs follow a difference.
     controls: Controls,
-    /// How long to wait for what comes late; `None` where nothing is waited for.
+    /// Time to wait for what comes late; `None` if nothing is waited for.
     patience: Cell<Option<Duration>>,
-    /// Whether what is broken stays so however long is waited.
+    /// Whether what is broken stays so, however long the wait.
     is_certain: Cell<bool>,
+    /// Why the guest interface is unknown, so that the script is empty.
+    blind: Option<String>,
     /// The runs without a migration.
     unmoved: RefCell<Vec<Kept<'a>>>,
 }
 
 impl<'a> Bench<'a> {
-    /// A bench for a case, which tells nothing.
+    /// A bench for a case, without a trace.
     pub fn new(case: &'a Case, source: &'a Subject, destination: &'a Subject) -> Bench<'a> {
         let bench = Bench {
             case,
@@ -77,13 +79,14 @@ impl<'a> Bench<'a> {
             controls: Controls::default(),
             patience: Cell::new(None),
             is_certain: Cell::new(false),
+            blind: None,
             unmoved: RefCell::default(),
         };
         bench.begins_to_watch();
         bench
     }
 
-    /// The same, which tells what happens.
+    /// The same, with a trace.
     pub fn telling(mut self) -> Bench<'a> {
         self.story = Story::telling();
         self.watching = OnceCell::new();
@@ -91,7 +94,13 @@ impl<'a> Bench<'a> {
         self
     }
 
-    /// What was told so far.
+    /// The same, for a case whose guest interface is unknown, for this reason.
+    pub(crate) fn blind(mut self, why: Option<String>) -> Bench<'a> {
+        self.blind = why;
+        self
+    }
+
+    /// The trace so far, in lines.
     pub fn told(&self) -> Vec<String> {
         self.story.so_far().lines
     }
@@ -101,12 +110,12 @@ impl<'a> Bench<'a> {
         self.tally.counted()
     }
 
-    /// An event of this class happened, which no instance can tell.
+    /// Counts an event of this class that no instance can notice.
     pub fn saw(&self, class: Class) {
         self.tally.saw(class);
     }
 
-    /// Adds a line to the story.
+    /// Adds a line to the trace.
     pub fn tell(&self, line: impl FnOnce() -> String) {
         self.story.tell(line);
     }
@@ -136,7 +145,7 @@ impl<'a> Bench<'a> {
         self.named(who, subject).start(&self.case.model, setup, outside)
     }
 
-    /// The subject's program, whose instances tell what they do under a name.
+    /// The subject's program, with instances that are traced under a name.
     pub fn named<'b>(&self, who: Who, subject: &'b Subject) -> Named<'b> {
         let of = if std::ptr::eq(subject, self.source) { Of::Source } else { Of::Destination };
         Named {
@@ -149,7 +158,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// The same of a program that stands for the subject's.
+    /// The same for a program that stands in for the subject's.
     pub fn standing<'b>(&self, who: Who, subject: &'b Subject, program: &'b dyn Program) -> Standing<'b> {
         Standing { named: self.named(who, subject), program }
     }
@@ -157,14 +166,14 @@ impl<'a> Bench<'a> {
     /// A fresh source of the case's configuration.
     ///
     /// # Errors
-    /// [`Stop::NotApplicable`] if it can't be started: that is for rules about starting to judge.
+    /// [`Stop::NotApplicable`] if it can't be started: rules about starting judge that.
     pub fn started(&self) -> Result<(Box<dyn Device>, Outside), Stop> {
         let outside = self.outside()?;
         let device = self.instance(Who::Source, self.source, &self.case.setup, &outside)?;
         Ok((device, outside))
     }
 
-    /// An instance, where starting it is not what is judged.
+    /// Starts an instance for a rule that is not about starting.
     ///
     /// # Errors
     /// [`Stop::NotApplicable`] if it can't be started.
@@ -201,7 +210,7 @@ impl<'a> Bench<'a> {
         Ok(self.unmoved(self.plain())?.seen)
     }
 
-    /// The state of a source that did nothing, saved once for all that needs it.
+    /// The state of a source that did nothing, saved once for each case.
     pub fn earlier(&self) -> Result<&[u8], Stop> {
         if let Some(earlier) = self.earlier.get() {
             return Ok(earlier);
@@ -224,7 +233,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Whether something may still be on its way after so many steps of the script.
+    /// Whether something may still be in flight after the first `steps` steps of the script.
     pub fn leaves_in_flight(&self, device: &dyn Device, steps: usize) -> bool {
         let script = &self.case.script[..steps.min(self.case.script.len())];
         guests::of(&device.capabilities().interface).leaves_in_flight(script)

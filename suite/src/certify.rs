@@ -1,14 +1,13 @@
 //! A certification: every selected rule on every pair, the same for the same seed.
 
 use crate::bench::Bench;
-use crate::case::Case;
-use crate::case::Draws;
-use crate::finding::{Outcome, What};
+use crate::case::{Case, Draws};
+use crate::certificate::{Caveat, Caveats, Cost, Piece, RuleResult, Shard, blame, not_taken, with_idle};
+use crate::finding::Outcome;
 use crate::generate::script::{self, Between};
 use crate::known::Known;
 use crate::parallel::Threads;
 use crate::rule::Rule;
-use crate::rules::{self, BLAMED};
 use crate::subject::Subject;
 use arbitrary::Unstructured;
 use migcert_core::device::Interface;
@@ -25,123 +24,104 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 mod budget;
-mod causes;
 mod cost;
-mod enough;
 mod runner;
 mod settle;
 mod task;
 #[cfg(test)]
 mod tests;
 mod turns;
-mod unit;
 
 pub use budget::{Budget, LONGEST};
-pub use causes::{Group, causes};
-pub use cost::Cost;
-pub use enough::{FLOOR, HANDFUL, SHARE, enough};
 pub use runner::Runner;
 pub use task::{Task, tasks, work};
-pub use unit::{Short, Unit, Verdict, verdict, with_idle};
 
-/// Bytes that one case is drawn from.
+/// Number of bytes that one case is drawn from.
 const DNA: usize = 1024;
-/// So many cases of a rule on a pair are tried in one go, wherever that is: what is learnt of one
-/// helps with these only.
+/// Maximum number of cases in one piece of work. Known buckets are shared within one piece only.
 pub const PIECE: u32 = 20;
 
-/// What is to be done.
+/// The work of a certification.
 pub struct Job<'a> {
     /// The implementations; every ordered pair of them is tried, and each with itself.
     pub subjects: &'a [Subject],
     /// The rules.
     pub rules: Vec<&'static Rule>,
-    /// What cases are drawn from.
+    /// The seed of case generation.
     pub seed: u64,
     /// Cases drawn for each rule on each pair.
     pub cases: u32,
-    /// How long they may take; where it is more, fewer are drawn. `None`: as many as there are.
+    /// Time for trying cases; fewer are drawn if they take longer. `None`: no limit.
     pub fit: Option<Duration>,
-    /// Smaller cases tried for each finding.
+    /// Maximum number of smaller cases to try for each finding.
     pub shrinks: u32,
     /// How many threads there are.
     pub threads: Threads,
-    /// The time for all of it.
+    /// The time for the whole run.
     pub budget: Budget,
     /// Findings that don't count.
     pub known: &'a Known,
-    /// Opens an implementation anew, to confirm a finding on instances that nothing was tried on.
+    /// Opens an implementation again, to confirm a finding on fresh instances.
     pub reopen: &'a (dyn Fn(&str) -> Result<Subject, String> + Sync),
 }
 
 impl Job<'_> {
-    /// Each rule on each pair that it looks at, rule by rule.
+    /// Each rule on each pair that it tests, rule by rule.
     pub fn work(&self) -> Vec<(&'static Rule, (usize, usize))> {
         work(&self.rules, self.subjects.len())
     }
 
-    /// The work, each rule on each pair in pieces of so many cases.
+    /// The work, each rule on each pair in pieces of at most `most` cases.
     pub fn tasks(&self, most: u32) -> Vec<Task> {
         tasks(&self.rules, self.subjects.len(), self.cases, most).collect()
+    }
+
+    /// The tasks of a part of it.
+    pub fn share(&self, shard: Shard) -> Vec<Task> {
+        shard.share(self.tasks(PIECE).into_iter()).collect()
     }
 }
 
 /// The result of a job.
 pub struct Run {
-    /// The result of each rule on each pair, as it is: [`enough`] judges whether it is enough.
-    pub units: Vec<Unit>,
+    /// The result of each rule on each pair, as judged; a certificate weighs them.
+    pub pieces: Vec<Piece>,
     /// What a case costs, where it was measured.
     pub cost: Option<Cost>,
 }
 
-/// Runs all of it; the units of [`run`].
-pub fn certify(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Vec<Unit> {
-    run(job, done).units
+/// Runs a job and settles the blame, without checking that enough was tried.
+pub fn certify(job: &Job<'_>, done: &(dyn Fn(&RuleResult) + Sync)) -> Vec<RuleResult> {
+    let results = blame(run(job, done).pieces, &caveats(job));
+    with_idle(&job.rules, results)
 }
 
-/// Runs all of it. `done` is called after each rule on each pair.
-pub fn run(job: &Job<'_>, done: &(dyn Fn(&Unit) + Sync)) -> Run {
+/// Runs a job. `done` is called after each rule on each pair.
+pub fn run(job: &Job<'_>, done: &(dyn Fn(&RuleResult) + Sync)) -> Run {
     let runner = Runner::of(job);
-    let Run { mut units, cost } = runner.run(&job.tasks(u32::MAX), done);
-    blame(&mut units, |unit| runner.alone(&Task::whole(unit.rule, unit.pair, unit.planned)));
-    Run { units: with_idle(&job.rules, units), cost }
+    let (results, cost) = runner.run(&job.tasks(u32::MAX), done);
+    let mut pieces: Vec<_> = results.into_iter().map(|judged| Piece { judged, alone: None }).collect();
+    for at in not_taken(&pieces, &caveats(job)) {
+        let RuleResult { rule, pair, planned, .. } = pieces[at].judged;
+        pieces[at].alone = Some(runner.alone(&Task::whole(rule, pair, planned)));
+    }
+    Run { pieces, cost }
 }
 
-/// The unit; where something is not kept apart on this machine, nobody can say that the state is in the
-/// bytes; where more of what guests see is volatile than may be, a difference in the rest is no finding
-/// that counts: who knows what else varies? What fails does so whatever is seen.
-fn doubted(subjects: &[Subject], unit: Unit) -> Unit {
-    if unit.outcome == Outcome::Held && unit.rule.id == rules::BYTES {
-        let isolation = |at: usize| subjects[at].isolation.as_ref()?.so_far()?.left_open();
-        return match isolation(unit.pair.0).or_else(|| isolation(unit.pair.1)) {
-            Some(why) => Unit { outcome: Outcome::Unsettled(why), ..unit },
-            None => unit,
-        };
-    }
-    let Outcome::Broken(finding) = &unit.outcome else { return unit };
-    let What::Difference { .. } = finding.cause.what else { return unit };
-    let too_much = |at: usize| subjects[at].learned.report().too_much();
-    match too_much(unit.pair.0).or_else(|| too_much(unit.pair.1)) {
-        Some(why) => Unit { outcome: Outcome::Unsettled(format!("{}; but {why}", finding.summary)), ..unit },
-        None => unit,
-    }
+/// Runs a part of a job. `done` is called after each of its tasks.
+pub fn run_share(job: &Job<'_>, shard: Shard, done: &(dyn Fn(&RuleResult) + Sync)) -> Vec<Piece> {
+    let (runner, tasks) = (Runner::of(job), job.share(shard));
+    let (results, _) = runner.run(&tasks, done);
+    let piece = |(task, judged): (&Task, RuleResult)| {
+        // A rule that it builds on may be broken in another part.
+        let alone = judged.blamed.then(|| runner.alone(task));
+        Piece { judged, alone }
+    };
+    tasks.iter().zip(results).map(piece).collect()
 }
 
-/// Blame that no rule took, because the one to take it was not selected or drew other cases, stays
-/// where it was: `alone` says what becomes of such a unit, whatever else its cases break.
-pub fn blame(units: &mut [Unit], mut alone: impl FnMut(&Unit) -> Unit) {
-    let broken: Vec<&'static Rule> = broken_rules(units).collect();
-    for unit in units {
-        let is_taken =
-            matches!(unit.outcome, Outcome::Broken(_)) || broken.iter().any(|base| unit.rule.builds_on(base));
-        if unit.blamed && !is_taken {
-            *unit = alone(unit);
-        }
-    }
-}
-
-fn broken_rules(units: &[Unit]) -> impl Iterator<Item = &'static Rule> {
-    units.iter().filter(|unit| matches!(unit.outcome, Outcome::Broken(_))).map(|unit| unit.rule)
+fn caveats(job: &Job<'_>) -> Caveats {
+    Caveats::of(job.subjects.iter().map(Caveat::of))
 }
 
 /// What guests can do with the instances of a subject; `None` where it refuses the setup. Started once
@@ -175,25 +155,11 @@ impl Interfaces {
 /// A case that was drawn.
 struct Drawn {
     case: Case,
-    /// Why nobody could tell what a guest can do: its script is empty for no reason of its own.
+    /// Why the guest interface is unknown, so that the script is empty.
     blind: Option<String>,
 }
 
-impl Drawn {
-    /// What the case shows: one without a guest can't show that a rule holds with one.
-    fn shows(&self, outcome: Outcome) -> Outcome {
-        let is_blamed = |why: &str| why == BLAMED;
-        match (&self.blind, outcome) {
-            (_, Outcome::NotApplicable(why)) if is_blamed(&why) => Outcome::NotApplicable(why),
-            (Some(why), Outcome::Held | Outcome::NotApplicable(_)) => {
-                Outcome::Unsettled(format!("no instance could be asked what its guest can do: {why}"))
-            }
-            (_, outcome) => outcome,
-        }
-    }
-}
-
-/// Draws the case with this index of a rule on a pair; `None` where there is none.
+/// Draws the case with this index of a rule on a pair, if there is one.
 fn drawn(
     job: &Job<'_>,
     rule: &'static Rule,
@@ -222,7 +188,7 @@ fn drawn(
 }
 
 /// Runs the cases of a job in turns: the first of every rule on every pair in which the first
-/// subject takes part, then the second of each. Ends when `each` says so.
+/// subject takes part, then the second of each. Ends when `each` breaks.
 pub fn in_turns(job: &Job<'_>, each: &mut dyn FnMut(&'static Rule, &Case, Outcome) -> ControlFlow<()>) {
     let known = Interfaces::default();
     let mut work = job.work();
@@ -231,8 +197,8 @@ pub fn in_turns(job: &Job<'_>, each: &mut dyn FnMut(&'static Rule, &Case, Outcom
         for (rule, pair) in &work {
             let Some(drawn) = drawn(job, rule, *pair, index, &known) else { continue };
             let (source, destination) = (&job.subjects[pair.0], &job.subjects[pair.1]);
-            let outcome = rule.judge(&Bench::new(&drawn.case, source, destination));
-            if each(rule, &drawn.case, drawn.shows(outcome)).is_break() {
+            let outcome = rule.judge(&Bench::new(&drawn.case, source, destination).blind(drawn.blind));
+            if each(rule, &drawn.case, outcome).is_break() {
                 return;
             }
         }

@@ -1,7 +1,8 @@
-//! The commands, one file for each, and what they share.
+//! The commands, one file each, and the output and exit status that they share.
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use migcert::certificate::Ruling;
 use migcert::ending;
 use migcert::files::CannotWrite;
 use migcert::say;
@@ -24,7 +25,7 @@ pub(crate) mod zoo;
 
 #[derive(Args)]
 pub(crate) struct Output {
-    /// How results are printed
+    /// Output format of results
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
 }
@@ -35,11 +36,11 @@ pub(crate) enum Format {
     Json,
 }
 
-/// What the process ends with.
+/// The exit status of the process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     Nothing = 0,
-    /// Of a device program that refuses to start.
+    /// A device program refuses to start.
     Refused = 1,
     Usage = 2,
     TooLittle = 4,
@@ -48,7 +49,16 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// What two results come to: what was found counts, then what could not be told.
+    /// The exit status of a row of the verdict table.
+    fn of(ruling: &Ruling) -> Exit {
+        match ruling.exit {
+            0 => Exit::Nothing,
+            100 => Exit::Found,
+            _ => Exit::TooLittle,
+        }
+    }
+
+    /// The exit status of two results together: `Found` wins, then the first that is not `Nothing`.
     fn and(self, other: Exit) -> Exit {
         if [self, other].contains(&Exit::Found) {
             return Exit::Found;
@@ -57,7 +67,7 @@ impl Exit {
     }
 }
 
-/// Prints a result; a reader that went away is no error of ours.
+/// Prints a result. A closed pipe is not an error.
 pub(crate) fn print(
     output: &Output,
     text: impl FnOnce() -> Lines,
@@ -70,7 +80,7 @@ pub(crate) fn print(
     write_out(&words)
 }
 
-/// Writes what machines read, or [`Lines`]; a reader that went away is no error of ours.
+/// Writes machine-readable output, or [`Lines`]. A closed pipe is not an error.
 pub(crate) fn write_out(words: &str) -> anyhow::Result<()> {
     drop(ending::hold_up());
     match std::io::stdout().write_all(words.as_bytes()) {
@@ -79,8 +89,8 @@ pub(crate) fn write_out(words: &str) -> anyhow::Result<()> {
     }
 }
 
-/// What writing a file came to, where results are printed whether it worked or not: says what went
-/// wrong, and gives the exit status of it.
+/// Prints why a file could not be written and returns the exit status, for results that are printed in
+/// any case.
 pub(crate) fn said<T>(written: &Result<T, CannotWrite>) -> Exit {
     match written {
         Ok(_) => Exit::Nothing,
@@ -91,7 +101,7 @@ pub(crate) fn said<T>(written: &Result<T, CannotWrite>) -> Exit {
     }
 }
 
-/// What of a name can stand in the name of a file.
+/// A name as part of a file name: at most 60 characters, `_` for those that are not plain.
 pub(crate) fn file_name(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || ".@+-".contains(c) { c } else { '_' };
     name.chars().take(60).map(plain).collect()

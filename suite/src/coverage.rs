@@ -1,7 +1,7 @@
-//! What cases touched, in the words of the field: arcs, faults, changes between two descriptions,
-//! reasons of verdicts, outcomes, and which of them together.
+//! Coverage of cases in terms of migration: arcs, faults, changes between two descriptions, reasons of
+//! verdicts, outcomes, and pairs of them.
 //!
-//! Lines of code say little of this: a load that never fails reaches them all.
+//! Lines of code say little about this: a load that never fails reaches them all.
 
 use crate::case::Case;
 use crate::damage::Damage;
@@ -21,31 +21,31 @@ mod change;
 
 /// The schema of the report.
 const SCHEMA: &str = "migcert/coverage/1";
-/// A report is read from at most so many bytes.
+/// Maximum size of a report that is read, in bytes.
 pub const MAX_FILE: u64 = 4 << 20;
 
-/// What is counted.
+/// A dimension of coverage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dimension {
-    /// An arc that a device went.
+    /// An arc that a device took.
     Arc,
-    /// What happened to a state on its way, and that the host failed.
+    /// Damage to a state in transit, or a failure of the host.
     Fault,
     /// How the destination's description differs from the source's.
     Change,
-    /// Why a check said no.
+    /// Why the check refused.
     Reason,
-    /// What became of instances.
+    /// The end of an instance or of a migration.
     Outcome,
 }
 
 impl Dimension {
-    /// All of them.
+    /// All dimensions.
     pub const ALL: [Dimension; 5] =
         [Dimension::Arc, Dimension::Fault, Dimension::Change, Dimension::Reason, Dimension::Outcome];
 
-    /// As reports write it.
+    /// Its name in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Dimension::Arc => "arc",
@@ -68,14 +68,14 @@ impl Dimension {
     }
 }
 
-/// The fault that is none of the bytes: the host failed.
+/// The one fault that is not byte damage: a host failure.
 pub const HOST: &str = "host";
 
-/// What becomes of instances.
+/// Outcomes of instances and migrations.
 pub mod outcome {
     /// The guest goes on at the destination.
     pub const MIGRATED: &str = "migrated";
-    /// The check said no, and nothing was disturbed.
+    /// The check refused, and nothing was disturbed.
     pub const REFUSED_BY_CHECK: &str = "refused-by-check";
     /// The instance didn't start.
     pub const REFUSED_AT_START: &str = "refused-at-start";
@@ -88,12 +88,12 @@ pub mod outcome {
     /// The device was reset.
     pub const RESET: &str = "reset";
 
-    /// All of them.
+    /// All dimensions.
     pub const ALL: [&str; 7] =
         [MIGRATED, REFUSED_BY_CHECK, REFUSED_AT_START, REFUSED_AT_LOAD, SAVE_FAILED, SOURCE_GOES_ON, RESET];
 }
 
-/// Everything there is to be seen. Bits of [`Seen`] are its indices.
+/// All items. Bits of [`Seen`] are its indices.
 static ITEMS: LazyLock<Vec<(Dimension, String)>> = LazyLock::new(|| {
     let of = |dimension: Dimension| dimension.ids().into_iter().map(move |id| (dimension, id));
     let items: Vec<_> = Dimension::ALL.into_iter().flat_map(of).collect();
@@ -101,26 +101,26 @@ static ITEMS: LazyLock<Vec<(Dimension, String)>> = LazyLock::new(|| {
     items
 });
 
-/// What one case touched: a set of items.
+/// The items that one case touched.
 pub type Seen = u128;
 
 thread_local! {
     static SEEN: Cell<Option<Seen>> = const { Cell::new(None) };
 }
 
-/// What is touched while something is done.
+/// Runs `act`; also returns the items that it touched.
 pub fn seen<T>(act: impl FnOnce() -> T) -> (T, Seen) {
     SEEN.set(Some(0));
     let done = act();
     (done, SEEN.take().unwrap_or(0))
 }
 
-/// Whether anybody asks what is touched.
+/// Whether coverage is recorded.
 pub(crate) fn is_asked() -> bool {
     SEEN.get().is_some()
 }
 
-/// Something was touched. Costs nothing where nobody asks.
+/// Records an item. Costs nothing if coverage is not recorded.
 pub(crate) fn saw<I: AsRef<str>>(dimension: Dimension, id: impl FnOnce() -> I) {
     let Some(seen) = SEEN.get() else { return };
     let id = id();
@@ -129,7 +129,7 @@ pub(crate) fn saw<I: AsRef<str>>(dimension: Dimension, id: impl FnOnce() -> I) {
     }
 }
 
-/// Between these two, a case is played.
+/// Records the differences between the descriptions of a case's source and destination.
 pub(crate) fn saw_pair(case: &Case, source: &Manifest, destination: &Manifest) {
     if !is_asked() {
         return;
@@ -144,14 +144,14 @@ pub(crate) fn saw_pair(case: &Case, source: &Manifest, destination: &Manifest) {
     }
 }
 
-/// What many cases touched.
+/// The coverage of many cases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
     /// Cases that were executed.
     pub executed: u64,
-    /// By item, how many of them touched it.
+    /// By item, the number of cases that touched it.
     cases: Vec<u64>,
-    /// By item, what else was touched by the same case.
+    /// By item, the others that the same case touched.
     together: Vec<Seen>,
 }
 
@@ -161,7 +161,7 @@ impl Default for Coverage {
     }
 }
 
-/// The report, as it is written and read.
+/// The report, as written and read.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -203,14 +203,14 @@ fn items(dimension: Dimension) -> impl Iterator<Item = (usize, &'static str)> {
     items.filter(move |(_, (of, _))| *of == dimension).map(|(index, (_, id))| (index, id.as_str()))
 }
 
-/// Two different dimensions each.
+/// All pairs of different dimensions.
 fn pairs() -> impl Iterator<Item = [Dimension; 2]> {
     const ALL: [Dimension; 5] = Dimension::ALL;
     ALL.into_iter().enumerate().flat_map(|(i, one)| ALL[i + 1..].iter().map(move |other| [one, *other]))
 }
 
 impl Coverage {
-    /// Adds what a case touched; whether any of it, or any two together, is new.
+    /// Adds what a case touched; returns whether any item, or any pair of them, is new.
     pub fn add(&mut self, seen: Seen) -> bool {
         self.executed += 1;
         let mut is_new = false;
@@ -231,7 +231,7 @@ impl Coverage {
         self.together.iter_mut().zip(&other.together).for_each(|(here, there)| *here |= there);
     }
 
-    /// How many items of a dimension were seen, of how many, and which never.
+    /// Of a dimension: the number of items seen, the number of items, and those never seen.
     pub fn of(&self, dimension: Dimension) -> (usize, usize, Vec<&'static str>) {
         let never = items(dimension).filter(|(index, _)| self.cases[*index] == 0).map(|(_, id)| id);
         let never: Vec<&str> = never.collect();
@@ -267,7 +267,7 @@ impl Coverage {
     /// Reads a report.
     ///
     /// # Errors
-    /// What keeps it from being one of this version.
+    /// Why it is not a report of this version.
     pub fn from_json(bytes: &[u8]) -> Result<Coverage, String> {
         let file: File = document::json(bytes).map_err(|why| why.to_string())?;
         if file.schema != SCHEMA || file.migcert != env!("CARGO_PKG_VERSION") {
@@ -327,13 +327,13 @@ impl Coverage {
     }
 }
 
-/// Names the file in which a fuzzer keeps what it touched.
+/// The environment variable with the name of the file in which a fuzzer keeps its coverage.
 pub const FILE: &str = "MIGCERT_COVERAGE";
-/// It is written after so many executions, and whenever something new was touched.
+/// The file is written every N executions, and whenever something new was touched.
 const EVERY: u64 = 1000;
 
-/// Does what a fuzzer does with one input. Where [`FILE`] names a file, what it touches is kept there:
-/// fuzzers end without asking us.
+/// Runs `act` for one input of a fuzzer. If [`FILE`] names a file, its coverage is kept there at once,
+/// because fuzzers end without notice.
 pub fn recorded<T>(act: impl FnOnce() -> T) -> T {
     thread_local! {
         static RECORD: RefCell<Option<(PathBuf, Coverage)>> =
@@ -382,7 +382,7 @@ mod tests {
         }
         let json = coverage.json().to_string();
         let read = Coverage::from_json(json.as_bytes()).expect("a report");
-        // Of what is in one dimension, no report says that it was touched together.
+        // A report has no pairs within one dimension.
         assert_eq!(read.json(), coverage.json());
         let mut twice = read.clone();
         twice.merge(&coverage);

@@ -1,4 +1,4 @@
-//! Damage to the bytes of a state on their way.
+//! Damage to the bytes of a state in transit.
 
 use migcert_core::text::Short;
 use serde::{Deserialize, Serialize};
@@ -9,10 +9,10 @@ pub mod reseal;
 
 use reseal::{contents, reseal, resize};
 
-/// One thing that happens to the bytes. Places are taken modulo the length.
+/// One change of the bytes. Places are taken modulo the length.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Damage {
-    /// Only so many bytes arrive.
+    /// Only the first N bytes arrive.
     Cut(u32),
     /// Bytes follow the end.
     Extend(Vec<u8>),
@@ -62,11 +62,11 @@ pub enum Damage {
     Stretch {
         /// Which section, counted from the last.
         section: u32,
-        /// By so many bytes.
+        /// Number of bytes added, or removed if negative.
         by: i8,
     },
-    /// Checksums, numbers and totals are set right again, where the state is in our envelope: so
-    /// damage reaches what is behind it.
+    /// Checksums, numbers and totals of a state in our envelope are corrected, so that damage reaches what is
+    /// behind it.
     Reseal,
 }
 
@@ -82,12 +82,12 @@ pub enum Among {
 }
 
 impl Damage {
-    /// What each kind is called.
+    /// The names of all kinds.
     pub const KINDS: &[&str] = &[
         "cut", "extend", "flip", "set", "splice", "repeat", "swap", "foreign", "forge", "stretch", "reseal",
     ];
 
-    /// What its kind is called.
+    /// The name of its kind.
     pub const fn kind(&self) -> &'static str {
         Damage::KINDS[match self {
             Damage::Cut(_) => 0,
@@ -114,8 +114,8 @@ impl Damage {
         matches!(self, Damage::Forge { .. } | Damage::Stretch { .. })
     }
 
-    /// Does it. `earlier` is another state of the same device, for [`Damage::Splice`]; `room` is how
-    /// much all damage together may add, [`ROOM`] at first.
+    /// Applies it. `earlier` is another state of the same device, for [`Damage::Splice`]; `room` is how many
+    /// bytes all damage together may still add, [`ROOM`] at first.
     ///
     /// # Errors
     /// [`Grown`], and the state is as it was.
@@ -190,7 +190,7 @@ impl Damage {
     }
 }
 
-/// Bytes that the damage of a case may add to a state.
+/// Maximum number of bytes that the damage of a case may add to a state.
 pub const ROOM: usize = 4 << 20;
 
 /// Damage that would add more than [`ROOM`] to a state: the case is to blame.
@@ -256,10 +256,10 @@ impl FromStr for Damage {
     }
 }
 
-/// Text that names no damage.
+/// Text that is not a valid damage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{}` is no damage; written are `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `foreign 00aa`, `forge used 12 ff` or `forge all 12 ff`, `forge 2 0 ff`, `stretch 2 -8`, `reseal`",
+    "`{}` is not a damage; write `cut 17`, `extend 00ff`, `flip 12 3`, `set 8 ffff`, `splice 40`, `repeat 8 16`, `swap 8 4`, `foreign 00aa`, `forge used 12 ff` or `forge all 12 ff`, `forge 2 0 ff`, `stretch 2 -8` or `reseal`",
     Short(.0)
 )]
 pub struct BadDamage(String);

@@ -1,9 +1,9 @@
-//! What every generator is made of. Written against [`arbitrary::Unstructured`]: it asks before each
+//! The parts of every generator. Written against [`arbitrary::Unstructured`]: it asks before each
 //! element, so that deleting bytes deletes elements, and zero bytes mean the smallest case.
 
 use arbitrary::{Result, Unstructured};
 
-/// Draws elements while the bytes say so, at most `max`.
+/// Draws at most `max` elements, as the bytes decide.
 pub fn list<'a, T>(
     u: &mut Unstructured<'a>,
     max: usize,
@@ -16,7 +16,7 @@ pub fn list<'a, T>(
     Ok(out)
 }
 
-/// Draws an index from one byte, however many there are: fewer of them don't shift what follows.
+/// Draws an index below `len` from exactly one byte, so that another `len` does not shift what follows.
 pub fn index(u: &mut Unstructured<'_>, len: usize) -> Result<usize> {
     Ok(usize::from(u.arbitrary::<u8>()?) % len.max(1))
 }

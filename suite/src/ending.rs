@@ -1,7 +1,7 @@
-//! An end by a signal leaves nothing behind either.
+//! Termination by a signal, which leaves nothing behind.
 //!
-//! Whoever makes what could be left, a process or a file, holds the end up meanwhile. Once it has
-//! begun they wait for good: nothing new is made, and nobody reports devices that died by our hand.
+//! Anything that creates a process or file delays termination while it does. Once termination has begun
+//! they wait forever: nothing new is made, and devices that we killed are not reported.
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -12,19 +12,19 @@ use std::thread;
 
 static END: RwLock<()> = RwLock::new(());
 
-/// While there is one, no signal ends us.
+/// While one exists, no signal ends the process.
 pub type Held = RwLockReadGuard<'static, ()>;
 
-/// No signal ends us while this is held, which must not be long; never returns once one does.
+/// Delays termination by a signal while the result is held, which must be short. Never returns once
+/// termination has begun.
 ///
-/// Whoever holds something that the end needs, or holds the end up already, must not call this: the
-/// end waits for one and keeps the other waiting.
+/// Deadlocks if the caller holds something that termination needs, or delays it already.
 pub fn hold_up() -> Held {
     END.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP end us, after `leaves_nothing` has ended and removed all that is
-/// ours; those that are ignored already (`nohup`, a job in the background) stay so.
+/// Makes SIGINT, SIGTERM and SIGHUP end the process after `leaves_nothing` has cleaned up. Signals that are
+/// ignored already (`nohup`, a job in the background) stay ignored.
 ///
 /// # Errors
 /// Those of handling signals and of starting a thread.
@@ -37,7 +37,7 @@ pub fn by_signals(leaves_nothing: fn()) -> io::Result<()> {
     Ok(())
 }
 
-/// Bit `n - 1` stands for signal `n`.
+/// The ignored signals: bit `n - 1` stands for signal `n`.
 fn ignored() -> io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,16 +1,16 @@
-//! What comes of a case: held, broken, or nothing to say.
+//! Findings: the outcome of a case (held, broken or neither), and at which moment a rule broke.
 
 use crate::damage::Grown;
 use migcert_core::device::State;
 use migcert_core::error::{Aside, Error, Refusal};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::fmt;
 
 mod bucket;
 mod class;
 mod marks;
 mod moment;
+mod not_applicable;
 
 pub use bucket::Bucket;
 pub(crate) use bucket::place as place_of;
@@ -18,8 +18,9 @@ pub use class::{Class, Classes};
 pub(crate) use marks::without_marks;
 pub(crate) use moment::place;
 pub use moment::{Event, Moment, Operation, Past, Who};
+pub use not_applicable::NotApplicable;
 
-/// What became of one case: nothing to say, or why it stopped.
+/// The judgement of one case: `Ok` if it held, or why it stopped.
 pub type Judgement = Result<(), Stop>;
 
 /// Why a case stopped before its end.
@@ -27,10 +28,10 @@ pub type Judgement = Result<(), Stop>;
 pub enum Stop {
     /// The promise is broken.
     Broken(Box<Finding>),
-    /// What the promise takes for granted failed, and that is not the machine's fault.
+    /// An operation failed that the promise relies on; the machine is not at fault.
     Failed(Box<Failing>),
-    /// The promise says nothing of this case: the device lacks what it is about.
-    NotApplicable(Cow<'static, str>),
+    /// The promise does not apply to this case.
+    NotApplicable(NotApplicable),
     /// Can't be judged: timed out, or the machine failed.
     Unsettled(String),
 }
@@ -46,8 +47,9 @@ pub struct Failing {
     pub expected: Option<String>,
 }
 
-/// What was found: the difference between what must be and what is. Two are equal that say the same.
-#[derive(Clone, Debug, Default)]
+/// The difference between what must be and what is. Equality ignores `cause` and `words`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Finding {
     /// In one line.
     pub summary: String,
@@ -56,9 +58,25 @@ pub struct Finding {
     /// What is.
     pub observed: String,
     /// What it shares with findings of the same bug.
+    #[serde(default)]
     pub cause: Cause,
     /// The last lines that the program at fault printed, for people.
+    #[serde(default, with = "words", skip_serializing_if = "Aside::is_empty")]
     pub words: Aside,
+}
+
+/// Lines that a program printed, as files and reports have them.
+pub(crate) mod words {
+    use migcert_core::error::Aside;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(words: &Aside, serializer: S) -> Result<S::Ok, S::Error> {
+        words.marked().serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Aside, D::Error> {
+        Vec::<String>::deserialize(deserializer).map(Aside::from_marked)
+    }
 }
 
 impl PartialEq for Finding {
@@ -135,21 +153,22 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What became of a rule, or of one case of it. Only [`Outcome::Held`] counts as passed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The result of a rule, or of one case of it. Only [`Outcome::Held`] counts as passed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It held.
     Held,
     /// It is broken.
     Broken(Finding),
-    /// It says nothing of this.
-    NotApplicable(Cow<'static, str>),
+    /// It does not apply.
+    NotApplicable(NotApplicable),
     /// It could not be judged.
     Unsettled(String),
 }
 
 impl Outcome {
-    /// As reports write it.
+    /// Its name in reports.
     pub const fn name(&self) -> &'static str {
         match self {
             Outcome::Held => "held",

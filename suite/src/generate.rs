@@ -1,4 +1,4 @@
-//! Generators: one for each thing, for every engine, made of the parts in [`draw`](crate::draw).
+//! Generators: one for each part of a case, used by every engine, built from [`draw`](crate::draw).
 
 mod damage;
 pub mod family;

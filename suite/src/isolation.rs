@@ -2,7 +2,6 @@
 //! source but what the carrier brings (R-1.5).
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
@@ -65,18 +64,19 @@ pub struct Isolation {
     pub by_rule: ByRule,
 }
 
-/// What a program takes for itself: it does not start where that is kept apart.
+/// What a program needs shared: it does not start if that is kept apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Needed {
     /// The network of this machine.
     Network,
-    /// All there is.
+    /// Everything.
     Everything,
 }
 
 impl Needed {
-    /// As `shared` of a profile has it.
+    /// Its name in `shared` of a profile.
     pub const fn name(self) -> &'static str {
         match self {
             Needed::Network => "network",
@@ -138,10 +138,10 @@ pub struct Shared {
     pub why: String,
 }
 
-/// What the instances of a program are to share, because somebody says so.
+/// What the instances of a program are to share, as its profile or an argument says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToShare {
-    /// All there is.
+    /// Everything.
     Everything,
     /// The network of this machine.
     Network,
@@ -190,14 +190,14 @@ impl Isolation {
         self.share(what, why);
     }
 
-    /// Why nobody can say that the state is in the bytes: what another machine would keep apart.
+    /// Why it is unknown whether the state is in the bytes: what another machine would keep apart.
     pub fn left_open(&self) -> Option<String> {
         let all: Vec<String> = self.open.iter().map(ToString::to_string).collect();
         (!all.is_empty()).then(|| format!("it may lie in what is not kept apart here: {}", all.join(", ")))
     }
 
     /// What is not kept apart, and in which rule it is.
-    fn not_apart(&self) -> Vec<Shared> {
+    pub(crate) fn not_apart(&self) -> Vec<Shared> {
         let mut all = self.shared.clone();
         for Shared { why, .. } in all.iter_mut().filter(|shared| shared.what == Channel::OtherFiles) {
             match &self.by_rule {
@@ -215,40 +215,6 @@ impl Isolation {
             }));
         }
         all
-    }
-
-    /// As JSON: `{"isolated": [..], "not_isolated": [{"what", "why"}], "needed": "network"}`.
-    pub fn json(&self) -> Json {
-        let shared = self
-            .not_apart()
-            .into_iter()
-            .map(|Shared { what, why }| json!({ "what": what.to_string(), "why": why }));
-        json!({
-            "isolated": self.apart.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "not_isolated": shared.collect::<Vec<_>>(),
-            "needed": self.needed.map(Needed::name),
-        })
-    }
-
-    /// What is kept apart, on a line; `None` for nothing.
-    pub fn isolated(&self) -> Option<String> {
-        let all: Vec<String> = self.apart.iter().map(ToString::to_string).collect();
-        (!all.is_empty()).then(|| all.join(", "))
-    }
-
-    /// What is not, with the reasons, on a line; `None` for nothing.
-    pub fn not_isolated(&self) -> Option<String> {
-        let mut by_reason: Vec<(&str, Vec<String>)> = Vec::new();
-        let all = self.not_apart();
-        for Shared { what, why } in &all {
-            match by_reason.iter_mut().find(|(reason, _)| reason == why) {
-                Some((_, all)) => all.push(what.to_string()),
-                None => by_reason.push((why, vec![what.to_string()])),
-            }
-        }
-        let groups = by_reason.iter().map(|(why, all)| format!("{} ({why})", all.join(", ")));
-        let groups: Vec<String> = groups.collect();
-        (!groups.is_empty()).then(|| groups.join("; "))
     }
 }
 
@@ -295,7 +261,7 @@ impl Known {
     }
 }
 
-/// It is about runs, not about what runs.
+/// Always equal: it describes runs, not the program.
 impl PartialEq for Known {
     fn eq(&self, _: &Known) -> bool {
         true
@@ -307,6 +273,7 @@ impl Eq for Known {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certificate::IsolationReport;
 
     fn isolation(apart: &[Channel], shared: &[(Channel, &str)]) -> Isolation {
         let mut all = Isolation { apart: apart.iter().cloned().collect(), ..Isolation::default() };
@@ -322,14 +289,15 @@ mod tests {
             &[(Channel::Kernel, "it is one"), (Channel::Network, "no"), (Channel::OtherFiles, "it is one")],
         );
         let line = "files in /tmp, System V IPC and POSIX message queues";
-        assert_eq!(all.isolated().as_deref(), Some(line));
+        let all = IsolationReport::from(all);
+        assert_eq!(all.apart().as_deref(), Some(line));
         let line = "devices and kernel settings, other files (it is one); \
                     network and abstract sockets (no)";
-        assert_eq!(all.not_isolated().as_deref(), Some(line));
-        let none = isolation(&[], &[(tmp(), "Operation not permitted")]);
-        assert_eq!(none.isolated(), None);
-        assert_eq!(none.not_isolated().as_deref(), Some("files in /tmp (Operation not permitted)"));
-        assert_eq!(isolation(&[], &[]).not_isolated(), None);
+        assert_eq!(all.in_common().as_deref(), Some(line));
+        let none = IsolationReport::from(isolation(&[], &[(tmp(), "Operation not permitted")]));
+        assert_eq!(none.apart(), None);
+        assert_eq!(none.in_common().as_deref(), Some("files in /tmp (Operation not permitted)"));
+        assert_eq!(IsolationReport::from(isolation(&[], &[])).in_common(), None);
     }
 
     #[test]
@@ -339,7 +307,7 @@ mod tests {
         let disk = || (Channel::Files("/no/disk".into()), "named");
         let all = isolation(&[Channel::OtherFiles], &[disk(), (Channel::Kernel, "it is one")]);
         let none = isolation(&[], &[(Channel::OtherFiles, "forbidden")]);
-        let line = || known.so_far().and_then(|known| known.not_isolated());
+        let line = || known.so_far().and_then(|known| IsolationReport::from(known).in_common());
         known.note(&usual);
         assert_eq!(line().as_deref(), Some("other files (disks)"));
         known.note_by_rule(&all);

@@ -1,28 +1,26 @@
-//! Findings that a project knows already: a folder with their cases. They are listed, and fail
-//! nothing.
+//! Known findings of a project: a directory with their cases. They are listed, but not counted as failures.
 
 use crate::case::{self, Case};
 use crate::files;
-use crate::finding::Bucket;
-use crate::finding::{Cause, Finding, What};
+use crate::finding::{Bucket, Cause, Finding, What};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The files of a folder, by the ids of their buckets.
+/// The case files of a directory, by the ids of their buckets.
 #[derive(Debug, Default)]
 pub struct Known {
     files: BTreeMap<String, String>,
     /// What their findings share with others of the same bug.
     causes: Vec<(Cause, String)>,
-    /// What else is in the folder: it was not read.
+    /// Other entries of the directory, which were not read.
     pub not_read: Vec<String>,
 }
 
 impl Known {
-    /// Reads every case file of a folder.
+    /// Reads every case file of a directory.
     ///
     /// # Errors
-    /// What is wrong with the folder, or the file and what is wrong with it.
+    /// What is wrong with the directory or with one of the files, which is named.
     pub fn read(folder: &Path) -> Result<Known, String> {
         let mut known = Known::default();
         for path in files::entries(folder).map_err(|why| why.to_string())? {
@@ -47,8 +45,8 @@ impl Known {
         self.files.get(&bucket.id()).cloned()
     }
 
-    /// The file of a finding that explains one, because the same operation fails in the same way. Two bugs may
-    /// show at one register, so a difference explains none that is not known.
+    /// The file of a known finding that explains this one: the same operation fails in the same way. A
+    /// difference explains nothing, because two bugs may show at one register.
     pub fn behind(&self, finding: &Finding) -> Option<String> {
         let explains = |(cause, _): &&(Cause, String)| {
             matches!(cause.what, What::Failure { .. }) && cause.explains(&finding.cause)
@@ -67,4 +65,4 @@ impl Known {
     }
 }
 
-const NO_BUCKET: &str = "it has no bucket; `migcert replay FILE --save DIR` writes the case with it";
+const NO_BUCKET: &str = "no bucket; `migcert replay FILE --save DIR` writes the case with its bucket";

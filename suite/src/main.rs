@@ -2,7 +2,7 @@
 //!
 //! Results go to standard output, progress and errors to standard error. Exit status: 0 nothing
 //! found, 100 found, 2 usage or input that can't be understood, 4 too little executed to judge,
-//! 101 could not complete. A signal that ends it is the one that its parent sees.
+//! 101 could not complete. Killed by a signal, it re-raises that signal.
 
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
@@ -56,35 +56,35 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Would SRC, configured so, migrate to DST? Gives every reason if not
+    /// Checks whether SRC, configured so, can migrate to DST; gives every reason if not
     Check(CheckArgs),
-    /// Tests what an implementation promises, and each pair of several
+    /// Tests the promises of an implementation, and every ordered pair of several
     Certify(CertifyArgs),
-    /// Puts the parts of a certification together: what `certify --shard` reported
+    /// Merges the reports of a sharded certification
     Merge(MergeArgs),
-    /// Plays a case again and tells it in words
+    /// Replays a case and narrates each step
     Replay(ReplayArgs),
-    /// Makes a case smaller that still breaks its rule
+    /// Shrinks a case while it still breaks its rule
     Minimize(MinimizeArgs),
-    /// Makes a test of a case: for Rust, as a case file, or for a shell
+    /// Turns a case into a test: Rust code, a case file or a shell script
     Export(ExportArgs),
-    /// Executes cases of a fuzz target, and tells what they touched and what never
+    /// Executes cases of a fuzz target; reports what they covered and what they missed
     Coverage(CoverageArgs),
-    /// Serves an implementation as a device program of its own, over vfio-user
+    /// Serves an implementation as a device program over vfio-user
     Serve(ServeArgs),
-    /// Looks for planted faults: which are reached, triggered and detected, and after how many cases
+    /// Plants faults; reports which are reached, triggered and detected, and after how many cases
     Zoo(ZooArgs),
-    /// Shows what there is
+    /// Lists rules, reasons, devices, faults or walks
     List {
         /// What to list
         what: What,
-        /// For walks: the optional states of the device
+        /// For walks: optional states of the device
         #[arg(long, value_delimiter = ',', value_name = "OPTIONS")]
         options: Vec<OptionalStates>,
         #[command(flatten)]
         output: Output,
     },
-    /// Explains a rule, a reason or a requirement
+    /// Explains a rule, a reason, a requirement or a fault
     Explain {
         /// Such as chunking, cannot-be-off or
         id: String,
@@ -116,8 +116,8 @@ fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-/// Ends with what clap has to say: help, or what is wrong with the arguments, which it quotes. So it
-/// is asked again with arguments as they may be shown.
+/// Exits with clap's help or error. Errors quote the arguments, so they are parsed again with control
+/// characters replaced and long ones cut.
 fn refuse(why: &clap::Error) -> ! {
     if !why.use_stderr() {
         why.exit();
@@ -132,7 +132,7 @@ fn refuse(why: &clap::Error) -> ! {
     std::process::exit(Exit::Usage as i32);
 }
 
-/// An error with its causes; the middle of a very long one is left out.
+/// An error with its causes, on one line of at most `MOST` characters plus ` … ` for its cut middle.
 fn in_one_line(why: &anyhow::Error) -> String {
     const MOST: usize = 1000;
     let words: Vec<char> = format!("{why:#}").chars().collect();

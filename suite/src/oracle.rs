@@ -1,13 +1,12 @@
-//! Oracles: what fuzz targets and properties ask of drawn cases. They return; callers decide.
+//! Oracles: what fuzz targets and properties demand of drawn cases. They return outcomes; callers decide.
 
 use crate::bench::Bench;
-use crate::case::Case;
-use crate::case::Draws;
+use crate::case::{Case, Draws};
 use crate::coverage;
 use crate::devices::release::{self, Kind};
 use crate::devices::{self, Made, fault::Faults, synthetic};
 use crate::entry;
-use crate::finding::Outcome;
+use crate::finding::{NotApplicable, Outcome};
 use crate::generate::family::{self, History};
 use crate::generate::script::{self, Between};
 use crate::hostile::{bytes_are_understood_or_refused, messages_are_understood_or_refused};
@@ -32,11 +31,11 @@ pub struct Target {
     pub name: &'static str,
     /// What must hold, in one sentence.
     pub what: &'static str,
-    /// What its inputs mean.
+    /// How its inputs are decoded.
     pub input: Input,
 }
 
-/// What the inputs of a target mean.
+/// How the inputs of a target are decoded.
 pub enum Input {
     /// Bytes as they come.
     Bytes(fn(&[u8]) -> Outcome),
@@ -54,7 +53,7 @@ pub struct Cases {
 
 type Draw = fn(&mut Unstructured<'_>) -> Result<Option<Drawn>>;
 
-/// All of them; each is a file in `fuzz/fuzz_targets`.
+/// All targets; each is a file in `fuzz/fuzz_targets`.
 pub static TARGETS: &[Target] = &[
     Target {
         name: "bytes",
@@ -83,8 +82,8 @@ pub static TARGETS: &[Target] = &[
     },
 ];
 
-/// Cases of every rule on any reference device, also on one with planted faults: for what makes
-/// cases smaller that break a rule. It draws none, and no fuzz target is made of it.
+/// Cases of every rule on any reference device, also with planted faults: for shrinking cases that break a
+/// rule. It draws no cases, and has no fuzz target.
 pub static PLANTED: Target = Target {
     name: "planted",
     what: "cases that break a rule are made smaller",
@@ -95,9 +94,9 @@ pub static PLANTED: Target = Target {
 pub struct Drawn {
     /// The rule.
     pub rule: &'static Rule,
-    /// Who saves.
+    /// The subject that saves.
     pub source: Arc<Subject>,
-    /// Who loads.
+    /// The subject that loads.
     pub destination: Arc<Subject>,
     /// The case.
     pub case: Case,
@@ -109,7 +108,7 @@ impl Target {
         TARGETS.iter().find(|target| target.name == name)
     }
 
-    /// What becomes of an input.
+    /// The outcome of an input.
     pub fn judge(&self, input: &[u8]) -> Outcome {
         match &self.input {
             Input::Bytes(judge) => judge(input),
@@ -117,7 +116,7 @@ impl Target {
         }
     }
 
-    /// What becomes of a case.
+    /// The outcome of a case.
     pub fn judge_case(&self, drawn: &Drawn) -> Outcome {
         match &self.input {
             Input::Bytes(_) => NOTHING,
@@ -125,13 +124,13 @@ impl Target {
         }
     }
 
-    /// The case that an input means.
+    /// Decodes the case of an input.
     pub fn read(&self, input: &[u8]) -> Option<Drawn> {
         self.opened(entry::decode(input).ok()?)
     }
 
-    /// The same, and free of charge for the input that was made or read last: a fuzzer runs what it
-    /// has just changed, and changes it again then.
+    /// The same, cached for the input that was made or read last: a fuzzer runs what it has just changed, and
+    /// changes it again then.
     pub(crate) fn recall(&self, input: &[u8]) -> Option<Rc<Drawn>> {
         let known = LAST.with_borrow(|last| {
             last.as_ref().filter(|last| last.is(self, input)).map(|last| last.drawn.clone())
@@ -139,15 +138,15 @@ impl Target {
         known.or_else(|| Some(self.remember(input.to_owned(), self.read(input)?)))
     }
 
-    /// Remembers what an input means.
+    /// Caches the case of an input.
     pub(crate) fn remember(&self, input: Vec<u8>, drawn: Drawn) -> Rc<Drawn> {
         let drawn = Rc::new(drawn);
         LAST.set(Some(Last { target: self.name, input, drawn: drawn.clone() }));
         drawn
     }
 
-    /// A case with its rule and its devices, where it is one for this target: one of a fault would
-    /// break what it is meant to.
+    /// A case with its rule and devices, if this target judges such cases: a device with a planted fault
+    /// would break its rule on purpose.
     pub(crate) fn opened(&self, case: Case) -> Option<Drawn> {
         let Cases { fits, open, .. } = self.cases()?;
         let rule = rules::named(&case.rule).filter(|rule| fits(rule))?;
@@ -184,7 +183,7 @@ impl Target {
     }
 }
 
-/// An input, and what it means to a target.
+/// An input, and its case for a target.
 struct Last {
     target: &'static str,
     input: Vec<u8>,
@@ -197,7 +196,7 @@ impl Last {
     }
 }
 
-/// So many subjects are kept open.
+/// Maximum number of subjects kept open.
 const OPEN: usize = 512;
 
 thread_local! {
@@ -206,17 +205,17 @@ thread_local! {
     static OPENED: RefCell<BTreeMap<String, (Arc<Subject>, bool)>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// A device without faults, by its name: one of a fault would break what it is meant to.
+/// A device by its name, unless it has planted faults, with which it would break rules on purpose.
 pub(crate) fn open(name: &str) -> Option<Arc<Subject>> {
     opened(name, |has_faults| !has_faults)
 }
 
-/// A device with whatever faults its name has.
+/// A device by its name, with or without planted faults.
 pub(crate) fn open_planted(name: &str) -> Option<Arc<Subject>> {
     opened(name, |_| true)
 }
 
-/// A reference device by its name, where its having faults or none is welcome. Opening one again costs
+/// A reference device by its name, if `is_welcome` accepts whether it has faults. Opening one again costs
 /// nothing.
 fn opened(name: &str, is_welcome: fn(bool) -> bool) -> Option<Arc<Subject>> {
     let known = OPENED.with_borrow(|opened| opened.get(name).cloned());
@@ -234,7 +233,7 @@ fn opened(name: &str, is_welcome: fn(bool) -> bool) -> Option<Arc<Subject>> {
     Some(subject)
 }
 
-/// Spares opening it by its name. It has no faults.
+/// Keeps a subject without faults open under its name.
 pub(crate) fn keep_open(subject: &Arc<Subject>) {
     keep(subject, false);
 }
@@ -253,12 +252,12 @@ fn keep(subject: &Arc<Subject>, has_faults: bool) {
 /// # Panics
 /// With the finding.
 pub fn fuzz(target: &str, input: &[u8]) {
-    let target = Target::named(target).expect("a target of ours");
+    let target = Target::named(target).expect("a known target");
     held(&coverage::recorded(|| target.judge(input)));
 }
 
-/// Runs an oracle in a fuzzer that needs no other: the less code is linked, the less a fuzzer has to
-/// look through after each execution.
+/// Panics if an outcome of an oracle is broken, for a fuzzer that links only that oracle: the less code is
+/// linked, the less it has to scan after each execution.
 ///
 /// # Panics
 /// With the finding.
@@ -278,10 +277,11 @@ fn check(drawn: &Drawn) -> Outcome {
     }
 }
 
-const NOTHING: Outcome = Outcome::NotApplicable(Cow::Borrowed("the bytes mean no case"));
+const NOTHING: Outcome =
+    Outcome::NotApplicable(NotApplicable::Lacks(Cow::Borrowed("the bytes mean no case")));
 
 impl Drawn {
-    /// What becomes of the case.
+    /// The outcome of the case.
     pub fn judge(&self) -> Outcome {
         coverage::saw_pair(&self.case, &self.source.manifest, &self.destination.manifest);
         self.rule.judge(&Bench::new(&self.case, &self.source, &self.destination))
@@ -326,7 +326,7 @@ fn draw_damage(u: &mut Unstructured<'_>) -> Result<Option<Drawn>> {
     draw_for(u, is_damage)
 }
 
-/// Draws one of the rules that fit.
+/// Draws a rule that fits.
 pub(crate) fn rule(u: &mut Unstructured<'_>, fits: fn(&Rule) -> bool) -> Result<&'static Rule> {
     let rules: Vec<&Rule> = rules::ALL.iter().copied().filter(|rule| fits(rule)).collect();
     u.choose(&rules).copied()
@@ -349,7 +349,7 @@ fn draw_for(u: &mut Unstructured<'_>, fits: fn(&Rule) -> bool) -> Result<Option<
     draw(u, rule, described(&source), described(&destination))
 }
 
-/// Two of so many releases, as the rule wants them.
+/// Draws two of `releases` releases, as the rule needs them.
 fn pair(u: &mut Unstructured<'_>, rule: &Rule, releases: usize) -> Result<Option<(usize, usize)>> {
     let from = u.choose_index(releases)?;
     Ok(match rule.on {
@@ -402,7 +402,7 @@ impl Drawn {
         &self.source.manifest.models[&self.case.model]
     }
 
-    /// What the check says.
+    /// The verdict of the check.
     pub fn verdict(&self) -> compat::Verdict {
         compat::check(&self.case.model, self.model(), &self.case.setup, &self.destination.manifest)
     }

@@ -4,21 +4,21 @@
 
 use crate::bench::Bench;
 use crate::case::{Case, Found};
-use crate::certify::{self, Budget, Job, Verdict};
+use crate::certificate::{Asked, Certificate, Evidence, RuleResult, SubjectInfo, Verdict};
+use crate::certify::{self, Budget, Job};
 use crate::coverage;
-use crate::finding::Bucket;
-use crate::finding::Outcome;
-use crate::honest::{self, SelfTest};
+use crate::finding::{Bucket, Outcome};
 use crate::known::Known;
 use crate::learned::Learned;
 use crate::minimize::{Bounds, Names, minimize};
 use crate::mutate;
 use crate::oracle::{self, Cases, Drawn, Input, Target};
 use crate::parallel::Threads;
-use crate::report::{self, Asked, Certificate, Tested};
+use crate::report;
 use crate::row;
 use crate::rule::{Level, On, Rule};
 use crate::rules;
+use crate::self_test::{self, self_test};
 use crate::subject::Subject;
 use crate::text::Lines;
 use arbitrary::Unstructured;
@@ -30,15 +30,15 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// What is said of the device in reports and cases.
+/// The name of the device in reports and cases.
 const NAME: &str = "own";
-/// What cases of a certification are drawn from: the same cases every time.
+/// The seed of a certification: the same cases every time.
 const SEED: u64 = 1;
-/// Smaller cases tried for a finding.
+/// Maximum number of smaller cases to try for a finding.
 const SHRINKS: u32 = 2000;
 
-/// Certifies a device with so many cases for each rule; gives the report. Fewer than
-/// [`certify::FLOOR`] are too few to pass.
+/// Certifies a device with `cases` cases for each rule; returns the report. At least
+/// [`FLOOR`](crate::certificate::FLOOR) are needed to pass.
 ///
 /// # Errors
 /// The report, if it is not green, and each case for [`replay`].
@@ -57,42 +57,38 @@ pub fn certify(program: impl Program + Clone + 'static, cases: u32) -> Result<St
         known: &Known::default(),
         reopen: &|_| open(),
     };
-    let units = certify::enough(certify::certify(&job, &|_| ()));
-    let (tested, self_test) = ([Tested::of(&subjects[0], None)], SelfTest::of(rules::ALL)?);
-    let (waivers, asked) = (report::waivers(&tested, &units), Asked::all(cases));
-    let verdict = honest::verdict(&units, false, &tested, &waivers, &self_test);
-    let certificate = Certificate {
-        verdict,
+    let pieces = certify::run(&job, &|_| ()).pieces;
+    let evidence = Evidence {
         seed: SEED,
-        self_test: &self_test,
-        subjects: &tested,
-        units: &units,
-        files: BTreeMap::new(),
-        part: None,
-        asked: &asked,
+        asked: Asked::all(cases),
+        pieces,
+        subjects: vec![SubjectInfo::of(&subjects[0], self_test::inert(&subjects[0], None))],
+        self_test: self_test(rules::ALL)?,
         cost: None,
-        waivers: &waivers,
+        part: None,
     };
-    let mut report = certificate.text(false);
-    if verdict == Verdict::Pass {
+    let mut cases = Vec::new();
+    let mut keep = |result: &RuleResult, _: &[SubjectInfo]| {
+        cases.extend(result.case.as_ref().map(|case| (result.rule.id, case.to_toml(&Found::default()))));
+        None
+    };
+    let certificate = Certificate::conclude(evidence, &mut keep);
+    let mut report = report::text(&certificate);
+    if certificate.verdict == Verdict::Pass {
         return Ok(report.to_string());
     }
-    let causes = certify::causes(&units);
-    let is_consequence = |at: usize| causes.iter().any(|group| group.consequences.contains(&at));
-    for (_, unit) in units.iter().enumerate().filter(|(at, _)| !is_consequence(*at)) {
-        if let Some(case) = &unit.case {
-            row!(report);
-            row!(report, "# {} is broken by", unit.rule.id);
-            report.block("", &case.to_toml(&Found::default()));
-        }
+    for (rule, case) in cases {
+        row!(report);
+        row!(report, "# {rule} is broken by");
+        report.block("", &case);
     }
     Err(report.to_string())
 }
 
-/// Judges the case of a rule that these bytes mean; whatever they are, they mean one or none.
+/// Judges the case that these bytes decode to. Any bytes are accepted; some decode to none.
 ///
 /// # Errors
-/// What is broken, the story of the case in words, and the case.
+/// The broken rule, the trace of the case, and the case.
 pub fn property(program: impl Program + 'static, bytes: &[u8]) -> Result<(), String> {
     let subject = Arc::new(subject(program).map_err(|why| why.to_string())?);
     let Ok(Some(drawn)) = draw_for(&mut Unstructured::new(bytes), subject) else { return Ok(()) };
@@ -102,7 +98,7 @@ pub fn property(program: impl Program + 'static, bytes: &[u8]) -> Result<(), Str
 /// Judges a case that was found before.
 ///
 /// # Errors
-/// As [`property`]; also what is wrong with the case.
+/// As [`property`]; also if the case can't be read.
 pub fn replay(program: impl Program + 'static, case: &str) -> Result<(), String> {
     let subject = Arc::new(subject(program).map_err(|why| why.to_string())?);
     let (case, _) = Case::from_toml(case).map_err(|why| why.to_string())?;
@@ -113,10 +109,10 @@ pub fn replay(program: impl Program + 'static, case: &str) -> Result<(), String>
 
 /// Judges an input of a fuzzer: a case that [`mutate()`] made, or bytes that one is drawn from.
 ///
-/// A fuzzer has one device: the one that the first call has is opened.
+/// A fuzzer has one device: that of the first call is used.
 ///
 /// # Panics
-/// With what [`property`] says, of a case that was made small.
+/// With the error of [`property`], for the minimised case.
 pub fn fuzz(program: impl Program + 'static, input: &[u8]) {
     open(program);
     let Some(drawn) = CASES.recall(input).or_else(|| CASES.draw(input).map(Rc::new)) else { return };
@@ -135,18 +131,18 @@ pub fn fuzz(program: impl Program + 'static, input: &[u8]) {
             "{} is broken, but not each time",
             drawn.rule.id
         );
-        // The small case showed what is volatile: perhaps it was that and no more.
+        // The small case learned what is volatile, which may explain the finding.
         found = judge();
     }
 }
 
-/// Changes the case at the beginning of `data`, for `fuzz_mutator!`; gives its length.
+/// Changes the case at the beginning of `data`, for `fuzz_mutator!`; returns its length.
 pub fn mutate(program: impl Program + 'static, data: &mut [u8], size: usize, max: usize, seed: u32) -> usize {
     open(program);
     mutate::in_place(&CASES, data, size, max, seed)
 }
 
-/// Makes one case of two, for `fuzz_crossover!`; gives its length, 0 where nothing comes of it.
+/// Makes one case of two, for `fuzz_crossover!`; returns its length, 0 if they don't combine.
 pub fn cross(program: impl Program + 'static, one: &[u8], other: &[u8], out: &mut [u8], seed: u32) -> usize {
     open(program);
     mutate::crossed(&CASES, one, other, out, seed)
@@ -190,7 +186,7 @@ fn subject<P: Program + 'static>(program: P) -> Result<Subject, Error> {
 }
 
 thread_local! {
-    /// What is volatile in each device, for all that look at it one after the other.
+    /// Volatile places of each device, shared by all calls on this thread.
     static LEARNED: RefCell<BTreeMap<(TypeId, String), Arc<Learned>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -199,7 +195,7 @@ fn is_broken(drawn: &Drawn, case: &Case) -> bool {
     matches!(rule.judge(&Bench::new(case, source, destination).hasty()), Outcome::Broken(_))
 }
 
-/// Says what is broken, the story of the case in words, and the case.
+/// Judges a case. The error is the broken rule, the trace of the case, and the case.
 fn judged(drawn: &Drawn, case: &Case) -> Result<(), String> {
     let Drawn { rule, source, destination, .. } = drawn;
     coverage::saw_pair(case, &source.manifest, &destination.manifest);
@@ -238,7 +234,7 @@ mod tests {
     use rand_chacha::rand_core::{Rng, SeedableRng};
     use std::panic::catch_unwind;
 
-    /// A reference device, as if it were somebody's own.
+    /// A reference device in the place of a user's own.
     #[derive(Clone)]
     struct Builtin(&'static str);
 

@@ -3,12 +3,12 @@
 //!
 //! ```toml
 //! program = "../my-device-{release}"   # relative to the profile; a bare name is looked up
-//! release = "2.0"                      # which one, unless another is asked for
+//! release = "2.0"                      # default release
 //! args = ["--socket={socket}", "--dir={shared}", "--queues={param:num-queues}"]
 //! wire = "vhost-user"
 //! guest = "virtio-fs"
 //!
-//! [[releases]]                         # the first that says how `PROGRAM --version` begins
+//! [[releases]]                         # the first whose `says` begins the output of `PROGRAM --version`
 //! says = ["my-device 2."]
 //! [releases.info.models."example.org/my-device".params.num-queues]
 //! type = "int"
@@ -18,16 +18,15 @@
 //! "R-6.5" = "no PRE_COPY"
 //! ```
 //!
-//! Each instance has its own `/tmp`, `/var/tmp`, `/run` and `/dev/shm`, which begin with what is there
-//! already, and its own network, where the machine allows that. A file or directory in them that all
-//! instances are to share, a disk say, is shared if an argument names it, or if the profile does:
+//! Each instance has its own `/tmp`, `/var/tmp`, `/run` and `/dev/shm`, copies of what is there already, and
+//! its own network, where the machine allows that. A file or directory in them that all instances are to
+//! share, such as a disk, must be named by an argument or by the profile:
 //!
 //! ```toml
 //! shared = ["/tmp/disk.img"]           # also "network", and "everything"
 //! ```
 //!
-//! With `wire = "vfio-user"` there is more to say, which is refused elsewhere, and less that must be
-//! said:
+//! With `wire = "vfio-user"` there are more keys, which other wires refuse, and fewer are required:
 //!
 //! ```toml
 //! program = "./my-device"                                   # words that follow it go before `args`
@@ -36,10 +35,10 @@
 //! initial = ["write 7:0x4/2=0x6"]                           # what a driver does first
 //! never = [{ region = 0, offset = 0x80, size = 8 }]         # what no driver touches
 //! volatile = [{ region = 0, offset = 0x10, size = 4 }]      # what is not compared: see `learned::pin`
-//! config-space = "device"                                   # its state has it; "carrier" if not said: the
+//! config-space = "device"                                   # its state has it; default: "carrier", the
 //!                                                           # machine brings it along, as a VMM does
-//! limits.answer-ms = 2000                                   # 10000 if not said
-//! limits.transfer-ms = 30000                                # a whole save or load; 6 times an answer if not said
+//! limits.answer-ms = 2000                                   # default: 10000
+//! limits.transfer-ms = 30000                                # a whole save or load; default: 6 * answer-ms
 //!
 //! [scripts]                                                 # what a driver does as one step
 //! ring = ["write 0:0x10/4=1", "write 0:0x14/4=0x10000"]
@@ -81,7 +80,7 @@ use text::{Carries, Range, Release, Text, Wire};
 use volatile::Volatile;
 use why::Why;
 
-/// A profile is read from at most so many bytes.
+/// Maximum size of a profile, in bytes.
 pub const MAX_FILE: u64 = 1 << 20;
 
 /// A profile that was read.
@@ -91,7 +90,7 @@ pub struct Profile {
     text: Text,
 }
 
-/// A program that a profile describes, found and ready to be started.
+/// A program that a profile describes, ready to be started.
 pub struct Found {
     /// The program.
     pub program: Box<dyn Program>,
@@ -101,13 +100,13 @@ pub struct Found {
     pub waive: BTreeMap<String, String>,
     /// Places that its guest leaves alone.
     pub never: Vec<Untouched>,
-    /// What of it is volatile, as far as the profile says.
+    /// Its volatile places, as far as the profile names them.
     pub learned: Learned,
     /// Whether each instance has a process of its own, which takes its time to start.
     pub is_slow: bool,
-    /// What is known of how its instances are kept apart.
+    /// How its instances are known to be kept apart.
     pub isolation: Known,
-    /// What its guest expects, and the same program once more to be asked whether it is that.
+    /// What its guest expects, and how to ask the program whether it is that.
     guest: Option<Expected>,
 }
 
@@ -116,7 +115,7 @@ struct Expected {
     profile: PathBuf,
     guest: String,
     program: VhostUser,
-    /// What the program is always called with.
+    /// The arguments that the program is always called with.
     words: Vec<String>,
 }
 
@@ -150,8 +149,8 @@ impl Profile {
         Ok(Profile { path: path.to_owned(), text })
     }
 
-    /// Finds the program and what is said of its release. `release` and `binary` override what
-    /// the profile says.
+    /// Finds the program and the description of its release. A release or binary in `program` overrides that
+    /// of the profile.
     ///
     /// # Errors
     /// [`BadProfile`] for a program that is not there, does not say its version, or has no
@@ -279,7 +278,7 @@ impl Profile {
         })
     }
 
-    /// The program, and the words after it where no file is called by all of them.
+    /// The program, and the words after it, unless there is a file of that whole name.
     fn command(&self, release: Option<&str>) -> Result<(PathBuf, Vec<String>), Why> {
         let mut program = self.text.program.clone();
         if program.contains("{release}") {
@@ -314,7 +313,7 @@ fn described(place: String, info: &toml::Table) -> Result<Manifest, Why> {
     Manifest::from_json(&json).map_err(|why| Why::Info { place, why })
 }
 
-/// How arguments tell a vfio-user program of its socket: by themselves, or not at all.
+/// How a vfio-user program gets its socket: in the profile's arguments, or as R-8.2 has it.
 fn asked_by(args: &[Template]) -> (Told, Socket) {
     let names = |blank: Blank| args.iter().flat_map(Template::blanks).any(|named| *named == blank);
     match (names(Blank::Fd), names(Blank::Socket)) {
@@ -324,7 +323,7 @@ fn asked_by(args: &[Template]) -> (Told, Socket) {
     }
 }
 
-/// What a program prints when it is asked for its version.
+/// The output of `PROGRAM --version`.
 fn version(program: &Path, limit: Duration) -> Result<String, Why> {
     let asked = || -> io::Result<String> {
         let mut process = Process::start(program, &["--version"], Cell::alone()?)?;
@@ -336,7 +335,7 @@ fn version(program: &Path, limit: Duration) -> Result<String, Why> {
     asked().map_err(Why::File)
 }
 
-/// An argument, in which everything in braces stands for something on this wire.
+/// Parses an argument, whose blanks in braces must be known on this wire.
 fn template(arg: &str, wire: Wire, manifest: Option<&Manifest>) -> Result<Template, Why> {
     let why = |why| Why::Template { arg: arg.to_owned(), why };
     let template: Template = arg.parse().map_err(why)?;

@@ -1,7 +1,8 @@
-//! A rule: what a device promises, and what is said and asked of it before it is tried.
+//! A rule: what a device promises, and what selects, weighs and draws its cases.
 
 use crate::case::Draws;
 use crate::finding::Class;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A promise of a device. The row is the documentation, the report and the selector.
@@ -17,18 +18,18 @@ pub struct Rule {
     pub promise: &'static str,
     /// What to do where it is broken.
     pub advice: &'static str,
-    /// What of a case it needs drawn.
+    /// How much of a case is drawn for it.
     pub draws: Draws,
-    /// Which pairs of implementations it looks at.
+    /// The pairs of implementations that it tests.
     pub on: On,
-    /// What must have happened at least once in its cases, or nothing is said of it.
+    /// Events that must have happened at least once in its cases, or it does not count as held.
     pub sees: &'static [Class],
-    /// Where one of these is broken by the same case, this one is not to blame.
+    /// Base rules: if the same case breaks one of them, this rule is not blamed.
     pub builds_on: &'static [&'static Rule],
 }
 
 impl Rule {
-    /// Whether it builds on another rule, or that on another.
+    /// Whether it builds on another rule, directly or not.
     pub fn builds_on(&self, other: &Rule) -> bool {
         self.builds_on.iter().any(|base| base.id == other.id || base.builds_on(other))
     }
@@ -46,7 +47,9 @@ impl Rule {
 }
 
 /// How much a broken rule weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
 pub enum Level {
     /// The device may leave a guest broken.
     Must,
@@ -55,7 +58,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// As reports write it.
+    /// Its name in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Level::Must => "must",
@@ -64,7 +67,7 @@ impl Level {
     }
 }
 
-/// Which ordered pairs (source, destination) a rule looks at.
+/// The ordered pairs (source, destination) that a rule tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum On {
     /// An implementation with itself.

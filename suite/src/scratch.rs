@@ -1,4 +1,4 @@
-//! Paths that are gone when their owner is, or when a signal ends us all.
+//! Paths that are removed with their owner, or when a signal ends the process.
 
 use crate::ending::{self, Held};
 use std::collections::BTreeSet;
@@ -16,14 +16,14 @@ fn ours() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     OURS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A directory or a socket of ours.
+/// A directory, file or socket that is removed when this is dropped.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// A new directory for all that this process makes: where `MIGCERT_SCRATCH` says, or in memory
-    /// where the machine has a place for that. Its name says nothing of us. `make` makes it, again
-    /// with another name where there is one already.
+    /// A new directory for everything that this process makes: in `MIGCERT_SCRATCH`, else in `/dev/shm`, else
+    /// in the directory for temporary files. Its name does not mention migcert. `make` makes it, and is
+    /// called again with another name if that one is taken.
     ///
     /// # Errors
     /// Those of making a directory.
@@ -36,13 +36,13 @@ impl Scratch {
             .and_then(|place| tempfile::Builder::new().prefix("vm-").make_in(place, make));
         let (maker, path) = made.and_then(|made| Ok(made.keep()?)).map_err(|why| {
             let what =
-                format!("no directory can be made in {}: {why}; set {PLACE} to another", place.display());
+                format!("cannot make a directory in {}: {why}; set {PLACE} to another", place.display());
             io::Error::new(why.kind(), what)
         })?;
         Ok((Scratch::own(path), maker))
     }
 
-    /// A new directory in another, with a name that begins so.
+    /// A new directory in another, with a name that begins with `beginning`.
     ///
     /// # Errors
     /// Those of making a directory.
@@ -62,7 +62,7 @@ impl Scratch {
         Ok(Scratch::own(path.to_path_buf()))
     }
 
-    /// Whether it is a directory in which there is nothing.
+    /// Whether it is an empty directory.
     pub(crate) fn is_empty(&self) -> bool {
         fs::read_dir(&self.0).is_ok_and(|mut entries| entries.next().is_none())
     }
@@ -76,7 +76,7 @@ impl Scratch {
         Ok((UnixListener::bind(path)?, Scratch::own(path.to_owned())))
     }
 
-    /// Something that is made already; it is ours from now on.
+    /// Takes over an existing path.
     pub(crate) fn own(path: PathBuf) -> Scratch {
         ours().insert(path.clone());
         Scratch(path)
@@ -96,7 +96,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes all there are, while their owners may still be at work in them.
+/// Removes all of them, although their owners may still use them.
 pub fn remove_all() {
     const ROUNDS: u32 = 100;
     for path in &*ours() {
@@ -109,7 +109,7 @@ pub fn remove_all() {
     }
 }
 
-/// Where a program in this directory is to listen.
+/// The path of the socket of a program with this directory.
 ///
 /// # Errors
 /// For a path that no socket can have: a program that refuses it is not to blame.
@@ -122,7 +122,7 @@ pub(crate) fn socket_in(directory: &Path) -> io::Result<PathBuf> {
         length => Err(io::Error::new(
             io::ErrorKind::InvalidFilename,
             format!(
-                "sockets would lie at {}, which is {length} bytes, and a socket's path has {} at most: \
+                "the socket path {} is {length} bytes; the maximum is {}: \
                  set MIGCERT_SCRATCH to a directory with a shorter path",
                 socket.display(),
                 ROOM - 1

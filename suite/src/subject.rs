@@ -1,4 +1,4 @@
-//! A subject: an implementation under test, with what is known of it.
+//! A subject: an implementation under test, with what is known about it.
 
 use crate::deadline;
 use crate::isolation::Known;
@@ -13,12 +13,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Cases for a rule if nobody says otherwise.
+/// Default number of cases for a rule.
 const CASES: u32 = 1000;
 
 /// An implementation under test: a device program and what it says of itself.
 pub struct Subject {
-    /// As the user named it (IMPL).
+    /// Its name on the command line (IMPL).
     pub name: String,
     /// The program.
     pub program: Box<dyn Program>,
@@ -32,11 +32,11 @@ pub struct Subject {
     pub never: Vec<Untouched>,
     /// Rules and requirements that are not held against it, each with the reason.
     pub waive: BTreeMap<String, String>,
-    /// How many cases a rule is given if nobody says otherwise: what takes a few seconds.
+    /// Default number of cases for a rule: as many as take a few seconds.
     pub cases: u32,
-    /// What is known of how instances are kept apart; `None` where they run in this process.
+    /// How instances are known to be kept apart; `None` where they run in this process.
     pub isolation: Option<Known>,
-    /// What of it is volatile. Whoever opens it again, to confirm a finding, shares this.
+    /// Places known to be volatile, shared with those who open it again to confirm a finding.
     pub learned: Arc<Learned>,
     /// Whether it has time of its own.
     pub time: Time,
@@ -57,18 +57,18 @@ pub struct Untouched {
 /// Whether a device has time of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Time {
-    /// It may: it can read a clock, have threads, or be a process.
+    /// It may have: it can read a clock, have threads, or be a process.
     #[default]
     Own,
     /// It has none but what [`Step::Pass`](migcert_core::device::Step::Pass) gives it, and control runs need no pauses.
     Given,
-    /// It may, and runs in this process, where few devices have: control runs pause once two of them
+    /// It may have, but runs in this process, where few devices do: control runs pause once two of them
     /// differed.
     OnceSeen,
 }
 
 impl Subject {
-    /// A subject that describes itself so.
+    /// A subject with this description and the defaults.
     pub fn new(name: String, program: Box<dyn Program>, manifest: Manifest) -> Subject {
         Subject {
             name,
@@ -91,13 +91,13 @@ impl Subject {
         Subject { time: Time::Given, ..self }
     }
 
-    /// The same, in this process: where it has time of its own, two runs of it show that.
+    /// The same, in this process: two runs show whether it has time of its own.
     #[must_use]
     pub fn in_process(self) -> Subject {
         Subject { time: Time::OnceSeen, ..self }
     }
 
-    /// The same, which shares what is known to be volatile with another that is the same.
+    /// The same, sharing what is known to be volatile with another subject of the same implementation.
     #[must_use]
     pub fn sharing(self, other: &Subject) -> Subject {
         Subject { learned: Arc::clone(&other.learned), ..self }

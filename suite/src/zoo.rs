@@ -1,4 +1,4 @@
-//! How well planted faults are found: reached, triggered, detected, by which rule, after how many
+//! Trials of planted faults: whether each is reached, triggered and detected, by which rule, after how many
 //! cases.
 
 pub mod baselines;
@@ -20,40 +20,40 @@ use crate::subject::Subject;
 use migcert_core::program::Program;
 use std::ops::ControlFlow;
 
-/// What became of one fault.
+/// The result of looking for one fault.
 #[derive(Clone, Debug)]
 pub struct Trial {
     /// The fault.
     pub fault: &'static Fault,
     /// The IMPL that has it.
     pub name: String,
-    /// Cases that were run.
+    /// Number of cases run.
     pub executed: u32,
-    /// After so many its code had run.
+    /// Number of cases until its code ran.
     pub reached: Option<u32>,
-    /// After so many it had made a difference.
+    /// Number of cases until it made a difference.
     pub triggered: Option<u32>,
-    /// After so many a rule of its requirement was broken, and which.
+    /// Number of cases until a rule of its requirement was broken, and that rule.
     pub detected: Option<(u32, &'static Rule)>,
     /// Rules of other requirements that were broken before.
     pub others: Vec<&'static Rule>,
 }
 
-/// How long a fault is looked for.
+/// Which cases are run to find a fault, and how many.
 #[derive(Clone, Copy, Debug)]
 pub struct Hunt {
-    /// What cases are drawn from.
+    /// The seed of case generation.
     pub seed: u64,
-    /// Cases drawn for each rule on each pair.
+    /// Maximum number of cases drawn for each rule on each pair.
     pub cases: u32,
-    /// Cases run for a fault at most.
+    /// Maximum number of cases run for a fault.
     pub executions: u32,
 }
 
 /// Opens a faulty device and the release beside it, which is without fault.
 ///
 /// # Errors
-/// What keeps one of them from being opened.
+/// Why one of them can't be opened.
 pub fn open(faulty: &Faulty) -> Result<(Vec<Subject>, Faults), String> {
     let (program, faults) = planted(&faulty.name)?;
     let manifest = program.describe().map_err(|why| why.to_string())?;
@@ -66,12 +66,12 @@ impl Hunt {
     /// Looks for a fault until a rule of its requirement is broken.
     ///
     /// # Errors
-    /// What keeps the device from being opened.
+    /// Why the device can't be opened.
     pub fn trial(&self, faulty: &Faulty) -> Result<Trial, String> {
         self.trial_of(faulty, rules::ALL)
     }
 
-    /// The same by these rules alone.
+    /// The same with these rules only.
     ///
     /// # Errors
     /// As [`Hunt::trial`].
@@ -113,7 +113,7 @@ impl Hunt {
     /// The smallest case found in which a fault makes a difference.
     ///
     /// # Errors
-    /// What keeps the device from being opened, or that no case was found.
+    /// Why the device can't be opened, or that no case was found.
     pub fn witness(&self, faulty: &Faulty) -> Result<Case, String> {
         let (subjects, faults) = open(faulty)?;
         let mut triggers = |case: &Case| triggers(faulty.fault, case).is_ok_and(|events| events.triggered);
@@ -155,16 +155,16 @@ impl Hunt {
 
 /// A reference device by its name.
 fn planted(name: &str) -> Result<(Box<dyn Program>, Faults), String> {
-    devices::planted(&Builtin::of(name).ok_or_else(|| format!("`{name}` is no reference device"))?)
+    devices::planted(&Builtin::of(name).ok_or_else(|| format!("`{name}` is not a reference device"))?)
 }
 
-/// Smaller cases tried for a witness.
+/// Maximum number of smaller cases to try for a witness.
 const SHRINKS: u32 = 2000;
 
-/// What a case makes of a fault that is planted in one of its subjects.
+/// Whether a case reaches and triggers a fault that is planted in one of its subjects.
 ///
 /// # Errors
-/// What keeps a subject from being opened.
+/// Why a subject can't be opened.
 pub fn triggers(fault: &'static Fault, case: &Case) -> Result<Events, String> {
     let rule = rules::named(&case.rule).ok_or_else(|| format!("there is no rule `{}`", case.rule))?;
     let open = |name: &str| -> Result<(Subject, Faults), String> {

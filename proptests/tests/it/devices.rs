@@ -2,7 +2,8 @@
 //! every rule notices something, and devices without faults are left alone.
 
 use migcert::case::Case;
-use migcert::certify::{Budget, Job, Unit, certify};
+use migcert::certificate::RuleResult;
+use migcert::certify::{Budget, Job, certify};
 use migcert::devices::fault::{Events, Family, Fault};
 use migcert::devices::{self, Faulty, engine};
 use migcert::finding::Outcome;
@@ -114,11 +115,11 @@ fn killed_by(faulty: &Faulty, cases: u32) -> Killed {
     let mut events = Events::default();
     let mut fires = |rules: Vec<&'static Rule>, cases| -> Vec<&'static Rule> {
         let (subjects, faults) = zoo::open(faulty).expect("a builtin");
-        let units = run(&subjects, rules, cases);
+        let results = run(&subjects, rules, cases);
         let Events { reached, triggered } = faults.take_events(faulty.fault);
         events = Events { reached: events.reached || reached, triggered: events.triggered || triggered };
-        let broken = units.iter().filter(|unit| matches!(unit.outcome, Outcome::Broken(_)));
-        let mut rules: Vec<_> = broken.map(|unit| unit.rule).collect();
+        let broken = results.iter().filter(|result| matches!(result.outcome, Outcome::Broken(_)));
+        let mut rules: Vec<_> = broken.map(|result| result.rule).collect();
         rules.dedup_by_key(|rule| rule.id);
         rules
     };
@@ -173,8 +174,8 @@ fn every_fault_of_the_engine_is_killed_in_a_synthetic_device() {
     let mut survivors = Vec::new();
     for row in engine::faults::ALL {
         let own = rules::ALL.iter().copied().filter(|rule| rule.cites == row.breaks).collect();
-        let units = run(&opened(&[format!("builtin:synthetic+{}={INFO}", row.id)]), own, CASES);
-        if !units.iter().any(|unit| matches!(unit.outcome, Outcome::Broken(_))) {
+        let results = run(&opened(&[format!("builtin:synthetic+{}={INFO}", row.id)]), own, CASES);
+        if !results.iter().any(|result| matches!(result.outcome, Outcome::Broken(_))) {
             survivors.push(row.id);
         }
     }
@@ -203,10 +204,10 @@ fn clean_devices_are_left_alone_for_long() {
 fn is_quiet(cases: u32) {
     for device in devices::ALL.iter().filter(|device| 1 < device.releases()) {
         let releases = (1..=device.releases()).map(|release| format!("builtin:{}@{release}", device.name));
-        let units = run(&opened(&releases.collect::<Vec<_>>()), rules::ALL.to_vec(), cases);
-        for unit in &units {
-            let quiet = matches!(unit.outcome, Outcome::Held | Outcome::NotApplicable(_));
-            assert!(quiet, "{}: {} on {:?}: {:?}", device.name, unit.rule.id, unit.pair, unit.outcome);
+        let results = run(&opened(&releases.collect::<Vec<_>>()), rules::ALL.to_vec(), cases);
+        for result in &results {
+            let quiet = matches!(result.outcome, Outcome::Held | Outcome::NotApplicable(_));
+            assert!(quiet, "{}: {} on {:?}: {:?}", device.name, result.rule.id, result.pair, result.outcome);
         }
     }
 }
@@ -219,7 +220,7 @@ fn opened(names: &[String]) -> Vec<Subject> {
     names.iter().map(|name| open(name).expect("a builtin")).collect()
 }
 
-fn run(subjects: &[Subject], rules: Vec<&'static Rule>, cases: u32) -> Vec<Unit> {
+fn run(subjects: &[Subject], rules: Vec<&'static Rule>, cases: u32) -> Vec<RuleResult> {
     let job = Job {
         subjects,
         rules,

@@ -4,7 +4,8 @@
 mod device;
 
 use device::{Kind, Map, Mapped};
-use migcert::certify::{Budget, Job, Unit, certify};
+use migcert::certificate::RuleResult;
+use migcert::certify::{Budget, Job, certify};
 use migcert::finding::Outcome;
 use migcert::known::Known;
 use migcert::parallel::{self, Threads};
@@ -59,7 +60,7 @@ fn subject(program: &Mapped) -> Subject {
     Subject::new(program.map.name.to_owned(), Box::new(program.clone()), manifest).timeless()
 }
 
-fn units(program: &Mapped, rules: Vec<&'static Rule>, cases: u32) -> Vec<Unit> {
+fn results(program: &Mapped, rules: Vec<&'static Rule>, cases: u32) -> Vec<RuleResult> {
     let subjects = [subject(program)];
     let job = Job {
         subjects: &subjects,
@@ -84,7 +85,7 @@ fn missed(cases: u32) -> [(Vec<String>, usize); 2] {
     let found = parallel::each(&all, parallel::jobs(), |(map, fault, _)| {
         let program = Mapped { map, fault: Some(*fault), accesses: Arc::default() };
         let twin = rules::named("twin-after-load").expect("a rule");
-        matches!(units(&program, vec![twin], cases)[..], [Unit { outcome: Outcome::Broken(_), .. }])
+        matches!(results(&program, vec![twin], cases)[..], [RuleResult { outcome: Outcome::Broken(_), .. }])
     });
     [true, false].map(|wanted| {
         let of_kind = all.iter().zip(&found).filter(|((_, _, plain), _)| *plain == wanted);
@@ -108,12 +109,12 @@ fn what_a_device_loses_is_found_within_few_cases() {
 fn a_device_that_loses_nothing_is_left_alone_and_asked_little() {
     for (map, cases) in MAPS.iter().flat_map(|map| [(map, FEW), (map, USUAL)]) {
         let program = Mapped { map, fault: None, accesses: Arc::default() };
-        let units = units(&program, rules::ALL.to_vec(), cases);
-        for unit in &units {
-            let is_fine = matches!(unit.outcome, Outcome::Held | Outcome::NotApplicable(_));
-            assert!(is_fine, "{}, {}: {:?}", map.name, unit.rule.id, unit.outcome);
+        let results = results(&program, rules::ALL.to_vec(), cases);
+        for result in &results {
+            let is_fine = matches!(result.outcome, Outcome::Held | Outcome::NotApplicable(_));
+            assert!(is_fine, "{}, {}: {:?}", map.name, result.rule.id, result.outcome);
         }
-        let begun: u32 = units.iter().map(|unit| unit.begun).sum();
+        let begun: u32 = results.iter().map(|result| result.begun).sum();
         let accesses = program.accesses.load(Relaxed) / u64::from(begun);
         println!("{}: {accesses} accesses in each of {cases} cases", map.name);
         let most = PRICE + PRICE_OF_REGION * map.regions.len() as u64;

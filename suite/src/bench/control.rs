@@ -1,21 +1,18 @@
-//! Control runs: nothing is a finding that two runs without a migration show as well.
+//! Control runs: a difference that also shows between two runs without a migration is not a finding.
 //!
 //! Where a comparison finds a difference, the script is played again on fresh instances that never
-//! migrate: the same steps, further apart in time and at another pace. What these runs, and the one
-//! that was compared with, show differently is learned as volatile ([`Learned`]) and compared no
-//! more. A device that has no clock, no chance and no threads shows the same each time and costs
-//! these runs only where a finding is due.
+//! migrate: the same steps, further apart in time and at another pace. What differs between these runs
+//! and the reference is learned as volatile ([`Learned`]) and no longer compared. A device without clock,
+//! chance and threads shows the same each time, and costs these runs only before a finding.
 
 mod runs;
 
 pub(super) use runs::Doubt;
 
 use super::Bench;
-use super::identity::Watching;
 use super::judgement::kind_of;
 use crate::deadline::{self, sleep};
-use crate::finding::Who;
-use crate::finding::{Cause, Finding, Judgement, Stop, What, broken};
+use crate::finding::{Cause, Finding, Judgement, Stop, What, Who, broken};
 use crate::learned::{Difference, Masks};
 use crate::subject::Subject;
 use migcert_core::device::{Device, Outside, Seen, Sight, State, Step};
@@ -25,26 +22,26 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How long to wait at the end of a run for what may be under way.
+/// Time to wait at the end of a run for what may be in flight.
 const ARRIVAL: Duration = Duration::from_millis(120);
-/// What a device that was stopped shows.
+/// What a stopped device must show.
 const NOTHING: &str = "nothing is seen while time passes";
-/// A script up to this length is waited in after each step.
+/// Maximum length of a script with a wait after each step.
 const FEW: usize = 5;
 
-/// How differences are held against control runs.
+/// Which differences are compared with control runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Controls {
-    /// All of them.
+    /// All differences.
     All,
-    /// All, those of a kind that such runs did not explain before without pauses.
+    /// All differences; without pauses those of a kind that control runs did not explain before.
     #[default]
     Known,
-    /// None.
+    /// No differences.
     None,
 }
 
-/// How an instance that never migrated came to show what it did; again, if need be.
+/// How to make an instance that never migrates, so that its run can be repeated.
 #[derive(Clone, PartialEq)]
 pub struct Recipe<'a> {
     /// The part that it plays.
@@ -74,7 +71,7 @@ pub struct Unmoved<'a> {
     pub seen: Rc<Vec<Seen>>,
     /// The device, at the end of the script.
     pub device: Box<dyn Device>,
-    /// How it came about.
+    /// How it was made.
     pub recipe: Recipe<'a>,
     _earlier: Option<Box<dyn Device>>,
     _outside: Outside,
@@ -87,7 +84,7 @@ pub(super) struct Kept<'a> {
 }
 
 impl PartialEq for Subject {
-    /// The same subject, not one that is like it.
+    /// Identity: the same subject, not an equal one.
     fn eq(&self, other: &Subject) -> bool {
         std::ptr::eq(self, other)
     }
@@ -101,7 +98,7 @@ impl<'a> Bench<'a> {
         self
     }
 
-    /// The same, which takes its time for control runs whatever is known: for the finding itself.
+    /// The same, with all control runs at full length: for the finding itself.
     pub fn thorough(mut self) -> Bench<'a> {
         self.controls = Controls::All;
         self
@@ -126,8 +123,8 @@ impl<'a> Bench<'a> {
         Ok(Unmoved { seen, device, recipe, _earlier: earlier, _outside: outside })
     }
 
-    /// An instance that did its part of the script and was stopped: what it owes the host's side is
-    /// there.
+    /// An instance that did its part of the script and was stopped; what it had to write to the host side is
+    /// written.
     ///
     /// # Errors
     /// As [`Bench::instance`] and [`Bench::play`].
@@ -164,7 +161,7 @@ impl<'a> Bench<'a> {
         self.same_as(&self.plain(), what, from, expected, observed)
     }
 
-    /// The same, where what is expected came about in another way.
+    /// The same, for a reference that was made by another recipe.
     ///
     /// # Errors
     /// As [`Bench::same`].
@@ -181,7 +178,7 @@ impl<'a> Bench<'a> {
         let count = expected.len().min(observed.len());
         self.masks().count(script, &expected[..count]);
         let Some(mut left) = difference() else { return self.same_instance(recipe, what, observed) };
-        // Where it is, and of which kind.
+        // Its place and kind.
         let told = |left: &Difference| match &left.over_all {
             Some(what_of) => (what_of.clone(), "over all steps".to_owned()),
             None => {
@@ -189,7 +186,7 @@ impl<'a> Bench<'a> {
                 (place, kind_of(&expected[left.step], &observed[left.step]))
             }
         };
-        // What comes late is waited for before control runs are asked.
+        // Wait for what comes late before making control runs.
         if left.over_all.is_none() || self.patience.get() == Some(ARRIVAL) {
             let (place, kind) = told(&left);
             self.learns(recipe, observed, Doubt::Difference(&format!("{place}: {kind}")))?;
@@ -235,7 +232,7 @@ impl<'a> Bench<'a> {
             return Err(broken(what(), NOTHING, format!("seen: {seen}")));
         }
         let Some(time) = self.late() else { return Ok(()) };
-        // That was raised before the device stopped, and is seen now. What comes from here on is not.
+        // Seen now, it was raised before the device stopped. What comes from here on was not.
         sleep(time);
         let seen = device.guest(&Step::Pass(UNITS))?;
         if seen == Seen::default() {
@@ -249,8 +246,8 @@ impl<'a> Bench<'a> {
         Masks::of(&self.source.learned, &self.destination.learned)
     }
 
-    /// Begins to wait for what comes late, or to wait longer, where a subject has anything of the
-    /// kind. Says whether that makes a difference.
+    /// Begins to wait for what comes late, or to wait longer, if a subject is known to be late at all.
+    /// Returns whether that makes a difference.
     pub(crate) fn begins_to_wait(&self) -> bool {
         let Some(next) = self.longer() else { return false };
         self.patience.set(Some(next));
@@ -258,20 +255,20 @@ impl<'a> Bench<'a> {
         true
     }
 
-    /// The rule is judged once more, on instances that start from now on.
+    /// Starts judging the rule once more, on instances that start from now on.
     pub(super) fn begins_anew(&self) {
         self.began.set(deadline::now());
         self.unmoved.borrow_mut().clear();
         self.story.forget();
-        self.watching.get().into_iter().for_each(Watching::forget);
+        self.forgets_instances();
     }
 
-    /// Whether what is broken may not be, once it is waited for: its rule is judged again then.
+    /// Whether a broken rule may hold with a longer wait: it is judged again then.
     pub(crate) fn may_wait(&self) -> bool {
         self.longer().is_some()
     }
 
-    /// How long to wait the next time, where that makes a difference.
+    /// Time to wait the next time, if that makes a difference.
     fn longer(&self) -> Option<Duration> {
         match (self.late(), self.patience.get()) {
             (None, _) | (_, Some(ARRIVAL)) => None,
@@ -285,14 +282,14 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// How long to wait at first for what comes late; `None` where nothing does.
+    /// Initial time to wait for what comes late; `None` if nothing is known to be late.
     fn late(&self) -> Option<Duration> {
         let all = [&self.source.learned, &self.destination.learned];
         let late = all.into_iter().filter(|learned| learned.has_late());
         late.map(|learned| learned.patience().min(ARRIVAL)).max()
     }
 
-    /// What was broken was not when it was waited for long: the next time, that is done at once.
+    /// Notes that a broken rule held with a long wait: the next time, wait long at once.
     pub(crate) fn was_impatient(&self) {
         if self.patience.get() == Some(ARRIVAL) {
             self.source.learned.waits_longer();
@@ -300,7 +297,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Waits for what comes late, where that is called for, and shows it.
+    /// Waits for what comes late, if the bench waits at all, and returns it.
     ///
     /// # Errors
     /// The device's own.
@@ -315,7 +312,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Whether it answers the step, and comes with it for sure.
+/// Whether it is the answer to the step, which always comes with the step.
 fn is_answer(sight: &Sight) -> bool {
     !matches!(sight, Sight::Bytes(_) | Sight::Interrupt(_) | Sight::Memory { .. })
 }

@@ -1,5 +1,5 @@
-//! Whether the guest of a device that moved still has the same instance: what is of the instance goes
-//! with its state, from whoever was saved to whoever loads the very same bytes.
+//! Identity: whether a guest still sees the same instance after a migration. What belongs to the instance
+//! goes with its state, from the instance that saved bytes to the one that loads the same bytes.
 
 use super::Bench;
 use super::control::{Doubt, Recipe};
@@ -10,16 +10,16 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What is watched in a case, shared by its instances.
+/// What the instances of a case showed of themselves.
 pub(super) struct Watch {
     learned: [Arc<Learned>; 2],
-    /// What the guest saw of the instance that these bytes were saved of, by their SHA-256.
+    /// What the guest saw of the instance that saved these bytes, by their SHA-256.
     saved: BTreeMap<[u8; 32], View>,
     /// The first thing that was lost.
     lost: Option<Lost>,
 }
 
-/// The same, by all who take part.
+/// The same, shared by the instances of a case.
 #[derive(Clone)]
 pub(super) struct Watching(Arc<Mutex<Watch>>);
 
@@ -28,8 +28,8 @@ impl Watching {
         Watching(Arc::new(Mutex::new(Watch { learned, saved: BTreeMap::new(), lost: None })))
     }
 
-    /// As if nothing had been seen yet.
-    pub(super) fn forget(&self) {
+    /// Forgets everything that was seen.
+    fn forget(&self) {
         let mut watch = self.locked();
         watch.saved.clear();
         watch.lost = None;
@@ -40,7 +40,7 @@ impl Watching {
         self.locked().lost.clone()
     }
 
-    /// An instance that has just started.
+    /// The identity of an instance that has just started.
     pub(super) fn instance(&self) -> Identity {
         Identity { watch: self.clone(), view: View::default(), stream: Sha256::new() }
     }
@@ -54,7 +54,7 @@ impl Watching {
 pub(super) struct Identity {
     watch: Watching,
     view: View,
-    /// What went through this session of saving or loading.
+    /// A hash of the bytes of this session of saving or loading.
     stream: Sha256,
 }
 
@@ -68,7 +68,7 @@ impl Identity {
         }
     }
 
-    /// A session begins, of saving or of loading.
+    /// Begins a session of saving or loading.
     pub(super) fn begins(&mut self) {
         self.stream = Sha256::new();
     }
@@ -77,37 +77,38 @@ impl Identity {
         self.stream.update(bytes);
     }
 
-    /// All that there is for now was read.
+    /// Notes that all bytes available for now were read.
     pub(super) fn is_saved(&mut self) {
         self.watch.locked().saved.insert(self.stream.clone().finalize().into(), self.view.clone());
     }
 
-    /// A state was accepted. Bytes that nobody saved like this are of nobody.
+    /// Notes that a state was accepted. Bytes that no instance saved belong to no instance.
     pub(super) fn is_loaded(&mut self) {
         let hash: [u8; 32] = self.stream.clone().finalize().into();
         let view = self.watch.locked().saved.get(&hash).cloned();
         self.view = view.unwrap_or_default().inherited();
     }
 
-    /// It is another one now: nothing that was seen has to be seen again.
+    /// Notes that it is another instance now: nothing seen before has to be seen again.
     pub(super) fn is_new(&mut self) {
         self.view = View::default();
     }
 }
 
 impl<'a> Bench<'a> {
-    /// Where instances differ that never migrated, a guest sees after a migration what it saw before.
+    /// Checks that a guest sees after a migration what it saw before, where instances differ that never
+    /// migrated.
     ///
     /// # Errors
-    /// [`Stop::Broken`] with the first thing that it does not, unless instances that never migrate lose it
-    /// as well.
+    /// [`Stop::Broken`] with the first thing that it does not, unless instances that never migrate lose it,
+    /// too.
     pub(super) fn same_instance(&self, recipe: &Recipe<'a>, what: &str, observed: &[Seen]) -> Judgement {
         let Some(watching) = self.watching.get() else { return Ok(()) };
         let lost = || watching.lost().filter(|lost| lost.is_certain(&self.masks()));
         if lost().is_none() {
             return Ok(());
         }
-        // Perhaps this script changes what others left alone.
+        // This script may change what others left alone.
         self.learns(recipe, observed, Doubt::Loss)?;
         let Some(lost) = lost() else { return Ok(()) };
         let pin = lost.pin(&self.masks());
@@ -126,8 +127,13 @@ impl<'a> Bench<'a> {
         })))
     }
 
-    /// Begins to watch what is of the instance, where there is anything of the kind. Says whether that
-    /// makes a difference.
+    /// Forgets everything that instances showed.
+    pub(super) fn forgets_instances(&self) {
+        self.watching.get().into_iter().for_each(Watching::forget);
+    }
+
+    /// Begins to watch what belongs to the instance, if such places are known. Returns whether that makes a
+    /// difference.
     pub(crate) fn begins_to_watch(&self) -> bool {
         let all = [&self.source.learned, &self.destination.learned];
         if !all.iter().any(|learned| learned.has_own()) || self.watching.get().is_some() {

@@ -1,16 +1,26 @@
-//! Judgements: what a rule found becomes an outcome, with the instance at fault looked up and named.
+//! Judgements become outcomes; the instance at fault is looked up and named.
 
 use super::Bench;
 use super::trouble::Trouble;
-use crate::finding::{Cause, Failing, Finding, Judgement, Outcome, Stop, What, without_marks};
+use crate::finding::{Cause, Failing, Finding, Judgement, NotApplicable, Outcome, Stop, What, without_marks};
 use crate::guests;
 use migcert_core::device::{Device, Machine, Seen, Sight, Step};
 use migcert_core::error::Error;
-use std::borrow::Cow;
 
 impl Bench<'_> {
-    /// What comes of a judgement: the instance at fault is looked up, and named.
+    /// The outcome of a judgement, with the instance at fault. A rule is unsettled by a case whose guest
+    /// interface is unknown.
     pub fn conclude(&self, judgement: Judgement) -> Outcome {
+        match (&self.blind, self.outcome(judgement)) {
+            (_, blamed @ Outcome::NotApplicable(NotApplicable::Blamed)) => blamed,
+            (Some(why), Outcome::Held | Outcome::NotApplicable(_)) => {
+                Outcome::Unsettled(format!("no instance could be asked what its guest can do: {why}"))
+            }
+            (_, outcome) => outcome,
+        }
+    }
+
+    fn outcome(&self, judgement: Judgement) -> Outcome {
         match judgement {
             Ok(()) => Outcome::Held,
             Err(Stop::Broken(mut finding)) => {
@@ -25,12 +35,12 @@ impl Bench<'_> {
         }
     }
 
-    /// What a part of a rule finds. The rule as a whole is judged again where that may be only late.
+    /// The finding of a part of a rule. If it may be only late, the whole rule is judged again.
     ///
     /// # Errors
-    /// What else stops the rule.
+    /// [`Stop`] for any other reason.
     pub fn found(&self, judgement: Judgement) -> Result<Option<Finding>, Stop> {
-        match self.conclude(judgement) {
+        match self.outcome(judgement) {
             Outcome::Held => Ok(None),
             Outcome::Broken(finding) if self.may_wait() => Err(Stop::Broken(Box::new(finding))),
             Outcome::Broken(finding) => Ok(Some(finding)),
@@ -65,7 +75,7 @@ impl Bench<'_> {
     }
 }
 
-/// What kinds of things must be seen and were, without their values.
+/// The kinds of things observed and expected, without their values.
 pub(super) fn kind_of(expected: &Seen, observed: &Seen) -> String {
     let kinds = |seen: &Seen| {
         let kinds: Vec<String> = seen.0.iter().map(kind).collect();
@@ -86,7 +96,7 @@ fn kind(sight: &Sight) -> String {
     }
 }
 
-/// What comes of an instance that can't be started, where that is not what is judged.
+/// Stops a rule that is not about starting where an instance can't be started.
 pub fn cannot_start(why: Error) -> Stop {
     match why {
         Error::Unavailable(why) => Stop::Unsettled(why.to_string()),
@@ -94,8 +104,8 @@ pub fn cannot_start(why: Error) -> Stop {
     }
 }
 
-/// Stops where a device doesn't have what a rule is about.
-pub fn needs(has: bool, what: impl Into<Cow<'static, str>>) -> Judgement {
+/// Stops a rule that needs what the device does not have.
+pub fn needs(has: bool, what: impl Into<NotApplicable>) -> Judgement {
     if has { Ok(()) } else { Err(Stop::NotApplicable(what.into())) }
 }
 

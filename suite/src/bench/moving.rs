@@ -1,4 +1,4 @@
-//! Moving devices: plans, saves and loads, as the case has them.
+//! Moving devices: plans, saves and loads as in the case.
 
 use super::Bench;
 use super::trouble::Trouble;
@@ -12,7 +12,7 @@ use migcert_core::error::Error;
 use migcert_core::migrate::{self, Carrier, Failed, Plan, Saved, Stayed, Stranded};
 use migcert_core::program::Program;
 
-/// What became of a load.
+/// The result of a load.
 #[derive(Debug)]
 pub enum Load {
     /// The device is in STOP and has the state.
@@ -34,7 +34,7 @@ pub struct Stopped {
     pub device: Box<dyn Device>,
     /// Its host side, which a destination shares.
     pub outside: Outside,
-    /// What it saved.
+    /// The bytes that it saved.
     pub state: Vec<u8>,
     /// What the carrier brings beside it.
     pub memory: Vec<u8>,
@@ -51,7 +51,7 @@ impl Bench<'_> {
         Ok(Stopped { device, outside, state, memory })
     }
 
-    /// A destination that is as good as new: reset, or another one where it can't be.
+    /// A destination like a new one: reset, or replaced if it can't be.
     pub fn renewed(&self, mut device: Box<dyn Device>, stopped: &Stopped) -> Result<Box<dyn Device>, Stop> {
         if !device.capabilities().can_reset {
             return self.prepared(stopped);
@@ -68,7 +68,7 @@ impl Bench<'_> {
         self.verdict()?.map_err(|_| Stop::NotApplicable("the check refuses this pair".into()))
     }
 
-    /// What the check says of the case.
+    /// The verdict of the check on the case.
     pub fn verdict(&self) -> Result<Result<Plan, Verdict>, Stop> {
         let Case { model, setup, .. } = self.case;
         let plan = Plan::new(model, self.model()?, setup, &self.destination.manifest);
@@ -78,13 +78,13 @@ impl Bench<'_> {
         Ok(plan)
     }
 
-    /// A destination for what was stopped, fresh and RUNNING.
+    /// A fresh destination for a stopped source, RUNNING.
     pub fn prepared(&self, stopped: &Stopped) -> Result<Box<dyn Device>, Stop> {
         let plan = self.plan()?;
         self.instance(Who::Destination, self.destination, plan.destination(), &stopped.outside)
     }
 
-    /// Moves a running source to a fresh instance of `to`, all phases of it.
+    /// Moves a running source to a fresh instance of `to`, through all phases.
     pub fn migrate(
         &self,
         source: Box<dyn Device>,
@@ -119,12 +119,12 @@ impl Bench<'_> {
         prepared.and_then(|prepared| prepared.save(&self.usual(), None)).map_err(failed)
     }
 
-    /// Bytes travel in the pieces of the case.
+    /// A carrier that moves bytes in the pieces of the case.
     pub fn carrier(&self) -> Carrier {
         Carrier { pieces: self.case.pieces.clone(), ..Carrier::default() }
     }
 
-    /// Bytes travel in the usual pieces.
+    /// A carrier that moves bytes in pieces of the default size.
     pub fn usual(&self) -> Carrier {
         Carrier::default()
     }
@@ -143,7 +143,8 @@ impl Bench<'_> {
         self.loaded(carrier.load(device, state), "a state")
     }
 
-    /// The same with bytes that are not a state as it was saved; `what` they are is told: `a damaged state`.
+    /// The same with bytes that are not a state as it was saved; `what` names them in the trace: `a damaged
+    /// state`.
     pub fn load_other(
         &self,
         device: &mut dyn Device,
@@ -185,8 +186,8 @@ pub fn failed(why: Failed) -> Stop {
     }
 }
 
-/// A migration after which nobody runs. What failed first is the finding, unless the source was to
-/// blame for nothing until then.
+/// A migration after which no instance runs. The first failure is the finding, unless it was only a
+/// refusal.
 fn failed_for_good(Stranded { why, then, .. }: Stranded) -> Stop {
     let runs = "after a migration that failed or was given up, the source runs";
     match why.map(|why| *why) {

@@ -1,5 +1,4 @@
-//! Bytes of a state that say nothing of the device: those in which the states of two instances
-//! differ that did the same.
+//! Noise: bytes of a state in which two instances differ that did the same.
 
 use super::Bench;
 use super::control::Recipe;
@@ -8,12 +7,12 @@ use crate::finding::Stop;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// States that are saved to find them.
+/// Number of states saved to find noise.
 const SAVES: u32 = 3;
-/// The pauses before them grow by this.
+/// Pauses before saving them grow by this.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The bytes that say nothing.
+/// The noise in a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Noise {
     /// Those at these places.

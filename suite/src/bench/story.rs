@@ -1,26 +1,26 @@
-//! The story of a case: what failed, and in words what happened.
+//! The trace of a case: what failed, and on request everything that happened, in words.
 
 use super::trouble::Trouble;
 use crate::finding::{Moment, Operation, Past};
 use migcert_core::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What happened: failures always, and all of it in words if somebody wants to hear it.
+/// The failures of a case, and on request its trace.
 #[derive(Clone, Default)]
 pub(super) struct Story {
     told: Option<Arc<Mutex<Told>>>,
     kept: Arc<Mutex<Kept>>,
 }
 
-/// The lines of a story, and how far it is.
+/// The lines of a trace, and the progress of the case.
 #[derive(Clone, Default)]
 pub(super) struct Told {
     pub(super) lines: Vec<String>,
-    /// How many operations there were.
+    /// Number of operations so far.
     pub(super) steps: u32,
-    /// The instance that was asked for something last. References count where there is no other.
+    /// The instance that did the last operation. References count if there is no other.
     pub(super) asked: Option<Moment>,
-    /// The instance that is judged and that a guest used last.
+    /// The judged instance that a guest used last.
     pub(super) used: Option<Moment>,
 }
 
@@ -29,9 +29,9 @@ pub(super) struct Told {
 struct Kept {
     /// The last failures, the latest at the end.
     failures: Vec<Failed>,
-    /// What is on its way, where that is not a state as it was saved.
+    /// What is carried, if it is not a state as it was saved.
     parcel: Option<&'static str>,
-    /// What the instance went through that was saved last.
+    /// The past of the instance that was saved last.
     saved: Past,
 }
 
@@ -53,7 +53,7 @@ impl Story {
         self.told.is_some()
     }
 
-    /// What was told so far.
+    /// The trace so far.
     pub(super) fn so_far(&self) -> Told {
         self.told.as_ref().map_or_else(Told::default, |told| locked(told).clone())
     }
@@ -62,28 +62,28 @@ impl Story {
         self.change(|told| told.lines.push(line()));
     }
 
-    /// As if nothing had happened yet.
+    /// Clears the trace.
     pub(super) fn forget(&self) {
         self.change(|told| *told = Told::default());
         *locked(&self.kept) = Kept::default();
     }
 
-    /// The latest failure that is this one.
+    /// The latest failure with this error.
     pub(super) fn failure(&self, trouble: &Trouble) -> Option<Failed> {
         locked(&self.kept).failures.iter().rfind(|failed| failed.trouble == *trouble).cloned()
     }
 
-    /// From here on, this is on its way; `None` for a state as it was saved.
+    /// Sets what is carried from here on; `None` for a state as it was saved.
     pub(super) fn send(&self, parcel: Option<&'static str>) {
         locked(&self.kept).parcel = parcel;
     }
 
-    /// An instance with this past is saved.
+    /// Notes that an instance with this past is saved.
     pub(super) fn saves(&self, past: Past) {
         locked(&self.kept).saved = past;
     }
 
-    /// What the instance went through that was saved last.
+    /// The past of the instance that was saved last.
     pub(super) fn saved(&self) -> Past {
         locked(&self.kept).saved
     }
@@ -92,13 +92,13 @@ impl Story {
         locked(&self.kept).parcel
     }
 
-    /// An instance is asked for something.
+    /// Counts an operation of an instance.
     pub(super) fn reach(&self, site: Moment) {
         self.change(|told| told.steps += 1);
         self.stands(site);
     }
 
-    /// An instance that was asked for something is there now.
+    /// Notes the instance after an operation.
     pub(super) fn stands(&self, site: Moment) {
         self.change(|told| {
             if !site.who.is_reference() || told.asked.is_none_or(|asked| asked.who.is_reference()) {

@@ -1,4 +1,4 @@
-//! What guests did and saw on a bench, counted.
+//! Counts of what guests did and saw on a bench.
 
 use crate::finding::{Class, Classes};
 use migcert_core::device::{Capabilities, Interface, Machine, Seen, Sight, Step};
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-/// Counts while it happens, of source and destination.
+/// Running counts for source and destination.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     sides: [Side; 2],
@@ -39,12 +39,12 @@ impl Tally {
         }
     }
 
-    /// An event of this class happened.
+    /// Counts an event of this class.
     pub(super) fn saw(&self, class: Class) {
         self.classes.fetch_or(Classes::bit(class), Relaxed);
     }
 
-    /// An instance with these capabilities started.
+    /// Counts a started instance with these capabilities.
     pub(super) fn started(&self, of: Of, capabilities: &Capabilities) {
         let side = self.side(of);
         if let Interface::Windows(windows) = &capabilities.interface {
@@ -55,7 +55,7 @@ impl Tally {
         }
     }
 
-    /// A guest did a step and saw this.
+    /// Counts a guest's step and what it saw.
     pub(super) fn stepped(&self, of: Of, step: &Step, seen: &Seen) {
         let side = self.side(of);
         side.steps.fetch_add(1, Relaxed);
@@ -72,14 +72,14 @@ impl Tally {
         side.refused.fetch_add(is_refused.into(), Relaxed);
     }
 
-    /// A guest's step failed.
+    /// Counts a guest's step that failed.
     pub(super) fn failed(&self, of: Of) {
         let side = self.side(of);
         side.steps.fetch_add(1, Relaxed);
         side.refused.fetch_add(1, Relaxed);
     }
 
-    /// All that was counted so far.
+    /// The counts so far.
     pub(super) fn counted(&self) -> Counted {
         let side = |side: &Side| Guests {
             steps: side.steps.load(Relaxed),
@@ -118,14 +118,14 @@ impl Side {
 pub struct Counted {
     /// At instances of the source's subject.
     pub source: Guests,
-    /// At instances of the destination's, where that is another one.
+    /// At instances of the destination's subject, if that is another one.
     pub destination: Guests,
-    /// What happened.
+    /// Classes of event that happened.
     pub classes: Classes,
 }
 
 impl Counted {
-    /// Adds what was counted elsewhere.
+    /// Adds other counts.
     pub fn add(&mut self, other: &Counted) {
         self.source.add(&other.source);
         self.destination.add(&other.destination);
@@ -137,13 +137,13 @@ impl Counted {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Guests {
-    /// Their steps.
+    /// Number of their steps.
     pub steps: u64,
     /// Steps that were answered with an error.
     pub refused: u64,
     /// Things seen: values, interrupts, bytes, words.
     pub sights: u64,
-    /// The most interrupt vectors that an instance said it has; 0 where it can't say.
+    /// Maximum number of interrupt vectors that an instance reported; 0 if unknown.
     pub interrupts: u32,
     /// Whether our host walks the states for it: then nothing is ever sent in PRE_COPY.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -154,7 +154,7 @@ pub struct Guests {
 }
 
 impl Guests {
-    /// Adds what was counted elsewhere.
+    /// Adds other counts.
     pub fn add(&mut self, other: &Guests) {
         self.steps = self.steps.saturating_add(other.steps);
         self.refused = self.refused.saturating_add(other.refused);
@@ -174,6 +174,6 @@ impl Guests {
 pub struct Hidden {
     /// Its width in bits; 0 where that is not known.
     pub bits: u64,
-    /// How often it was seen.
+    /// Number of times that it was seen.
     pub sights: u64,
 }

@@ -1,12 +1,11 @@
-//! Instances that have a name, tell what they do, and may panic.
+//! Named instances: traced, counted, and allowed to panic.
 
 use super::identity::{Identity, Watching};
 use super::story::Story;
 use super::tally::{Of, Tally};
 use crate::coverage::{Dimension, is_asked, outcome, saw};
 use crate::deadline;
-use crate::finding::Class;
-use crate::finding::{Event, Moment, Operation, Past, Who};
+use crate::finding::{Class, Event, Moment, Operation, Past, Who};
 use crate::guests::{self, Guest};
 use crate::subject::Subject;
 use migcert_core::device::{Capabilities, Device, Outside, Seen, State, Step, walk};
@@ -19,14 +18,14 @@ use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// A program whose instances have a name and tell what they do.
+/// A program whose instances have a name and are traced.
 pub struct Named<'a> {
     pub(super) who: Who,
     pub(super) subject: &'a Subject,
     pub(super) of: Of,
     pub(super) story: Story,
     pub(super) tally: Arc<Tally>,
-    /// Watches what belongs to an instance, where that is watched.
+    /// Watches what belongs to an instance, if the bench does.
     pub(super) watching: Option<Watching>,
 }
 
@@ -45,7 +44,7 @@ impl Program for Named<'_> {
     }
 }
 
-/// A program that stands for a subject's, whose instances have a name and tell what they do.
+/// A program that stands in for a subject's; its instances have a name and are traced.
 pub struct Standing<'a> {
     pub(super) named: Named<'a>,
     pub(super) program: &'a dyn Program,
@@ -105,7 +104,7 @@ impl Named<'_> {
 }
 
 thread_local! {
-    /// Whether the device has the word, so that a panic is its own.
+    /// Whether device code is on the stack, so that a panic is its own.
     static AT_DEVICE: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -119,7 +118,7 @@ pub fn keep_device_panics_quiet() {
     }));
 }
 
-/// A panic in process is the device's, not ours. Once the time is up, no device is asked.
+/// Runs device code; turns its panic into an error. Fails once the time is up.
 pub(super) fn guarded<T>(act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     deadline::check()?;
     let before = AT_DEVICE.replace(true);
@@ -132,7 +131,7 @@ pub(super) fn guarded<T>(act: impl FnOnce() -> Result<T, Error>) -> Result<T, Er
     })
 }
 
-/// Has a device go to a state, and doesn't take its word for it.
+/// Brings a device to a state, and checks that it is in it.
 pub(super) fn arrive(device: &mut dyn Device, to: State) -> Result<(), Error> {
     device.set_state(to)?;
     match device.state()? {
@@ -141,29 +140,29 @@ pub(super) fn arrive(device: &mut dyn Device, to: State) -> Result<(), Error> {
     }
 }
 
-/// A device that has a name and tells what it does.
+/// A device with a name, which is traced.
 struct Teller {
-    /// Which it is, the state it was asked for last, and what it went through.
+    /// Its name, the state it was asked for last, and its past.
     site: Moment,
     of: Of,
     device: Box<dyn Device>,
     guest: Option<Box<dyn Guest>>,
     /// Whether it accepted a state and the guest has not gone on yet.
     is_loaded: bool,
-    /// What its guest saw of it that no other instance shows; only where that is watched.
+    /// What its guest saw that belongs to the instance; only if that is watched.
     identity: Option<Identity>,
     story: Story,
     tally: Arc<Tally>,
 }
 
 impl Teller {
-    /// Notes what came of an operation.
+    /// Notes the result of an operation.
     fn noted<T>(&self, operation: Operation, how: Result<T, Error>) -> Result<T, Error> {
         self.story.reach(self.site);
         how.inspect_err(|why| self.story.failed(self.site, operation, why))
     }
 
-    /// The same, and tells it.
+    /// The same, and adds a line to the trace.
     fn done<T>(
         &self,
         operation: Operation,
@@ -181,7 +180,7 @@ impl Teller {
         self.site.past = self.site.past.with(event);
     }
 
-    /// Keeps what a change of state touched, and what the instance went through.
+    /// Records coverage of a change of state, and the past of the instance.
     fn went(&mut self, to: State, how: &Result<(), Error>) {
         use outcome::{MIGRATED, REFUSED_AT_LOAD, SAVE_FAILED, SOURCE_GOES_ON};
         let from = self.site.at.unwrap_or(to);
@@ -221,7 +220,7 @@ impl Teller {
         }
     }
 
-    /// Keeps what a change of state means for what comes after.
+    /// Notes what a change of state means for later operations.
     fn passed(&mut self, from: State, to: State) {
         if let Some(identity) = &mut self.identity {
             if to == State::Resuming || to.saves() && !from.saves() {
@@ -249,7 +248,7 @@ impl Teller {
         }
     }
 
-    /// Keeps whether a state was refused.
+    /// Notes whether a state was refused.
     fn judged<T>(&mut self, how: &Result<T, Error>) {
         if matches!(how, Err(Error::BadState(_) | Error::Refused(_))) {
             self.tally.saw(Class::Refusal);

@@ -1,15 +1,14 @@
-//! What an error says: what failed and how, without what a program printed.
+//! An error of a device in parts: what failed and how, without what a program printed.
 
-use crate::finding::Operation;
-use crate::finding::without_marks;
+use crate::finding::{Operation, without_marks};
 use migcert_core::envelope::BadState;
 use migcert_core::error::{Aside, Error, Failure, Misbehaved, Refusal};
 
-/// An error in its parts.
+/// An error in parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trouble {
     kind: Kind,
-    /// What was under way, in the words of the wire, where there is one.
+    /// What failed, in the words of the wire, if there is one.
     during: Option<String>,
     how: String,
     words: Aside,
@@ -99,7 +98,7 @@ impl Trouble {
         }
     }
 
-    /// What failed and how, alike for what differs only in numbers, paths and the like.
+    /// What failed and how, equal if only numbers, paths and the like differ.
     pub(super) fn cause(&self, operation: Option<&Operation>) -> (String, String) {
         let key = operation.map(Operation::key);
         let what = match (&self.during, operation) {

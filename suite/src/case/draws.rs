@@ -1,17 +1,17 @@
 //! How much of a case is drawn.
 
-/// How much of a case is drawn for a rule: each level has all of those before it.
+/// How much of a case is drawn for a rule. Each level includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Draws {
-    /// Nothing: one case says it all.
+    /// Nothing: one case is enough.
     Nothing,
     /// A model and a configuration.
     Setup,
     /// Guest steps, the points of migration, the pieces that bytes travel in.
     Script,
-    /// Damage that nobody intended, to the state on its way.
+    /// Accidental damage to the state in transit.
     Accident,
-    /// Any damage, also what is made to look whole.
+    /// Any damage, also with corrected checksums.
     Damage,
     /// States to ask for.
     Walk,

@@ -3,10 +3,10 @@
 use crate::deadline::now;
 use std::time::{Duration, Instant};
 
-/// The longest time that can be asked for: 1000 hours.
+/// Maximum time limit: 1000 hours.
 pub const LONGEST: Duration = Duration::from_secs(1000 * 3600);
 
-/// Of a limited time, this part at most is kept for confirming what was found: a quarter.
+/// At most 1/`RESERVE` of a limited time is kept for confirming findings.
 const RESERVE: u32 = 4;
 
 /// The time that a certification has, from the moment it was made; everything it does counts.
@@ -17,7 +17,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// As long as it takes.
+    /// No limit.
     pub fn unlimited() -> Budget {
         Budget { began: now(), limit: None }
     }
@@ -38,18 +38,17 @@ impl Budget {
         self.limit
     }
 
-    /// When no device is asked for anything any more.
+    /// The end of the limited time: no device is used after it.
     pub fn end(&self) -> Option<Instant> {
         self.limit.map(|limit| self.began + limit)
     }
 
-    /// When no further case is begun: there is time left to confirm what was found, if that takes
-    /// this long.
+    /// The end of trying cases, so that there is time left to confirm findings, if that takes this long.
     pub(super) fn search_end(&self, confirming: Duration) -> Option<Instant> {
         self.limit.map(|limit| self.began + (limit - confirming.min(limit / RESERVE)))
     }
 
-    /// When a part of the whole budget is over, counted from now.
+    /// The end of 1/`one_in` of the whole budget, counted from now.
     pub fn part(&self, one_in: u32) -> Option<Instant> {
         self.limit.map(|limit| now() + limit / one_in)
     }

@@ -1,30 +1,16 @@
-//! What a case costs on these subjects, and how many cases a rule is given for it.
+//! The cost of a case on these subjects, and the number of cases that fit into a time.
 
-use super::enough::FLOOR;
-use serde::{Deserialize, Serialize};
+use crate::certificate::{Cost, FLOOR};
 use std::time::Duration;
 
-/// What cases cost, measured by the first ones of every rule on every pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cost {
-    /// Of a case, in milliseconds, starts of instances included: the power of two that is next to the
-    /// mean, because nobody can repeat it more exactly.
-    pub case_ms: u64,
-    /// How many cases were measured.
-    pub measured: u32,
-}
-
-impl Cost {
-    /// The mean of these.
-    pub(super) fn of(samples: &[Duration]) -> Cost {
-        let measured = u32::try_from(samples.len()).unwrap_or(u32::MAX);
-        let mean = samples.iter().sum::<Duration>() / measured.max(1);
-        let ms = u64::try_from(mean.as_millis()).unwrap_or(u64::MAX);
-        // The next power of two, on the scale of logarithms: 5 is nearer to 4, 6 to 8.
-        let below = 1 << ms.max(1).ilog2();
-        Cost { case_ms: if ms * ms <= 2 * below * below { below } else { 2 * below }, measured }
-    }
+/// The cost of a case: the mean of the samples, rounded.
+pub(super) fn of(samples: &[Duration]) -> Cost {
+    let measured = u32::try_from(samples.len()).unwrap_or(u32::MAX);
+    let mean = samples.iter().sum::<Duration>() / measured.max(1);
+    let ms = u64::try_from(mean.as_millis()).unwrap_or(u64::MAX);
+    // The next power of two, on the scale of logarithms: 5 is nearer to 4, 6 to 8.
+    let below = 1 << ms.max(1).ilog2();
+    Cost { case_ms: if ms * ms <= 2 * below * below { below } else { 2 * below }, measured }
 }
 
 /// How many cases fit into a time, where each sample is what one case of a rule on a pair costs:
@@ -47,7 +33,7 @@ mod tests {
 
     #[test]
     fn a_cost_is_a_power_of_two() {
-        let cost = |ms: &[u32]| Cost::of(&ms.iter().map(|ms| MS * *ms).collect::<Vec<_>>()).case_ms;
+        let cost = |ms: &[u32]| of(&ms.iter().map(|ms| MS * *ms).collect::<Vec<_>>()).case_ms;
         assert_eq!([cost(&[]), cost(&[0]), cost(&[1]), cost(&[5]), cost(&[6])], [1, 1, 1, 4, 8]);
         assert_eq!([cost(&[100]), cost(&[60, 70]), cost(&[181]), cost(&[182])], [128, 64, 128, 256]);
     }

@@ -1,42 +1,41 @@
 //! Runs the tasks of a job in turns: each with its smallest case first, so that whatever the time is,
 //! it is spent evenly on rules and pairs.
 
-use super::cost::{self, Cost};
-use super::enough::{FLOOR, enough};
+use super::cost;
 use super::settle::settle;
 use super::turns::{self, Turn};
-use super::{Interfaces, Job, PIECE, Run, Short, Task, Unit, causes, doubted, drawn};
+use super::{Interfaces, Job, PIECE, Task, drawn};
 use crate::bench::Bench;
 use crate::case::Case;
+use crate::certificate::{Cost, FLOOR, RuleResult, Short, causes, lacks};
 use crate::deadline::{self, Timed};
-use crate::finding::Bucket;
-use crate::finding::{Finding, Outcome};
+use crate::finding::{Bucket, Finding, NotApplicable, Outcome};
 use crate::parallel::Threads;
 use crate::rule::Rule;
-use crate::rules::{self, BLAMED, Judge};
+use crate::rules::{self, Judge};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// After so many unsettled cases in a row no further one is begun: each takes its whole time limit,
-/// and a program that hangs must not hang us.
+/// Stop after this many consecutive unsettled cases: each takes its whole time limit, and a program that
+/// hangs must not hang us.
 const PATIENCE: u32 = 12;
 
-/// A turn takes at least this long, or one case: changing turns is not free.
+/// Minimum duration of a turn, unless it is one case: changing turns is not free.
 const TURN: Duration = Duration::from_millis(20);
 
-/// So many cases of each rule on each pair are tried before it is known what they cost: the smallest
-/// and one that is not.
+/// Number of cases of each rule on each pair that measure the cost of a case: the smallest and one that is
+/// not.
 const MEASURED: u32 = 2;
 
 /// Confirming a finding takes about as long as this many cases.
 const CONFIRMING: u32 = 20;
 
-/// Of the time that is left when all rules had their turns, this part is for making findings small: three
+/// Fraction of the time left after all rules had their turns that is for minimising findings: three
 /// quarters. The rest is for confirming them.
 const SHRINKING: (u32, u32) = (3, 4);
 
-/// A task whose cases all were not applicable so far waits so many times as long for its next turn.
+/// A task whose cases were all not applicable so far waits `IDLE` times as long for its next turn.
 const IDLE: u32 = 8;
 
 /// Runs the tasks of a job.
@@ -51,62 +50,61 @@ pub struct Runner<'a> {
     has_found: AtomicBool,
 }
 
-/// How far a task is.
+/// The progress of a task.
 struct Progress<'t> {
     task: &'t Task,
     /// The index of the next case.
     next: u32,
     /// The index after the last case.
     end: u32,
-    unit: Unit,
+    result: RuleResult,
     /// Buckets of large cases whose small ones are known.
     known: BTreeSet<Bucket>,
-    /// A case that breaks the rule, and is neither made small nor confirmed yet: every rule has its turns
-    /// before that.
+    /// A case that breaks the rule, not yet minimised or confirmed: every rule has its turns first.
     found: Option<Unconfirmed>,
-    /// Whether that is to be made small and confirmed now.
+    /// Whether it is to be minimised and confirmed now.
     is_due: bool,
     spent: Duration,
-    /// What its last case took.
+    /// The duration of its last case.
     last: Option<Duration>,
     is_over: bool,
-    /// Whether somebody knows that it is.
+    /// Whether `done` was called for it.
     is_told: bool,
 }
 
 impl Progress<'_> {
     /// Another case was judged.
-    fn add(&mut self, unit: Unit) {
-        self.unit = self.unit.clone().then(unit);
-        self.is_over = self.unit.is_over();
+    fn add(&mut self, result: RuleResult) {
+        self.result = self.result.clone().then(result);
+        self.is_over = self.result.is_over();
     }
 
-    /// The result so far; what waits counts as broken.
-    fn shown(&self) -> Unit {
+    /// The result so far; an unconfirmed finding counts as broken.
+    fn shown(&self) -> RuleResult {
         match &self.found {
-            Some(found) => Unit { waived: self.unit.waived.clone(), ..found.broken() },
-            None => self.unit.clone(),
+            Some(found) => RuleResult { waived: self.result.waived.clone(), ..found.broken() },
+            None => self.result.clone(),
         }
     }
 
-    /// What it found is the consequence of another finding, which is known from this file.
+    /// Marks its finding as the consequence of another, which is known from this file.
     fn is_consequence(&mut self, known: Option<&str>) {
         let Some(found) = self.found.take() else { return };
-        let unit = Unit { known: known.map(str::to_owned), ..found.broken() };
+        let result = RuleResult { known: known.map(str::to_owned), ..found.broken() };
         self.known.extend(found.large.filter(|_| known.is_some()));
-        self.add(unit);
+        self.add(result);
     }
 }
 
 /// The result of a case.
 enum CaseResult {
-    Unit(Box<Unit>),
+    Judged(Box<RuleResult>),
     Broken(Box<Unconfirmed>),
 }
 
 /// A case that breaks its rule.
 struct Unconfirmed {
-    unit: Unit,
+    result: RuleResult,
     case: Case,
     finding: Finding,
     /// The bucket of this case, where findings are known.
@@ -114,15 +112,15 @@ struct Unconfirmed {
 }
 
 impl Unconfirmed {
-    /// As it was found.
-    fn broken(&self) -> Unit {
+    /// The result before it is confirmed.
+    fn broken(&self) -> RuleResult {
         let (outcome, case) = (Outcome::Broken(self.finding.clone()), Some(self.case.clone()));
-        Unit { outcome, case, bucket: self.large.clone(), ..self.unit.clone() }
+        RuleResult { outcome, case, bucket: self.large.clone(), ..self.result.clone() }
     }
 }
 
 impl<'a> Runner<'a> {
-    /// Of this job.
+    /// A runner of this job.
     pub fn of(job: &'a Job<'a>) -> Runner<'a> {
         Runner {
             job,
@@ -135,7 +133,11 @@ impl<'a> Runner<'a> {
 
     /// The result of each task, in their order, whatever the number of threads is. `done` is called
     /// after each.
-    pub fn run(&self, tasks: &[Task], done: &(dyn Fn(&Unit) + Sync)) -> Run {
+    pub(super) fn run(
+        &self,
+        tasks: &[Task],
+        done: &(dyn Fn(&RuleResult) + Sync),
+    ) -> (Vec<RuleResult>, Option<Cost>) {
         let mut all: Vec<_> = tasks.iter().map(|task| self.begin(task)).collect();
         let (mut threads, began) = (self.job.threads, deadline::now());
         let cost = self.job.fit.map(|time| self.measure(&mut all, time, &mut threads, done));
@@ -153,18 +155,15 @@ impl<'a> Runner<'a> {
             if all.iter().all(|progress| progress.found.is_none()) {
                 break;
             }
-            // What turns out to be none leaves its rule with the cases that it still has.
+            // A rule whose finding was dropped goes on with its remaining cases.
             threads.first = self.settle_causes(&mut all, threads);
             all.iter_mut().for_each(|progress| Runner::tell(progress, done));
         }
-        Run {
-            units: all.into_iter().map(|progress| doubted(self.job.subjects, progress.unit)).collect(),
-            cost,
-        }
+        (all.into_iter().map(|progress| progress.result).collect(), cost)
     }
 
-    /// Settles one finding of each cause, that which it is held against; the number of threads in the end.
-    /// The others are its consequences: they stay as they were found, and are known where it is.
+    /// Settles one finding of each cause, that of the accused rule; returns the number of threads in the end.
+    /// The others are its consequences: they stay as they were found, and are known if it is.
     fn settle_causes(&self, all: &mut [Progress<'_>], mut threads: Threads) -> usize {
         let groups = loop {
             let groups = causes(&all.iter().map(Progress::shown).collect::<Vec<_>>());
@@ -184,19 +183,19 @@ impl<'a> Runner<'a> {
             });
         };
         for group in groups {
-            let known = all[group.accused].unit.known.clone();
+            let known = all[group.accused].result.known.clone();
             group.consequences.iter().for_each(|at| all[*at].is_consequence(known.as_deref()));
         }
         threads.first
     }
 
-    /// Tries the first cases of all tasks, and gives them as many cases as fit into a time.
+    /// Tries the first cases of all tasks, and plans as many cases as fit into the time.
     fn measure(
         &self,
         all: &mut [Progress<'_>],
         time: Duration,
         threads: &mut Threads,
-        done: &(dyn Fn(&Unit) + Sync),
+        done: &(dyn Fn(&RuleResult) + Sync),
     ) -> Cost {
         all.iter_mut().for_each(|progress| progress.end = progress.end.min(progress.next + MEASURED));
         threads.first = turns::take(all, *threads, |progress| {
@@ -211,45 +210,42 @@ impl<'a> Runner<'a> {
         for progress in all {
             let whole = &progress.task.cases;
             progress.end = whole.end.min(whole.start.saturating_add(cases));
-            progress.unit.planned = progress.end - whole.start;
+            progress.result.planned = progress.end - whole.start;
         }
-        Cost::of(&samples)
+        cost::of(&samples)
     }
 
-    /// Gives tasks more cases where what was spent leaves time for them; whether there are any. All get
-    /// twice as many if as much time is left as was spent, and otherwise some more those of which too
-    /// little was seen.
+    /// Plans more cases if there is time left; returns whether there are any. All tasks get twice as many if
+    /// as much time is left as was spent; otherwise those that saw too little get some more.
     fn extend(&self, all: &mut [Progress<'_>], spent: Duration) -> bool {
         let Some(time) = self.job.fit.filter(|_| self.short().is_none()) else { return false };
         let is_early = spent <= time / 2;
-        let is_unsettled = |unit: &Unit| matches!(unit.outcome, Outcome::Unsettled(_));
-        let settled = enough(all.iter().map(|progress| progress.unit.clone()).collect());
+        let lacks = lacks(&all.iter().map(|progress| progress.result.clone()).collect::<Vec<_>>());
         let mut is_any = false;
-        for (progress, settled) in all.iter_mut().zip(settled) {
-            let lacks = !is_unsettled(&progress.unit) && is_unsettled(&settled);
+        for (progress, lacks) in all.iter_mut().zip(lacks) {
             if progress.is_over || progress.found.is_some() || !(is_early || lacks) {
                 continue;
             }
             let whole = &progress.task.cases;
-            let more = if is_early { progress.unit.planned.max(1) } else { FLOOR };
+            let more = if is_early { progress.result.planned.max(1) } else { FLOOR };
             let end = whole.end.min(progress.end.saturating_add(more));
             is_any |= progress.end < end;
             progress.end = end;
-            progress.unit.planned = end - whole.start;
+            progress.result.planned = end - whole.start;
         }
         is_any
     }
 
-    /// Says once that a task is over.
-    fn tell(progress: &mut Progress<'_>, done: &(dyn Fn(&Unit) + Sync)) {
+    /// Calls `done` once for a task that is over.
+    fn tell(progress: &mut Progress<'_>, done: &(dyn Fn(&RuleResult) + Sync)) {
         if !progress.is_told && progress.found.is_none() {
             progress.is_told = true;
-            done(&progress.unit);
+            done(&progress.result);
         }
     }
 
-    /// The result of a task, whatever else its cases break.
-    pub fn alone(&self, task: &Task) -> Unit {
+    /// The result of a task, ignoring base rules.
+    pub fn alone(&self, task: &Task) -> RuleResult {
         let mut progress = self.begin(task);
         loop {
             while self.turn(&mut progress, Rule::alone) != Turn::Over {}
@@ -259,7 +255,7 @@ impl<'a> Runner<'a> {
             let share = self.shrinking(1);
             self.settle(&mut progress, Rule::alone, share);
         }
-        doubted(self.job.subjects, progress.unit)
+        progress.result
     }
 
     fn begin<'t>(&self, task: &'t Task) -> Progress<'t> {
@@ -271,7 +267,7 @@ impl<'a> Runner<'a> {
             task,
             next: cases.start,
             end: cases.end,
-            unit: Unit { waived, planned: cases.end - cases.start, ..Unit::new(rule, *pair) },
+            result: RuleResult { waived, planned: cases.end - cases.start, ..RuleResult::new(rule, *pair) },
             known: BTreeSet::new(),
             found: None,
             is_due: false,
@@ -291,7 +287,7 @@ impl<'a> Runner<'a> {
                 return Turn::Over;
             }
             if is_first || TURN <= deadline::now() - began {
-                let is_idle = progress.unit.judged == 0 && MEASURED <= progress.unit.begun;
+                let is_idle = progress.result.judged == 0 && MEASURED <= progress.result.begun;
                 return Turn::More(if is_idle { progress.spent * IDLE } else { progress.spent });
             }
         }
@@ -303,7 +299,7 @@ impl<'a> Runner<'a> {
             return false;
         }
         if let Some(short) = self.short() {
-            (progress.unit.short, progress.is_over) = (Some(short), true);
+            (progress.result.short, progress.is_over) = (Some(short), true);
             return false;
         }
         let index = progress.next;
@@ -313,11 +309,11 @@ impl<'a> Runner<'a> {
         }
         let began = deadline::now();
         match self.case(progress.task, index, judge) {
-            Timed::Whole(Some(CaseResult::Unit(unit))) => progress.add(*unit),
+            Timed::Whole(Some(CaseResult::Judged(result))) => progress.add(*result),
             Timed::Whole(Some(CaseResult::Broken(found))) => self.found(progress, *found, judge),
             Timed::Whole(None) => {}
-            // What was judged of it says nothing.
-            Timed::Cut => (progress.unit.short, progress.is_over) = (Some(Short::Time), true),
+            // A case that was cut off does not count.
+            Timed::Cut => (progress.result.short, progress.is_over) = (Some(Short::Time), true),
         }
         self.took(progress, deadline::now() - began);
         !progress.is_over && progress.found.is_none()
@@ -341,7 +337,7 @@ impl<'a> Runner<'a> {
         self.spent.1.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// What a case takes on the average of those that were tried.
+    /// The mean duration of the cases tried so far.
     fn case_cost(&self) -> Duration {
         let (cases, micros) = (self.spent.0.load(Relaxed), self.spent.1.load(Relaxed));
         Duration::from_micros(micros / cases.max(1))
@@ -353,8 +349,8 @@ impl<'a> Runner<'a> {
         let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
         let judged = deadline::until(self.job.budget.end(), || {
             let drawn = drawn(self.job, rule, pair, index, &self.interfaces)?;
-            let bench = Bench::new(&drawn.case, source, destination);
-            let (outcome, counted) = (drawn.shows(judge(rule, &bench)), bench.counted());
+            let bench = Bench::new(&drawn.case, source, destination).blind(drawn.blind);
+            let (outcome, counted) = (judge(rule, &bench), bench.counted());
             Some((drawn.case, outcome, counted))
         });
         let (case, outcome, counted) = match judged {
@@ -368,35 +364,35 @@ impl<'a> Runner<'a> {
             Outcome::NotApplicable(_) => {}
         }
         let judged = u32::from(matches!(outcome, Outcome::Held | Outcome::Broken(_)));
-        let blamed = outcome == Outcome::NotApplicable(BLAMED.into());
-        let unit = Unit { judged, begun: 1, blamed, counted, ..Unit::new(rule, pair) };
+        let blamed = outcome == Outcome::NotApplicable(NotApplicable::Blamed);
+        let result = RuleResult { judged, begun: 1, blamed, counted, ..RuleResult::new(rule, pair) };
         Timed::Whole(Some(match outcome {
             Outcome::Broken(finding) => {
-                CaseResult::Broken(Box::new(Unconfirmed { unit, case, finding, large: None }))
+                CaseResult::Broken(Box::new(Unconfirmed { result, case, finding, large: None }))
             }
             Outcome::NotApplicable(why) => {
-                let skipped = [(why.to_string(), 1)].into();
+                let skipped = [(why.clone(), 1)].into();
                 let outcome = Outcome::NotApplicable(why);
-                CaseResult::Unit(Box::new(Unit { outcome, skipped, ..unit }))
+                CaseResult::Judged(Box::new(RuleResult { outcome, skipped, ..result }))
             }
-            outcome => CaseResult::Unit(Box::new(Unit { outcome, ..unit })),
+            outcome => CaseResult::Judged(Box::new(RuleResult { outcome, ..result })),
         }))
     }
 
     /// Keeps a case that breaks its rule, unless it is of a bucket whose small case is known already.
     fn found(&self, progress: &mut Progress<'_>, mut found: Unconfirmed, judge: Judge) {
-        let Unit { rule, pair, .. } = found.unit;
+        let RuleResult { rule, pair, .. } = found.result;
         let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
         let bucket = || rules::judged(judge, rule, &Bench::new(&found.case, source, destination).telling()).1;
         let is_any_known = !self.job.known.is_empty();
         let large = is_any_known.then(|| deadline::until(self.job.budget.end(), bucket).whole());
         found.large = large.flatten().flatten();
         if found.large.as_ref().is_some_and(|large| progress.known.contains(large)) {
-            return progress.add(Unit { outcome: Outcome::Held, ..found.unit });
+            return progress.add(RuleResult { outcome: Outcome::Held, ..found.result });
         }
         let is_known = found.large.as_ref().is_some_and(|large| self.job.known.file(large).is_some());
         progress.found = Some(found);
-        // What follows from a finding that is known is known as well.
+        // A consequence of a known finding is known, too.
         let behind = progress.found.as_ref().and_then(|found| self.job.known.behind(&found.finding));
         match behind.filter(|_| !is_known) {
             Some(file) => progress.is_consequence(Some(&file)),
@@ -404,24 +400,23 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Makes what a task found small, for a share of the time, and confirms it.
+    /// Minimises the finding of a task, for a share of the time, and confirms it.
     fn settle(&self, progress: &mut Progress<'_>, judge: Judge, share: Option<Duration>) {
-        let Some(Unconfirmed { unit, case, finding, large }) = progress.found.take() else { return };
-        let pair = unit.pair;
+        let Some(Unconfirmed { result, case, finding, large }) = progress.found.take() else { return };
+        let pair = result.pair;
         let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
         let until = share.map(|share| deadline::now() + share);
-        let unit = settle(self.job, unit, case, finding, (source, destination), judge, until);
-        let by_bucket = unit.bucket.as_ref().and_then(|bucket| self.job.known.file(bucket));
-        let file = match &unit.outcome {
+        let result = settle(self.job, result, case, finding, (source, destination), judge, until);
+        let by_bucket = result.bucket.as_ref().and_then(|bucket| self.job.known.file(bucket));
+        let file = match &result.outcome {
             Outcome::Broken(finding) => by_bucket.or_else(|| self.job.known.behind(finding)),
             _ => by_bucket,
         };
         progress.known.extend(large.filter(|_| file.is_some()));
-        progress.add(Unit { known: file, ..unit });
+        progress.add(RuleResult { known: file, ..result });
     }
 
-    /// How long making each of some findings small may take, of which a thread has this many; `None` where
-    /// there is no limit.
+    /// Time for minimising each finding, if a thread has this many; `None` without a limit.
     fn shrinking(&self, findings: usize) -> Option<Duration> {
         let left = self.job.budget.end()?.saturating_duration_since(deadline::now());
         let findings = u32::try_from(findings.max(1)).unwrap_or(u32::MAX);

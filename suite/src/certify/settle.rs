@@ -1,8 +1,9 @@
-//! Makes a finding small, and confirms it on fresh instances.
+//! Minimises a finding, and confirms it on fresh instances.
 
-use super::{Job, Unit};
+use super::Job;
 use crate::bench::Bench;
 use crate::case::Case;
+use crate::certificate::RuleResult;
 use crate::deadline::{self, Timed};
 use crate::finding::{Finding, Outcome};
 use crate::minimize::{Bounds, Names, minimize};
@@ -10,56 +11,56 @@ use crate::rules::{self, Judge};
 use crate::subject::Subject;
 use std::time::Instant;
 
-/// Runs on fresh instances that confirm a finding.
+/// Number of runs on fresh instances that confirm a finding.
 const CONFIRM: usize = 5;
 
-/// A finding is settled anew so often at most where control runs of its small case teach more of what
-/// is volatile.
+/// Maximum number of times that a finding is settled, as control runs of its small case learn more volatile
+/// places.
 const ROUNDS: usize = 3;
 
-/// Makes a finding small, until its time is up, and confirms it on fresh instances. What is not there
-/// every time is none, but flaky; what control runs of the small case explain is none either; and what
+/// Minimises a finding, until its time is up, and confirms it on fresh instances. A finding that does not
+/// reproduce every time is flaky; one that control runs of the small case explain is dropped; and one that
 /// there is no time to confirm is unsettled, with its case.
 pub(super) fn settle(
     job: &Job<'_>,
-    mut unit: Unit,
+    mut result: RuleResult,
     case: Case,
     mut finding: Finding,
     pair: (&Subject, &Subject),
     judge: Judge,
     shrink_until: Option<Instant>,
-) -> Unit {
+) -> RuleResult {
     for round in 1.. {
         let generations = || [pair.0.learned.generation(), pair.1.learned.generation()];
         let before = generations();
-        let settled = settle_once(job, unit.clone(), case.clone(), finding, pair, judge, shrink_until);
+        let settled = settle_once(job, result.clone(), case.clone(), finding, pair, judge, shrink_until);
         if before == generations() || ROUNDS <= round {
             return settled;
         }
-        // The small case taught something: what is left of the case that was found?
-        let again = || judge(unit.rule, &Bench::new(&case, pair.0, pair.1));
+        // The small case learned something: judge the case that was found again.
+        let again = || judge(result.rule, &Bench::new(&case, pair.0, pair.1));
         match deadline::until(job.budget.end(), again) {
             Timed::Whole(Outcome::Broken(again)) => finding = again,
             Timed::Whole(outcome) => {
-                unit.judged = u32::from(outcome == Outcome::Held);
-                return Unit { outcome, ..unit };
+                result.judged = u32::from(outcome == Outcome::Held);
+                return RuleResult { outcome, ..result };
             }
             Timed::Cut => return settled,
         }
     }
-    unit
+    result
 }
 
 fn settle_once(
     job: &Job<'_>,
-    unit: Unit,
+    result: RuleResult,
     case: Case,
     mut finding: Finding,
     (source, destination): (&Subject, &Subject),
     judge: Judge,
     shrink_until: Option<Instant>,
-) -> Unit {
-    let rule = unit.rule;
+) -> RuleResult {
+    let rule = result.rule;
     let mut breaks = |case: &Case| {
         let judged = || judge(rule, &Bench::new(case, source, destination).hasty());
         matches!(deadline::until(shrink_until, judged), Timed::Whole(Outcome::Broken(_)))
@@ -71,7 +72,7 @@ fn settle_once(
     let found = finding.summary.clone();
     let unconfirmed = |why: &str| {
         let why = format!("{found}; it could not be confirmed: {why}");
-        Unit { outcome: Outcome::Unsettled(why), case: Some(case.clone()), ..unit.clone() }
+        RuleResult { outcome: Outcome::Unsettled(why), case: Some(case.clone()), ..result.clone() }
     };
     let mut is_controlled = false;
     for _ in 0..CONFIRM {
@@ -85,7 +86,7 @@ fn settle_once(
             Err(why) => return unconfirmed(&why),
         };
         let bench = Bench::new(&case, &first, &second).telling();
-        // Control runs for one of them say it for all.
+        // Control runs for one of them are enough for all.
         let bench = if is_controlled { bench.hasty() } else { bench.thorough() };
         match deadline::until(job.budget.end(), || rules::judged(judge, rule, &bench)) {
             Timed::Whole((Outcome::Broken(again), there)) => {
@@ -93,7 +94,7 @@ fn settle_once(
                 is_controlled = true;
             }
             Timed::Whole((other, _)) => others.push(other.name()),
-            // It was there whenever somebody looked.
+            // It reproduced in every run so far.
             Timed::Cut if is_controlled && others.is_empty() => break,
             Timed::Cut => return unconfirmed(deadline::UP),
         }
@@ -106,5 +107,5 @@ fn settle_once(
             finding.summary
         )),
     };
-    Unit { outcome, case: Some(case), bucket, ..unit }
+    RuleResult { outcome, case: Some(case), bucket, ..result }
 }

@@ -1,10 +1,10 @@
-//! What there is to be done, in pieces.
+//! The work of a certification, in pieces.
 
 use crate::case::Draws;
 use crate::rule::{On, Rule};
 use std::ops::Range;
 
-/// Each rule on each pair of so many subjects that it looks at, rule by rule.
+/// Each rule on each pair of `subjects` implementations that it tests, rule by rule.
 pub fn work(rules: &[&'static Rule], subjects: usize) -> Vec<(&'static Rule, (usize, usize))> {
     let all = 0..subjects;
     let pairs: Vec<_> = all.clone().flat_map(|from| all.clone().map(move |to| (from, to))).collect();
@@ -21,7 +21,7 @@ pub fn work(rules: &[&'static Rule], subjects: usize) -> Vec<(&'static Rule, (us
     rules.iter().flat_map(of).collect()
 }
 
-/// The work on so many subjects, in pieces of so many cases.
+/// The work on `subjects` implementations, in pieces of at most `most` cases.
 pub fn tasks(rules: &[&'static Rule], subjects: usize, cases: u32, most: u32) -> impl Iterator<Item = Task> {
     let whole = work(rules, subjects).into_iter().map(move |(rule, pair)| Task::whole(rule, pair, cases));
     whole.flat_map(move |task| task.pieces(most))
@@ -44,7 +44,7 @@ impl Task {
         Task { rule, pair, cases: 0..if rule.draws == Draws::Nothing { 1 } else { cases } }
     }
 
-    /// The same in pieces of so many cases; at least one piece.
+    /// The task in pieces of at most `most` cases; at least one piece.
     pub fn pieces(self, most: u32) -> impl Iterator<Item = Task> {
         let Task { rule, pair, cases } = self;
         let begins = (0..cases.end.max(1)).step_by(most.max(1) as usize);

@@ -1,9 +1,10 @@
 //! Certifications with little time, by a clock of their own.
 
 use super::*;
+use crate::certificate::{Short, enough};
 use crate::deadline::driven::Clock;
 use crate::devices;
-use crate::finding::{Cause, Finding};
+use crate::finding::{Cause, Finding, What};
 use crate::implementation::Builtin;
 use crate::impls;
 use crate::learned::Place;
@@ -13,7 +14,7 @@ use migcert_core::error::Error;
 use migcert_core::program::{Manifest, Program};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// A reference device of which so many instances take their time to start.
+/// A reference device whose first instances are slow to start.
 struct Slow {
     program: Box<dyn Program>,
     clock: Clock,
@@ -77,15 +78,17 @@ fn whatever_the_time_is_every_rule_has_its_turn() {
     let clock = Clock::new();
     let subjects = [slow(clock, "nic", SECOND / 200)];
     let known = Known::default();
-    let units = clock.drives(|| certify(&job(&subjects, &known, &reopen, Budget::of(8 * SECOND)), &|_| ()));
+    let results = clock.drives(|| certify(&job(&subjects, &known, &reopen, Budget::of(8 * SECOND)), &|_| ()));
     let mut short = 0;
-    for unit in units.iter().filter(|unit| unit.planned != 0) {
-        assert!(unit.begun != 0, "{}: {:?}", unit.rule.id, unit.outcome);
-        assert!(!matches!(unit.outcome, Outcome::Broken(_)), "{}: {:?}", unit.rule.id, unit.outcome);
-        short += u32::from(unit.short == Some(Short::Time));
+    for result in results.iter().filter(|result| result.planned != 0) {
+        assert!(result.begun != 0, "{}: {:?}", result.rule.id, result.outcome);
+        assert!(!matches!(result.outcome, Outcome::Broken(_)), "{}: {:?}", result.rule.id, result.outcome);
+        short += u32::from(result.short == Some(Short::Time));
     }
     assert!(short != 0, "a million cases take longer");
-    let unsettled = enough(units).into_iter().filter(|unit| matches!(unit.outcome, Outcome::Unsettled(_)));
+    let unsettled = enough(results, &Caveats::of([]))
+        .into_iter()
+        .filter(|result| matches!(result.outcome, Outcome::Unsettled(_)));
     assert_eq!(unsettled.count(), short as usize, "what was cut short did not hold");
 }
 
@@ -93,10 +96,11 @@ fn whatever_the_time_is_every_rule_has_its_turn() {
 fn after_the_end_nothing_is_tried() {
     let subjects = [slow(Clock::new(), "nic", Duration::ZERO)];
     let known = Known::default();
-    let units = enough(certify(&job(&subjects, &known, &reopen, Budget::of(Duration::ZERO)), &|_| ()));
-    for unit in units.iter().filter(|unit| unit.planned != 0) {
+    let results = certify(&job(&subjects, &known, &reopen, Budget::of(Duration::ZERO)), &|_| ());
+    let results = enough(results, &Caveats::of([]));
+    for result in results.iter().filter(|result| result.planned != 0) {
         let why = Outcome::Unsettled("not tried: the time was up".to_owned());
-        assert_eq!((unit.begun, &unit.outcome), (0, &why), "{}", unit.rule.id);
+        assert_eq!((result.begun, &result.outcome), (0, &why), "{}", result.rule.id);
     }
 }
 
@@ -106,11 +110,16 @@ fn a_case_that_the_end_cuts_off_does_not_count() {
     let clock = Clock::new();
     let subjects = [slow(clock, "nic+macio-regs", 2 * SECOND)];
     let known = Known::default();
-    let units = clock.drives(|| certify(&job(&subjects, &known, &reopen, Budget::of(SECOND)), &|_| ()));
-    for unit in units.iter().filter(|unit| unit.planned != 0) {
+    let results = clock.drives(|| certify(&job(&subjects, &known, &reopen, Budget::of(SECOND)), &|_| ()));
+    for result in results.iter().filter(|result| result.planned != 0) {
         // A description is asked for without an instance.
-        let is_nothing = (unit.judged, unit.case.is_some()) == (0, false);
-        assert!(is_nothing || unit.rule.draws == Draws::Nothing, "{}: {:?}", unit.rule.id, unit.outcome);
+        let is_nothing = (result.judged, result.case.is_some()) == (0, false);
+        assert!(
+            is_nothing || result.rule.draws == Draws::Nothing,
+            "{}: {:?}",
+            result.rule.id,
+            result.outcome
+        );
     }
 }
 
@@ -124,17 +133,17 @@ fn what_there_is_no_time_to_confirm_is_unsettled_with_its_case() {
         reopen(name)
     };
     let twin = || vec![rules::named("twin-after-load").expect("a rule")];
-    let units = clock.drives(|| {
+    let results = clock.drives(|| {
         let job = job(&subjects, &known, &reopen, Budget::of(5 * SECOND));
         certify(&Job { rules: twin(), ..job }, &|_| ())
     });
     let why = "it could not be confirmed: the time was up";
     assert!(
-        matches!(&units[0].outcome, Outcome::Unsettled(said) if said.ends_with(why)),
+        matches!(&results[0].outcome, Outcome::Unsettled(said) if said.ends_with(why)),
         "{:?}",
-        units[0].outcome
+        results[0].outcome
     );
-    assert!(units[0].case.as_ref().is_some_and(|case| case.rule == "twin-after-load"));
+    assert!(results[0].case.as_ref().is_some_and(|case| case.rule == "twin-after-load"));
 }
 
 /// Halves of the cases, where the first ones show that all of them take too long.
@@ -147,8 +156,8 @@ fn cases_are_as_many_as_fit() {
     let run = |fit| {
         let job = job(&subjects, &known, &reopen, Budget::unlimited());
         let job = Job { rules: chunking(), cases: 40, fit, ..job };
-        let Run { units, cost } = clock.drives(|| run(&job, &|_| ()));
-        (units[0].planned, units[0].begun, cost.map(|cost| cost.measured))
+        let Run { pieces, cost } = clock.drives(|| run(&job, &|_| ()));
+        (pieces[0].judged.planned, pieces[0].judged.begun, cost.map(|cost| cost.measured))
     };
     assert_eq!(run(None), (40, 40, None));
     assert_eq!(run(Some(1000 * SECOND)), (40, 40, Some(1)));
@@ -164,8 +173,8 @@ fn what_proves_cheap_has_more_cases() {
     let job = job(&subjects, &known, &reopen, Budget::unlimited());
     // By its first case alone, ten cases would take longer than that.
     let fit = Some(8 * SECOND);
-    let Run { units, .. } = clock.drives(|| run(&Job { rules, cases: 160, fit, ..job }, &|_| ()));
-    assert_eq!((units[0].planned, units[0].begun), (160, 160));
+    let Run { pieces, .. } = clock.drives(|| run(&Job { rules, cases: 160, fit, ..job }, &|_| ()));
+    assert_eq!((pieces[0].judged.planned, pieces[0].judged.begun), (160, 160));
 }
 
 #[test]
@@ -174,12 +183,14 @@ fn where_too_much_varies_a_difference_is_no_finding_and_a_failure_is() {
     let broken = |what: What| {
         let cause = Cause { what, ..Cause::default() };
         let finding = Finding { summary: "something".into(), cause, ..Finding::default() };
-        Unit { outcome: Outcome::Broken(finding), ..Unit::new(rules::ALL[0], (0, 0)) }
+        RuleResult { outcome: Outcome::Broken(finding), ..RuleResult::new(rules::ALL[0], (0, 0)) }
     };
     let outcomes = || {
         let difference = What::Difference { place: "0:0x0".into(), kind: "value".into() };
         let failure = What::Failure { operation: "SET".into(), how: "EINVAL".into() };
-        [difference, failure].map(|what| doubted(&subjects, broken(what)).outcome.name())
+        let results = vec![broken(difference), broken(failure)];
+        let results = enough(results, &Caveats::of(subjects.iter().map(Caveat::of)));
+        results.iter().map(|result| result.outcome.name()).collect::<Vec<_>>()
     };
     assert_eq!(outcomes(), ["broken", "broken"]);
     for at in 0..=crate::learned::PLACES as u64 {
@@ -193,9 +204,9 @@ fn where_too_much_varies_a_difference_is_no_finding_and_a_failure_is() {
 #[test]
 fn a_counter_that_runs_is_learned() {
     let subjects = [reopen("builtin:counter").expect("a device")];
-    for unit in by_the_clock(&subjects, rules::ALL.to_vec(), 20) {
-        let is_quiet = matches!(unit.outcome, Outcome::Held | Outcome::NotApplicable(_));
-        assert!(is_quiet, "{}: {:?}", unit.rule.id, unit.outcome);
+    for result in by_the_clock(&subjects, rules::ALL.to_vec(), 20) {
+        let is_quiet = matches!(result.outcome, Outcome::Held | Outcome::NotApplicable(_));
+        assert!(is_quiet, "{}: {:?}", result.rule.id, result.outcome);
     }
     let learned = subjects[0].learned.report();
     let counter = |place: &Place| matches!(place, Place::Bits { region: 0, offset: 0x10, size: 8, .. });
@@ -206,11 +217,11 @@ fn a_counter_that_runs_is_learned() {
 fn a_fault_is_found_beside_a_counter_that_runs() {
     let subjects = [reopen("builtin:counter+hisi-match-done").expect("a device")];
     let ping_pong = rules::named("ping-pong").expect("a rule");
-    let units = by_the_clock(&subjects, vec![ping_pong], 60);
-    assert!(matches!(units[0].outcome, Outcome::Broken(_)), "{:?}", units[0].outcome);
+    let results = by_the_clock(&subjects, vec![ping_pong], 60);
+    assert!(matches!(results[0].outcome, Outcome::Broken(_)), "{:?}", results[0].outcome);
 }
 
-fn by_the_clock(subjects: &[Subject], rules: Vec<&'static Rule>, cases: u32) -> Vec<Unit> {
+fn by_the_clock(subjects: &[Subject], rules: Vec<&'static Rule>, cases: u32) -> Vec<RuleResult> {
     let known = Known::default();
     Clock::new().drives(|| {
         let job = job(subjects, &known, &reopen, Budget::unlimited());

@@ -1,4 +1,4 @@
-//! Work in turns: everything gets on evenly, so that any time is spent evenly.
+//! Work in turns, so that time is spent evenly on all items.
 
 use crate::deadline;
 use crate::parallel::{Idle, Threads};
@@ -7,21 +7,21 @@ use std::collections::BinaryHeap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is left after a turn.
+/// Whether an item has work left after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Something, after this much time was spent on the item in all.
+    /// Work is left, after this much time was spent on the item in all.
     More(Duration),
-    /// Nothing.
+    /// No work is left.
     Over,
 }
 
-/// So often it is looked whether cores are idle.
+/// Interval of checking whether cores are idle.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Gives turns to items until all are over; the item with the least time spent comes next, at first
-/// in their order. An item has one turn at a time, whatever the number of threads is. Gives how many
-/// threads there were in the end.
+/// in their order. An item has one turn at a time, whatever the number of threads is. Returns the number of
+/// threads in the end.
 pub(super) fn take<T: Send>(
     items: &mut [T],
     threads: Threads,
@@ -66,7 +66,7 @@ pub(super) fn take<T: Send>(
 struct State {
     /// Items that wait for a turn, by the time spent on them.
     waiting: BinaryHeap<Reverse<(Duration, usize)>>,
-    /// Items that have one.
+    /// Number of items that have a turn.
     at_work: usize,
 }
 
@@ -78,9 +78,9 @@ impl State {
 
 struct Shared {
     state: Mutex<State>,
-    /// An item waits again, or has no turn any more.
+    /// Signalled when an item waits again, or is over.
     changed: Condvar,
-    /// All are over.
+    /// Signalled when all items are over.
     over: Condvar,
 }
 
@@ -104,7 +104,7 @@ impl Shared {
         }
     }
 
-    /// Waits until then; whether items wait for a turn that nobody gives them.
+    /// Waits until then; returns whether items wait for a turn without a thread to give them one.
     fn has_more(&self, until: Instant) -> bool {
         let mut now = self.locked();
         while !now.is_over() {

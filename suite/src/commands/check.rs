@@ -3,8 +3,9 @@
 use super::{Exit, Output, print};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use migcert::certificate::{self, ReasonReport};
 use migcert::text::Lines;
-use migcert::{impls, report, row};
+use migcert::{impls, row};
 use migcert_core::compat;
 use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Model};
@@ -13,14 +14,14 @@ use serde_json::json;
 
 #[derive(Args)]
 pub(crate) struct CheckArgs {
-    /// The implementation that saves
+    /// Implementation that saves
     src: String,
-    /// The one that is to load
+    /// Implementation that loads
     dst: String,
-    /// The source's configuration, such as version=2,rx-filter-size=64; may be repeated
+    /// Configuration of the source, such as version=2,rx-filter-size=64; may be repeated
     #[arg(short, long = "config", value_name = "CONFIG")]
     config: Vec<String>,
-    /// The model, where the source has several
+    /// Model to check, if the source has several
     #[arg(long, value_name = "ID")]
     model: Option<String>,
     #[command(flatten)]
@@ -32,7 +33,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     let destination = impls::open(&args.dst).context("DST")?;
     let (id, model) = pick_model(source.manifest(), args.model.as_deref())?;
     let request = Request::parse(&args.config)?;
-    let setup = request.expand(model).map_err(|why| anyhow!("SRC can't be configured so: {why}"))?;
+    let setup = request.expand(model).map_err(|why| anyhow!("can't configure SRC: {why}"))?;
     let verdict = compat::check(id, model, &setup, destination.manifest());
     let unproven = compat::unproven(id, model, &setup, destination.manifest());
     let drift = compat::drift(id, model, &setup, destination.manifest());
@@ -67,9 +68,9 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
             "schema": "migcert/check/1",
             "compatible": verdict.is_compatible(),
             "model": id.as_str(),
-            "configuration": report::setup(&setup),
-            "parameter_list": report::setup(&list),
-            "reasons": verdict.0.iter().map(report::reason).collect::<Vec<_>>(),
+            "configuration": certificate::configuration(&setup),
+            "parameter_list": certificate::configuration(&list),
+            "reasons": verdict.0.iter().map(ReasonReport::from).collect::<Vec<_>>(),
             "lints": drift.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "unproven": unproven.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })

@@ -2,7 +2,7 @@
 
 use super::{Exit, Output, print};
 use migcert::text::Lines;
-use migcert::{impls, report, row};
+use migcert::{certificate, impls, row};
 use migcert_core::param::Param;
 use migcert_core::program::Model;
 use migcert_core::version::Setup;
@@ -23,8 +23,10 @@ pub(crate) fn describe(name: &str, output: &Output) -> anyhow::Result<Exit> {
         out
     };
     let json = || {
-        let latest =
-            manifest.models.iter().map(|(id, model)| (id.to_string(), report::setup(&model.latest())));
+        let latest = manifest
+            .models
+            .iter()
+            .map(|(id, model)| (id.to_string(), certificate::configuration(&model.latest())));
         let info: Json = serde_json::from_str(&manifest.to_json()).unwrap_or_default();
         json!({
             "schema": "migcert/describe/1",

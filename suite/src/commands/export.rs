@@ -1,4 +1,4 @@
-//! `migcert export`: a test to paste.
+//! `migcert export`: a case as a test to paste.
 
 use super::input::{self, Input, Tried};
 use super::{Exit, said, write_out};
@@ -16,10 +16,10 @@ pub(crate) struct ExportArgs {
     file: PathBuf,
     #[command(flatten)]
     form: Form,
-    /// Where it goes; otherwise it is printed
+    /// File to write; printed if omitted
     #[arg(short, value_name = "OUT")]
     out: Option<PathBuf>,
-    /// The fuzz target of inputs whose path doesn't name it
+    /// Fuzz target, for inputs whose path doesn't name it
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
 }
@@ -41,7 +41,7 @@ struct Form {
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
     let tried = match input::read(&args.file, args.target.as_deref())? {
         Input::Case(tried) => *tried,
-        Input::Bytes(..) => bail!("{}: its bytes mean no case", args.file.display()),
+        Input::Bytes(..) => bail!("{}: its bytes do not decode to a case", args.file.display()),
     };
     let bench = Bench::new(&tried.case, &tried.source, &tried.destination).telling();
     let (outcome, bucket) = rules::judged(Rule::alone, tried.rule, &bench);

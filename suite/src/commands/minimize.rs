@@ -23,20 +23,20 @@ use std::path::PathBuf;
 pub(crate) struct MinimizeArgs {
     /// A case, an input of a fuzz target, or a regression of a property
     file: PathBuf,
-    /// Where the smaller case goes; otherwise it is printed
+    /// File to write the smaller case to; printed if omitted
     #[arg(short, value_name = "OUT")]
     out: Option<PathBuf>,
-    /// Smaller cases tried at most; fewer if nobody says, where they take long
+    /// Maximum number of smaller cases to try; default: fewer where cases are slow
     #[arg(long, value_name = "N")]
     tries: Option<u32>,
-    /// The fuzz target of inputs whose path doesn't name it
+    /// Fuzz target, for inputs whose path doesn't name it
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
     #[command(flatten)]
     output: Output,
 }
 
-/// For each case that a rule is given, so many smaller ones are tried.
+/// Smaller cases to try for each case that a rule gets by default.
 pub(super) const TRIES: u32 = 20;
 
 pub(crate) fn minimize(args: &MinimizeArgs) -> anyhow::Result<Exit> {
@@ -44,11 +44,14 @@ pub(crate) fn minimize(args: &MinimizeArgs) -> anyhow::Result<Exit> {
     let tried = match input::read(&args.file, args.target.as_deref())? {
         Input::Case(tried) => *tried,
         Input::Bytes(target, _) => {
-            bail!("{name}: its bytes mean no case; `cargo fuzz tmin {}` makes them fewer", target.name)
+            bail!(
+                "{name}: its bytes do not decode to a case; shrink them with `cargo fuzz tmin {}`",
+                target.name
+            )
         }
     };
     let Tried { rule, source, destination, .. } = &tried;
-    // Where it also breaks a rule that its own builds on, as certify has it: then that says nothing.
+    // As certify does, first ignore cases that also break a base rule; then judge the rule alone.
     let judges: [Judge; 2] = [Rule::judge, Rule::alone];
     let now = |judge: &Judge, case: &Case| {
         let outcome = on_bench(case, &tried, |bench| judge(rule, &bench.hasty()));
@@ -108,7 +111,7 @@ pub(crate) fn minimize(args: &MinimizeArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Found)
 }
 
-/// Does something with a case on the implementations that it names, if they can be opened.
+/// Judges a case on the implementations that it names; `None` if one can't be opened.
 fn on_bench<T>(case: &Case, tried: &Tried, judge: impl FnOnce(Bench<'_>) -> T) -> Option<T> {
     let known = [&tried.source, &tried.destination];
     let opened: [Option<Subject>; 2] = [&case.source, &case.destination].map(|name| {

@@ -4,10 +4,10 @@ use super::input::{self, Input, Tried};
 use super::{Exit, Output, file_name, print, said};
 use clap::Args;
 use migcert::bench::Bench;
+use migcert::certificate::CaseFile;
 use migcert::files::Folder;
-use migcert::finding::Bucket;
-use migcert::finding::{Finding, Outcome};
-use migcert::report::{CaseFile, QUOTED};
+use migcert::finding::{Bucket, Finding, Outcome};
+use migcert::report::QUOTED;
 use migcert::row;
 use migcert::rule::Rule;
 use migcert::rules;
@@ -23,19 +23,19 @@ pub(crate) struct ReplayArgs {
     /// Cases, inputs of a fuzz target, or regressions of a property
     #[arg(value_name = "FILE", required_unless_present = "all", conflicts_with = "all")]
     files: Vec<PathBuf>,
-    /// All findings in a folder, a line for each: cases, and what a fuzzer calls `crash-…`
+    /// Replay all findings in a directory, one line each: cases, and `crash-…` files of a fuzzer
     #[arg(long, value_name = "DIR", conflicts_with = "save")]
     all: Option<PathBuf>,
-    /// Removes those that are fixed
+    /// Remove files of findings that are fixed
     #[arg(long, requires = "all")]
     prune: bool,
-    /// The fuzz target of inputs whose path doesn't name it
+    /// Fuzz target, for inputs whose path doesn't name it
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
-    /// Plays each so often: what is not broken every time is flaky
+    /// Replay each N times; a finding that does not reproduce every time is flaky
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     times: u32,
-    /// Writes what was replayed as a case into this folder
+    /// Directory to write what was replayed to, as a case
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
     #[command(flatten)]
@@ -62,15 +62,17 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
         let text = || {
             let mut out = played.text(file, &input);
             match &saved {
-                Some(CaseFile::Written(file)) => row!(out, "saved   {file}"),
-                Some(CaseFile::Unwritten { case, .. }) => out.block(QUOTED, case),
+                Some(CaseFile::Written { case: file }) => row!(out, "saved   {file}"),
+                Some(CaseFile::Unwritten { case_text: case, .. }) => out.block(QUOTED, case),
                 None => {}
             }
             out
         };
         let json = || {
             let mut json = played.json(file, &input);
-            saved.iter().for_each(|saved| saved.put(&mut json));
+            if let (Json::Object(json), Json::Object(saved)) = (&mut json, json!(saved)) {
+                json.extend(saved);
+            }
             json
         };
         print(&args.output, text, json)?;
@@ -79,11 +81,11 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// What came of a file.
+/// The result of replaying a file, once or several times.
 struct Played {
-    /// Broken, if it ever was.
+    /// The worst outcome: broken, if it ever was.
     outcome: Outcome,
-    /// What happened then.
+    /// The steps of the run with that outcome.
     steps: Vec<String>,
     bucket: Option<Bucket>,
     broken: u32,
@@ -147,7 +149,7 @@ impl Played {
         }
     }
 
-    /// How often it was broken, where it was tried more than once.
+    /// How many runs were broken, if there were several.
     fn rate(&self) -> Option<String> {
         let flaky = if self.is_flaky() { ": flaky" } else { "" };
         (1 < self.times).then(|| format!("{} of {}{flaky}", self.broken, self.times))
@@ -199,7 +201,7 @@ fn bucket_json(bucket: &Bucket) -> Json {
     json!({ "id": bucket.id(), "rule": bucket.rule, "phase": bucket.phase, "place": bucket.place })
 }
 
-/// What is told of several runs: that it was broken, or else that nobody knows.
+/// Of several runs, the outcome with the lowest rank is reported.
 fn rank(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Broken(_) => 0,

@@ -1,4 +1,4 @@
-//! `migcert serve`: any device behind our trait as a device program of.
+//! `migcert serve`: any device behind the traits of the core, as a device program.
 
 use super::{Exit, write_out};
 use anyhow::{Context, anyhow, bail};
@@ -16,7 +16,7 @@ use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
-/// Serves an implementation as a device program of its own, over vfio-user.
+/// Serves an implementation as a device program over vfio-user.
 #[derive(Args)]
 pub(crate) struct ServeArgs {
     /// builtin:NAME[@RELEASE][+FAULT]...
@@ -28,7 +28,7 @@ pub(crate) struct ServeArgs {
     options: Vec<String>,
 }
 
-/// What the options say.
+/// The parsed options.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options {
     socket_path: Option<PathBuf>,
@@ -55,9 +55,9 @@ pub(crate) fn serve(args: &ServeArgs) -> anyhow::Result<Exit> {
     }
 }
 
-/// The device that is asked for; none where only the description is.
+/// Starts the requested device; `None` if only the description is requested, which is printed.
 ///
-/// What is unknown is refused by the device, not here: it is the device that is tested.
+/// An unknown model, version or parameter is left to the device to refuse: the device is under test.
 fn start(subject: &Subject, options: &[String]) -> anyhow::Result<Option<(Box<dyn Device>, Options)>> {
     let options = parse(options)?;
     if options.prints {
@@ -70,11 +70,11 @@ fn start(subject: &Subject, options: &[String]) -> anyhow::Result<Option<(Box<dy
         None => models.keys().next().context("no model is supported")?.clone(),
     };
     let setup = match &options.version {
-        Some(_) if !options.params.is_empty() => bail!("a version and parameters are given"),
+        Some(_) if !options.params.is_empty() => bail!("--migration-version and --m-NAME exclude each other"),
         Some(version) => Setup::Version(version.parse::<Version>()?),
         None => Setup::Params(configuration(models.get(&id), &options.params)?),
     };
-    // The causes of these errors are in their words.
+    // The messages of these errors contain their causes.
     let started = subject.program.outside().and_then(|outside| subject.program.start(&id, &setup, &outside));
     let device = started.map_err(|why| anyhow!("{why}"))?;
     server::registers(&*device)?;
@@ -116,14 +116,14 @@ fn parse(words: &[String]) -> anyhow::Result<Options> {
             "--migration-version" => options.version = Some(value),
             _ => match option.strip_prefix("--m-") {
                 Some(name) => options.params.push((name.to_owned(), value)),
-                None => bail!("the option {option} is not known"),
+                None => bail!("unknown option {option}"),
             },
         }
     }
     Ok(options)
 }
 
-/// The client: one that connects to the path, or to the descriptor, or is the descriptor.
+/// Waits for the client: on the path, on a listening descriptor, or the descriptor is its connection.
 fn connected(options: &Options) -> anyhow::Result<UnixStream> {
     match (&options.socket_path, options.fd) {
         (Some(path), None) => {
@@ -155,6 +155,6 @@ mod tests {
         let named = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(same.expect("read").params, [named("a", "1"), named("b", "=2")]);
         assert_eq!(read("--m-a"), Err("--m-a needs a value".to_owned()));
-        assert_eq!(read("--what 1"), Err("the option --what is not known".to_owned()));
+        assert_eq!(read("--what 1"), Err("unknown option --what".to_owned()));
     }
 }

@@ -6,7 +6,7 @@ use migcert_core::program::{Description, Model};
 macro_rules! changes {
     ($($name:ident $id:literal,)*) => {
         $(const $name: &str = $id;)*
-        /// What can be different.
+        /// All differences.
         pub(super) const ALL: &[&str] = &[$($name),*];
     };
 }
@@ -35,7 +35,7 @@ changes! {
     VERSION_GONE "version-gone",
 }
 
-/// What is different; [`NONE`] if nothing is.
+/// The differences; [`NONE`] if there are none.
 pub(super) fn between(here: &Model, there: Option<&Model>) -> Vec<&'static str> {
     let mut found = match (here, there) {
         (_, None) => vec![MODEL_GONE],

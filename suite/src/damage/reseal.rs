@@ -7,8 +7,8 @@ const MAGIC: &[u8] = b"MIGSTATE";
 const HEADER: usize = 20;
 const HEAD: usize = 32;
 
-/// Where the contents of the sections are, as far as a stream in the core's envelope can be
-/// followed; all of it, where it is none.
+/// The ranges of the contents of the sections, as far as a stream in the core's envelope can be followed;
+/// the whole state if it is not in that envelope.
 pub fn contents(state: &[u8]) -> Vec<Range<usize>> {
     let mut contents = Vec::new();
     let length = state.get(12..HEADER).filter(|_| state.starts_with(MAGIC)).and_then(number);

@@ -22,7 +22,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Of what was found in a case of a rule.
+    /// The bucket of a finding of a rule.
     pub(crate) fn of(rule: &str, finding: &Finding) -> Bucket {
         let phase = finding.cause.site.map_or_else(String::new, |site| site.to_string());
         Bucket { rule: rule.to_owned(), phase, place: place(finding) }

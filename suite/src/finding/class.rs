@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A class of event. Vacuous success is no success: what never happened was not tested.
+/// A class of event. Vacuous success does not count: what never happened was not tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
@@ -23,11 +23,11 @@ pub enum Class {
 }
 
 impl Class {
-    /// All of them.
+    /// All classes.
     pub const ALL: [Class; 6] =
         [Class::Interrupt, Class::Migration, Class::PreCopy, Class::ReadBack, Class::Refusal, Class::Reset];
 
-    /// What it is, for "never saw ...".
+    /// In words, for "never saw ...".
     pub const fn what(self) -> &'static str {
         match self {
             Class::Interrupt => "an interrupt, and the device raises some",
@@ -67,7 +67,7 @@ impl Classes {
         self.0 & Classes::bit(class) != 0
     }
 
-    /// What is in one of them.
+    /// The union.
     #[must_use]
     pub const fn or(self, other: Classes) -> Classes {
         Classes(self.0 | other.0)

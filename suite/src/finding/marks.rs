@@ -1,4 +1,4 @@
-//! Marks of a run in a text: numbers, addresses and paths, which part no findings.
+//! Marks of a run in a text (numbers, addresses, paths), which must not separate findings of one bug.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ pub(crate) fn without_marks(text: &str) -> String {
 }
 
 /// Numbers, decimal or hexadecimal, become `#`; digits inside of names stay, and so do offsets, `BAR0+0x8`,
-/// which are all the names that some registers have.
+/// the only names of some registers.
 pub(super) fn without_numbers(text: &str) -> String {
     let mut is_offset = false;
     text.split_inclusive('+')

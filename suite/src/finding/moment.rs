@@ -1,4 +1,4 @@
-//! Who is asked for what in a case, and what it went through before.
+//! Moments of a case: which instance is asked for which operation, and what it went through before.
 
 use migcert_core::device::{State, Step};
 use serde::{Deserialize, Serialize};
@@ -13,11 +13,11 @@ pub enum Who {
     Another,
     /// It never migrates, and shows what differs without a migration.
     Control,
-    /// It loads.
+    /// The instance that loads.
     Destination,
-    /// The only one.
+    /// The only instance of a case.
     Device,
-    /// It is the past of a fresh one's host.
+    /// It ran on the host before a fresh one.
     Earlier,
     /// What a reset device is compared with.
     Fresh,
@@ -31,14 +31,14 @@ pub enum Who {
     Program,
     /// It loads what a destination saved.
     Second,
-    /// It saves.
+    /// The instance that saves.
     Source,
     /// It never migrates.
     Twin,
 }
 
 impl Who {
-    /// Whether it shows what must be seen, and is not what is judged.
+    /// Whether it shows what must be seen, and is not judged itself.
     pub const fn is_reference(self) -> bool {
         matches!(self, Who::Control | Who::Earlier | Who::Fresh | Who::Twin)
     }
@@ -98,7 +98,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The same for the same operation at the same place, whatever values go with it.
+    /// A key that is equal for the same operation at the same place, whatever its values.
     pub fn key(&self) -> String {
         match self {
             Operation::Guest(step) => format!("guest {}", place(step)),

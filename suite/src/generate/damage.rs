@@ -5,7 +5,7 @@ use crate::draw::list;
 use arbitrary::Unstructured;
 
 impl Damage {
-    /// Draws one.
+    /// Draws accidental damage.
     pub fn draw(u: &mut Unstructured<'_>) -> arbitrary::Result<Damage> {
         let at = place(u)?;
         Ok(match u.int_in_range(0..=7u8)? {

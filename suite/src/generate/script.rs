@@ -1,8 +1,7 @@
-//! Cases: guest steps, the points where the device moves, and what happens on the way.
+//! Cases: guest steps, the points where the device moves, and damage in transit.
 
 use super::setup;
-use crate::case::Case;
-use crate::case::Draws;
+use crate::case::{Case, Draws};
 use crate::damage::Damage;
 use crate::draw::list;
 use crate::finding::Class;
@@ -15,28 +14,28 @@ use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Model};
 use migcert_core::version::Setup;
 
-/// A script is at most so long, before the guest looks around.
+/// Maximum number of steps of a script, before the guest looks around.
 const STEPS: usize = 40;
-/// At most so many things happen to a state on its way.
+/// Maximum number of accidents to a state in transit.
 const DAMAGES: usize = 4;
-/// At most so many fields are forged.
+/// Maximum number of forgeries in a case.
 const FORGERIES: usize = 24;
-/// A walk asks for at most so many states.
+/// Maximum number of states in a walk.
 const WALK: usize = 8;
-/// At most so many sizes of pieces are used in turn.
+/// Maximum number of piece sizes, used in turn.
 const PIECES: usize = 4;
-/// Configurations are drawn so often to find one that can migrate.
+/// Maximum number of configurations drawn to find one that can migrate.
 const TRIES: usize = 8;
 
-/// What a case is drawn for.
+/// The implementations that a case is drawn for.
 pub struct Between<'a> {
     /// The source's name and description.
     pub source: (&'a str, &'a Manifest),
-    /// The destination's.
+    /// The destination's name and description.
     pub destination: (&'a str, &'a Manifest),
-    /// What the guest can do there.
+    /// The guest interface of a setup of the source.
     pub interface: &'a dyn Fn(&ModelId, &Setup) -> Option<Interface>,
-    /// Which case of its rule it is, if that says anything: the first ones leave less to chance.
+    /// The index of the case in its rule, if it has one: the first cases leave less to chance.
     pub number: Option<u32>,
 }
 
@@ -77,7 +76,7 @@ pub fn case(u: &mut Unstructured<'_>, rule: &Rule, between: &Between<'_>) -> Res
     Ok(Some(case))
 }
 
-/// Draws a setup, and mostly one that the destination takes, if there is one to be found.
+/// Draws a setup, mostly one that the destination accepts, if one is found.
 fn movable_setup(
     u: &mut Unstructured<'_>,
     id: &ModelId,
@@ -94,7 +93,7 @@ fn movable_setup(
     Ok(drawn)
 }
 
-/// Draws what the guest does, and when the device moves.
+/// Draws the script, and the points where the device moves.
 fn story(
     u: &mut Unstructured<'_>,
     rule: &Rule,
@@ -108,7 +107,7 @@ fn story(
     let drawn = steps.len();
     if drawn != 0 {
         look(guest, &mut steps);
-        // What is done while the device is read in PRE_COPY is one more thing that gets lost.
+        // Steps while the device is read in PRE_COPY are easily lost, too.
         let is_read_meanwhile = rule.sees.contains(&Class::PreCopy);
         return Ok((steps, [if is_read_meanwhile { drawn / 2 } else { drawn }, drawn]));
     }
@@ -122,12 +121,12 @@ fn story(
     Ok((steps, at))
 }
 
-/// Draws what the guest does; mostly, it looks around at the end.
+/// Draws the script of a guest, which mostly looks around at the end.
 pub fn script(u: &mut Unstructured<'_>, guest: &mut dyn Guest) -> Result<Vec<Step>> {
     drawn_script(u, guest).map(|(steps, _)| steps)
 }
 
-/// The same, and how many steps there are before the guest looks.
+/// The same, and the number of steps before the guest looks around.
 fn drawn_script(u: &mut Unstructured<'_>, guest: &mut dyn Guest) -> Result<(Vec<Step>, usize)> {
     let mut steps = Vec::new();
     while steps.len() < STEPS && u.int_in_range(0..=15u8)? != 0 {
@@ -145,8 +144,8 @@ fn look(guest: &dyn Guest, steps: &mut Vec<Step>) {
     steps.extend(guest.look_around());
 }
 
-/// Draws when the device moves: at any time, or before the guest looks around, so that all it sees
-/// there is of the device that moved.
+/// Draws the point where the device moves: anywhere, or just before the guest looks around, so that it looks
+/// at the device that moved.
 fn moment(u: &mut Unstructured<'_>, drawn: usize, len: usize) -> Result<usize> {
     let last = if u.arbitrary()? { drawn } else { len };
     u.int_in_range(0..=last)
@@ -175,7 +174,7 @@ pub fn damage(u: &mut Unstructured<'_>) -> Result<Vec<Damage>> {
     Ok(forgeries)
 }
 
-/// Draws the sizes of the pieces that bytes travel in.
+/// Draws the sizes of the pieces that the state is carried in.
 pub fn pieces(u: &mut Unstructured<'_>) -> Result<Vec<u32>> {
     list(u, PIECES, |u| {
         Ok(match u.int_in_range(0..=3u8)? {

@@ -1,4 +1,4 @@
-//! Processes that a device program leaves behind, wherever they hid.
+//! Processes that a device program leaves behind, including daemons.
 
 use super::cell;
 use crate::scratch;
@@ -8,18 +8,18 @@ use std::fs;
 /// Ends all device programs and whatever they started, and waits for that.
 pub fn finish() {
     if cell::end_all() {
-        // Had it been ended before, what it had would be ours now.
+        // Orphans of the cell's keeper are our children now.
         kill_children();
     }
 }
 
-/// The same, and removes all files and directories that were made for them.
+/// As [`finish`], and removes all files and directories that were made for device programs.
 pub fn leave_nothing() {
     finish();
     scratch::remove_all();
 }
 
-/// Kills all our children: at the end, when no program is in use any more.
+/// Kills all our children; only at the end, when no program is in use.
 fn kill_children() {
     let us = getpid();
     kill_all(|pid| {
@@ -30,7 +30,7 @@ fn kill_children() {
     });
 }
 
-/// Kills all that are wanted, and again, as long as there are any: their children come to us.
+/// Kills all wanted processes, in at most `ROUNDS` rounds: their children become ours.
 fn kill_all(is_wanted: impl Fn(Pid) -> bool) {
     const ROUNDS: u32 = 100;
     for _ in 0..ROUNDS {

@@ -155,6 +155,7 @@ pub enum How {
 
 /// How something volatile changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Pattern {
     /// It grows from run to run and from read to read.
@@ -180,6 +181,7 @@ impl fmt::Display for Pattern {
 
 /// What is known of what shows at a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Nature {
     /// It changes as it likes, and is compared with nothing.

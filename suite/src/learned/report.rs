@@ -1,10 +1,7 @@
 //! What a report says of what is volatile.
 
-use super::{Entry, How, Learned, MOST, Nature, PLACES, Pin, Place, Range};
-use crate::row;
-use crate::text::Lines;
+use super::{Entry, How, Learned, MOST, PLACES, Pin, Place, Range};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
 
 /// What a report says of the volatile places of a subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,65 +63,13 @@ impl Report {
         *self = merged;
     }
 
-    /// Adds the section of a text report; nothing where nothing is volatile.
-    pub fn text(&self, name: &str, out: &mut Lines) {
-        if self.entries.is_empty() {
-            if let Some(why) = self.too_much() {
-                row!(out);
-                row!(out, "learned  {name}: too much: {why}");
-            }
-            return;
-        }
-        let volatile = self.entries.iter().filter(|entry| entry.nature == Nature::Volatile).count();
-        let is_or_are = |count, what: &str| match count {
-            1 => format!("1 place is {what}"),
-            many => format!("{many} places are {what}"),
-        };
-        row!(out);
-        match self.entries.len() - volatile {
-            0 => row!(out, "learned  {name}: {} and not compared", is_or_are(volatile, "volatile")),
-            own if volatile == 0 => row!(out, "learned  {name}: {}", is_or_are(own, "of the instance")),
-            own => {
-                let (volatile, own) = (is_or_are(volatile, "volatile"), is_or_are(own, "of the instance"));
-                row!(out, "learned  {name}: {volatile} and not compared, {own}");
-            }
-        }
-        for entry in &self.entries {
-            let (hid, compared) = (entry.hid, self.compared);
-            match entry.nature {
-                Nature::Volatile if entry.place.is_late() => row!(
-                    out,
-                    "  volatile   {entry}; compared over all steps that follow, not step by step; {hid} of {compared} values"
-                ),
-                Nature::Volatile => row!(out, "  volatile   {entry}; hid {hid} of {compared} values"),
-                Nature::Instance => row!(
-                    out,
-                    "  instance   {entry}; compared between source and destination, not with a twin: {hid} of {compared} values"
-                ),
-            }
-            if entry.is_stale() {
-                row!(out, "  stale      {}: no guest of this run came there", entry.place);
-            }
-        }
-        if let Some(why) = self.too_much() {
-            row!(out, "  too much   {why}");
-        }
-        if self.unpinned().next().is_none() {
-            row!(out, "  pinned     all of it, by the profile; nothing new was learned");
-            return;
-        }
-        row!(out, "  note       it is not deterministic, so the same seed need not teach the same again");
-    }
-
-    /// Adds what to write into a profile to have all of it pinned; nothing where it is already.
-    pub fn pins(&self, out: &mut Lines) {
+    /// What to write into a profile to have all of it pinned, each an element of `volatile`; nothing where it is
+    /// already.
+    pub fn pins(&self) -> Vec<String> {
         if self.is_full || self.unpinned().next().is_none() {
-            return;
+            return Vec::new();
         }
-        row!(out, "  pin it     above the first [table] of the profile, in place of its `volatile`:");
-        row!(out, "volatile = [");
-        self.elements().iter().for_each(|pin| out.after("  ", format_args!("{},", pin.toml())));
-        out.after("]", format_args!(""));
+        self.elements().iter().map(Pin::toml).collect()
     }
 
     /// All that is volatile, each thing once.
@@ -152,27 +97,5 @@ impl Report {
     /// What is not pinned.
     fn unpinned(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.how != How::Pinned)
-    }
-
-    /// As elements of the member `learned` of a report.
-    pub fn json(&self, name: &str) -> Vec<Json> {
-        let element = |entry: &Entry| {
-            let mut json = json!({
-                "impl": name,
-                "place": entry.place.to_string(),
-                "nature": entry.nature,
-                "pin": Pin::Place(entry.place.clone(), entry.nature).toml(),
-                "pinned": entry.how == How::Pinned,
-                "stale": entry.is_stale(),
-                "hid": entry.hid,
-                "compared": self.compared,
-            });
-            if let How::Seen { apart, pattern } = &entry.how {
-                json["apart_ms"] = json!(apart);
-                json["pattern"] = json!(pattern);
-            }
-            json
-        };
-        self.entries.iter().map(element).collect()
     }
 }

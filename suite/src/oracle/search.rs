@@ -1,4 +1,4 @@
-//! The check, and a search that knows of it no more than.
+//! The check against an independent search, which implements only.
 
 use super::Drawn;
 use crate::finding::Finding;
@@ -7,7 +7,7 @@ use migcert_core::program::{Description, Manifest, Model};
 use migcert_core::version::Setup;
 use std::collections::BTreeMap;
 
-/// The check against a search, and descriptions against what is read of what is written of them.
+/// The check agrees with the search, and descriptions survive writing and reading.
 pub(super) fn agrees(drawn: &Drawn) -> Result<(), Box<Finding>> {
     for manifest in [&drawn.source.manifest, &drawn.destination.manifest] {
         let again = Manifest::from_json(manifest.to_json().as_bytes());
@@ -36,8 +36,8 @@ pub(super) fn agrees(drawn: &Drawn) -> Result<(), Box<Finding>> {
 }
 
 /// Looks among all that a destination accepts for what means the same as the source's setup: the
-/// same parameters on, at the same values, and off by the same value where both know them. Knows of the
-/// check no more than.
+/// same parameters on, at the same values, and off by the same value where both know them. Implements
+/// only.
 fn accepts(here: &Model, setup: &Setup, there: &Model) -> bool {
     let (here, full, there) = match (here, setup, there) {
         (Model::Params(here), Setup::Params(full), Model::Params(there)) => (here, full, there),
@@ -52,7 +52,7 @@ fn accepts(here: &Model, setup: &Setup, there: &Model) -> bool {
     let mut chosen = Configuration::new();
     for (name, param) in &there.params {
         let ours = full.get(name).filter(|value| on(here, name, value));
-        // Of all its values, no other can say the same.
+        // No other value can mean the same.
         let mut values = param.off.iter().chain(ours);
         let same = values.find(|value| {
             let says = Some(*value).filter(|value| on(there, name, value));

@@ -1,38 +1,32 @@
-//! Chapter R-1: what a destination needs is in the bytes, and not in files that it finds.
+//! Chapter R-1: what a destination needs is in the bytes, not in files.
 
-use super::BLAMED;
-use super::Test;
 use super::s6_move::MOVES;
 use crate::bench::Bench;
 use crate::case::Draws;
-use crate::finding::Who;
-use crate::finding::{Cause, Class, Finding, Judgement, Stop, What};
+use crate::finding::{Cause, Class, Finding, Judgement, NotApplicable, Stop, What, Who};
 use crate::rule::{Level, On, Rule};
 use crate::subject::Subject;
 use migcert_core::device::Seen;
 use migcert_core::program::{Apart, Program, Share};
 
-pub(super) static STATE_IS_NOT_IN_FILES: Test = Test {
-    check: state_is_not_in_files,
-    rule: Rule {
-        id: "state-is-not-in-files",
-        cites: "R-1.5",
-        level: Level::Must,
-        promise: "a destination that finds no file of its source needs none: the state is in the bytes",
-        advice: "bring it in the bytes; files that hosts share, such as a disk, are named under `shared` in the \
-                 profile or by an argument",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[Class::Migration],
-        builds_on: MOVES,
-    },
+pub(super) static STATE_IS_NOT_IN_FILES: Rule = Rule {
+    id: "state-is-not-in-files",
+    cites: "R-1.5",
+    level: Level::Must,
+    promise: "a destination that finds no file of its source needs none: the state is in the bytes",
+    advice: "bring it in the bytes; files that hosts share, such as a disk, are named under `shared` in the \
+             profile or by an argument",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[Class::Migration],
+    builds_on: MOVES,
 };
 
-fn state_is_not_in_files(bench: &Bench<'_>) -> Judgement {
+pub(super) fn state_is_not_in_files(bench: &Bench<'_>) -> Judgement {
     bench.plan()?;
     drop(apart(bench.source)?);
     let twin = bench.twin()?;
-    // Its first start settles what a program can do without.
+    // The first start shows what a program does not need shared.
     let (source, destination) = (apart(bench.source)?, apart(bench.destination)?);
     let moved_apart = || {
         bench.tell(|| "source and destination share no files but those that are named".to_owned());
@@ -51,11 +45,11 @@ fn state_is_not_in_files(bench: &Bench<'_>) -> Judgement {
     if !files.is_empty() {
         return Err(Stop::Broken(Box::new(in_files(finding, &files))));
     }
-    // Without a file that it wrote, it is not known to be in files.
+    // If the source wrote no file, the state is not known to be in files.
     bench.tell(|| "the same as programs are started otherwise".to_owned());
     let (first, second) = (&*bench.source.program, &*bench.destination.program);
     if bench.found(moved(bench, first, second, &twin))?.is_some() {
-        return Err(Stop::NotApplicable(BLAMED.into()));
+        return Err(Stop::NotApplicable(NotApplicable::Blamed));
     }
     match moved_apart()? {
         Some(finding) => Err(Stop::Unsettled(format!(
@@ -68,10 +62,10 @@ fn state_is_not_in_files(bench: &Bench<'_>) -> Judgement {
 
 /// The subject's program, whose instances share no files.
 fn apart(subject: &Subject) -> Result<Box<dyn Apart + '_>, Stop> {
-    subject.program.apart(Share::Named).map_err(Stop::NotApplicable)
+    subject.program.apart(Share::Named).map_err(|why| Stop::NotApplicable(why.into()))
 }
 
-/// An instance of one program moves to one of another, and the guest can't tell.
+/// Moves an instance of one program to one of another; the guest must not notice.
 fn moved(bench: &Bench<'_>, source: &dyn Program, destination: &dyn Program, twin: &[Seen]) -> Judgement {
     let at = bench.at()[0];
     let source = bench.standing(Who::Source, bench.source, source);

@@ -1,31 +1,26 @@
 //! Chapter R-3: what a parameter changes, and what it leaves as it was.
 
-use super::Test;
 use crate::bench::{Bench, Load, needs};
 use crate::case::Draws;
-use crate::finding::Who;
-use crate::finding::{Class, Judgement, Stop, broken};
+use crate::finding::{Class, Judgement, Stop, Who, broken};
 use crate::rule::{Level, On, Rule};
 use migcert_core::device::{Device, Interface, Register};
 use migcert_core::program::Model;
 use migcert_core::version::Setup;
 
-pub(super) static INTERFACE_IS_KEPT: Test = Test {
-    check: interface_is_kept,
-    rule: Rule {
-        id: "interface-is-kept",
-        cites: "R-3.1",
-        level: Level::Must,
-        promise: "instances of one configuration offer the guest the same hardware interface, wherever they run",
-        advice: "make a parameter of what decides it: sizes of regions, numbers of queues and of interrupts",
-        draws: Draws::Setup,
-        on: On::Any,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static INTERFACE_IS_KEPT: Rule = Rule {
+    id: "interface-is-kept",
+    cites: "R-3.1",
+    level: Level::Must,
+    promise: "instances of one configuration offer the guest the same hardware interface, wherever they run",
+    advice: "make a parameter of what decides it: sizes of regions, numbers of queues and of interrupts",
+    draws: Draws::Setup,
+    on: On::Any,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn interface_is_kept(bench: &Bench<'_>) -> Judgement {
+pub(super) fn interface_is_kept(bench: &Bench<'_>) -> Judgement {
     let plan = bench.plan()?;
     let is_alike = bench.source.never == bench.destination.never;
     needs(is_alike, "the profiles have the guest leave different places alone")?;
@@ -58,7 +53,7 @@ fn same_interface(what: &str, one: &dyn Device, other: &dyn Device) -> Judgement
         (Interface::Requests(_), Interface::Requests(_)) => return Ok(()),
         _ => return Err(Stop::NotApplicable("the interfaces are described in different ways".into())),
     };
-    // What a register is called, and what a driver may write to it, is known to nobody but us.
+    // Names of registers, and what a driver may write to them, are not part of the interface.
     let shape = |register: &Register| {
         let Register { region, offset, size, count, stride, writable, .. } = register;
         (*region, *offset, *size, *count, *stride, *writable)
@@ -76,22 +71,19 @@ fn same_interface(what: &str, one: &dyn Device, other: &dyn Device) -> Judgement
     differs(&format!("{what} have other registers"), words(here), words(there))
 }
 
-pub(super) static CONFIGURATION_KEPT: Test = Test {
-    check: configuration_kept,
-    rule: Rule {
-        id: "configuration-kept",
-        cites: "R-3.3",
-        level: Level::Must,
-        promise: "a state is not loaded under another configuration than it was saved under",
-        advice: "put the parameter list into the state and compare it before anything is loaded",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[Class::Refusal],
-        builds_on: &[],
-    },
+pub(super) static CONFIGURATION_KEPT: Rule = Rule {
+    id: "configuration-kept",
+    cites: "R-3.3",
+    level: Level::Must,
+    promise: "a state is not loaded under another configuration than it was saved under",
+    advice: "put the parameter list into the state and compare it before anything is loaded",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[Class::Refusal],
+    builds_on: &[],
 };
 
-fn configuration_kept(bench: &Bench<'_>) -> Judgement {
+pub(super) fn configuration_kept(bench: &Bench<'_>) -> Judgement {
     let other = bench.case.other.as_ref();
     let other = other.filter(|other| **other != bench.case.setup);
     let Some(other) = other else { return Err(Stop::NotApplicable("no other configuration".into())) };
@@ -107,22 +99,19 @@ fn configuration_kept(bench: &Bench<'_>) -> Judgement {
     }
 }
 
-pub(super) static OFF_IS_ABSENCE: Test = Test {
-    check: off_is_absence,
-    rule: Rule {
-        id: "off-is-absence",
-        cites: "R-3.4",
-        level: Level::Must,
-        promise: "with a parameter off, interface and state are to the byte those from before it existed",
-        advice: "leave out of the state everything that belongs to a parameter that is off",
-        draws: Draws::Script,
-        on: On::Two,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static OFF_IS_ABSENCE: Rule = Rule {
+    id: "off-is-absence",
+    cites: "R-3.4",
+    level: Level::Must,
+    promise: "with a parameter off, interface and state are to the byte those from before it existed",
+    advice: "leave out of the state everything that belongs to a parameter that is off",
+    draws: Draws::Script,
+    on: On::Two,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn off_is_absence(bench: &Bench<'_>) -> Judgement {
+pub(super) fn off_is_absence(bench: &Bench<'_>) -> Judgement {
     let plan = bench.plan()?;
     let (Model::Params(here), Some(Model::Params(there)), Setup::Params(full)) =
         (bench.model()?, bench.destination.manifest.models.get(&bench.case.model), plan.destination())
@@ -154,22 +143,19 @@ fn off_is_absence(bench: &Bench<'_>) -> Judgement {
     }
 }
 
-pub(super) static OFF_MEANS_THE_SAME: Test = Test {
-    check: off_means_the_same,
-    rule: Rule {
-        id: "off-means-the-same",
-        cites: "R-3.4",
-        level: Level::Must,
-        promise: "a parameter that two implementations know is off by the same value in both",
-        advice: "give the parameter its first off value again: it is what a list means that leaves the parameter out",
-        draws: Draws::Nothing,
-        on: On::Two,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static OFF_MEANS_THE_SAME: Rule = Rule {
+    id: "off-means-the-same",
+    cites: "R-3.4",
+    level: Level::Must,
+    promise: "a parameter that two implementations know is off by the same value in both",
+    advice: "give the parameter its first off value again: it is what a list means that leaves the parameter out",
+    draws: Draws::Nothing,
+    on: On::Two,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn off_means_the_same(bench: &Bench<'_>) -> Judgement {
+pub(super) fn off_means_the_same(bench: &Bench<'_>) -> Judgement {
     let mut any = false;
     for (id, model) in &bench.source.manifest.models {
         let other = bench.destination.manifest.models.get(id);

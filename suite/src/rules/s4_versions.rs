@@ -1,11 +1,9 @@
 //! Chapter R-4: versions, and refusing what is not supported.
 
-use super::Test;
 use super::s6_move::MOVES;
 use crate::bench::{Bench, needs};
 use crate::case::Draws;
-use crate::finding::Who;
-use crate::finding::{Class, Judgement, Stop, broken, not_started};
+use crate::finding::{Class, Judgement, Stop, Who, broken, not_started};
 use crate::generate::setup;
 use crate::rule::{Level, On, Rule};
 use crate::subject::Subject;
@@ -17,22 +15,19 @@ use migcert_core::model::ModelId;
 use migcert_core::program::{Model, Program};
 use migcert_core::version::Setup;
 
-pub(super) static LATEST_STARTS: Test = Test {
-    check: latest_starts,
-    rule: Rule {
-        id: "latest-starts",
-        cites: "R-4.4",
-        level: Level::Must,
-        promise: "the latest configuration of every model can be instantiated",
-        advice: "start the program with the configuration that its description calls latest",
-        draws: Draws::Nothing,
-        on: On::One,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static LATEST_STARTS: Rule = Rule {
+    id: "latest-starts",
+    cites: "R-4.4",
+    level: Level::Must,
+    promise: "the latest configuration of every model can be instantiated",
+    advice: "start the program with the configuration that its description calls latest",
+    draws: Draws::Nothing,
+    on: On::One,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn latest_starts(bench: &Bench<'_>) -> Judgement {
+pub(super) fn latest_starts(bench: &Bench<'_>) -> Judgement {
     for (id, model) in &bench.source.manifest.models {
         let outside = bench.outside()?;
         starts(bench, id, &model.latest(), &outside)?;
@@ -46,22 +41,19 @@ fn starts(bench: &Bench<'_>, id: &ModelId, setup: &Setup, outside: &Outside) -> 
     started.map(drop).map_err(|why| not_started(why, named()))
 }
 
-pub(super) static VERSIONS_START: Test = Test {
-    check: versions_start,
-    rule: Rule {
-        id: "versions-start",
-        cites: "R-4.1",
-        level: Level::Must,
-        promise: "every version that is described can be instantiated",
-        advice: "start the program with each version of its description",
-        draws: Draws::Nothing,
-        on: On::One,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static VERSIONS_START: Rule = Rule {
+    id: "versions-start",
+    cites: "R-4.1",
+    level: Level::Must,
+    promise: "every version that is described can be instantiated",
+    advice: "start the program with each version of its description",
+    draws: Draws::Nothing,
+    on: On::One,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn versions_start(bench: &Bench<'_>) -> Judgement {
+pub(super) fn versions_start(bench: &Bench<'_>) -> Judgement {
     let mut any = false;
     for (id, model) in &bench.source.manifest.models {
         let setups: Vec<Setup> = match model {
@@ -77,22 +69,19 @@ fn versions_start(bench: &Bench<'_>) -> Judgement {
     needs(any, "no versions are described")
 }
 
-pub(super) static VERSION_MEANS_THE_SAME: Test = Test {
-    check: version_means_the_same,
-    rule: Rule {
-        id: "version-means-the-same",
-        cites: "R-4.2",
-        level: Level::Must,
-        promise: "two implementations that know a version of a model expand it to the same configuration",
-        advice: "never change what a published version means; publish a new one",
-        draws: Draws::Nothing,
-        on: On::Two,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static VERSION_MEANS_THE_SAME: Rule = Rule {
+    id: "version-means-the-same",
+    cites: "R-4.2",
+    level: Level::Must,
+    promise: "two implementations that know a version of a model expand it to the same configuration",
+    advice: "never change what a published version means; publish a new one",
+    draws: Draws::Nothing,
+    on: On::Two,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn version_means_the_same(bench: &Bench<'_>) -> Judgement {
+pub(super) fn version_means_the_same(bench: &Bench<'_>) -> Judgement {
     let mut any = false;
     for (id, model) in &bench.source.manifest.models {
         let other = bench.destination.manifest.models.get(id);
@@ -113,22 +102,23 @@ fn version_means_the_same(bench: &Bench<'_>) -> Judgement {
     needs(any, "no version is known to both")
 }
 
-pub(super) static UNSUPPORTED_IS_REFUSED: Test = Test {
-    check: |bench| refusal(bench).map(drop),
-    rule: Rule {
-        id: "unsupported-is-refused",
-        cites: "R-4.3",
-        level: Level::Must,
-        promise: "an instance of an unknown version, parameter or value is not created",
-        advice: "check every option at start and exit with an error before anything runs",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static UNSUPPORTED_IS_REFUSED: Rule = Rule {
+    id: "unsupported-is-refused",
+    cites: "R-4.3",
+    level: Level::Must,
+    promise: "an instance of an unknown version, parameter or value is not created",
+    advice: "check every option at start and exit with an error before anything runs",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[],
+    builds_on: &[],
 };
 
-/// Starts with something that is not supported; the words of the refusal, and the culprit.
+pub(super) fn unsupported_is_refused(bench: &Bench<'_>) -> Judgement {
+    refusal(bench).map(drop)
+}
+
+/// Starts with something that is not supported; returns the words of the refusal, and the culprit.
 fn refusal(bench: &Bench<'_>) -> Result<(String, String), Stop> {
     let dna: Vec<u8> = bench.case.pieces.iter().flat_map(|piece| piece.to_le_bytes()).collect();
     let drawn = setup::unsupported(&mut Unstructured::new(&dna), bench.model()?);
@@ -160,22 +150,19 @@ fn in_words(why: &Refusal) -> String {
     [why.to_string().as_str()].into_iter().chain(printed).collect::<Vec<_>>().join("\n")
 }
 
-pub(super) static CULPRIT_IS_NAMED: Test = Test {
-    check: culprit_is_named,
-    rule: Rule {
-        id: "culprit-is-named",
-        cites: "R-4.3",
-        level: Level::Should,
-        promise: "the error of a refused start names the version, parameter or value that is to blame",
-        advice: "write the name of the option that is refused into the message",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static CULPRIT_IS_NAMED: Rule = Rule {
+    id: "culprit-is-named",
+    cites: "R-4.3",
+    level: Level::Should,
+    promise: "the error of a refused start names the version, parameter or value that is to blame",
+    advice: "write the name of the option that is refused into the message",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn culprit_is_named(bench: &Bench<'_>) -> Judgement {
+pub(super) fn culprit_is_named(bench: &Bench<'_>) -> Judgement {
     let (words, culprit) = match refusal(bench) {
         Err(Stop::Broken(_) | Stop::Failed(_)) => {
             return Err(Stop::NotApplicable("it was not refused".into()));
@@ -188,22 +175,19 @@ fn culprit_is_named(bench: &Bench<'_>) -> Judgement {
     Err(broken("a refusal does not say what is to blame", format!("an error that names `{culprit}`"), words))
 }
 
-pub(super) static OLD_LEVEL_IS_KEPT: Test = Test {
-    check: old_level_is_kept,
-    rule: Rule {
-        id: "old-level-is-kept",
-        cites: "R-4.5",
-        level: Level::Must,
-        promise: "an old state goes on in a new implementation at the old level, and can be rolled back",
-        advice: "save at the level of the instance's configuration, not at that of the program",
-        draws: Draws::Script,
-        on: On::Two,
-        sees: &[Class::Migration],
-        builds_on: MOVES,
-    },
+pub(super) static OLD_LEVEL_IS_KEPT: Rule = Rule {
+    id: "old-level-is-kept",
+    cites: "R-4.5",
+    level: Level::Must,
+    promise: "an old state goes on in a new implementation at the old level, and can be rolled back",
+    advice: "save at the level of the instance's configuration, not at that of the program",
+    draws: Draws::Script,
+    on: On::Two,
+    sees: &[Class::Migration],
+    builds_on: MOVES,
 };
 
-fn old_level_is_kept(bench: &Bench<'_>) -> Judgement {
+pub(super) fn old_level_is_kept(bench: &Bench<'_>) -> Judgement {
     let there = plan(bench, bench.source, &bench.case.setup, bench.destination)?;
     let back = plan(bench, bench.destination, there.destination(), bench.source)?;
     let twin = bench.twin()?;

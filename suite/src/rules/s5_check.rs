@@ -1,32 +1,27 @@
 //! Chapter R-5: the check is right, in both directions, and disturbs nothing.
 
-use super::Test;
 use crate::bench::{Bench, Load, needs};
 use crate::case::Draws;
-use crate::finding::Who;
-use crate::finding::{Judgement, Stop, broken, refused};
+use crate::finding::{Judgement, Stop, Who, broken, refused};
 use crate::rule::{Level, On, Rule};
 use migcert_core::compat::{self, Reason};
 use migcert_core::error::Error;
 use migcert_core::program::{Model, Program};
 use migcert_core::version::Setup;
 
-pub(super) static CHECK_IS_SOUND: Test = Test {
-    check: check_is_sound,
-    rule: Rule {
-        id: "check-is-sound",
-        cites: "R-5.4",
-        level: Level::Must,
-        promise: "where the check says compatible, the destination starts and loads",
-        advice: "correct the description, or make the program do what it describes",
-        draws: Draws::Script,
-        on: On::Any,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static CHECK_IS_SOUND: Rule = Rule {
+    id: "check-is-sound",
+    cites: "R-5.4",
+    level: Level::Must,
+    promise: "where the check says compatible, the destination starts and loads",
+    advice: "correct the description, or make the program do what it describes",
+    draws: Draws::Script,
+    on: On::Any,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn check_is_sound(bench: &Bench<'_>) -> Judgement {
+pub(super) fn check_is_sound(bench: &Bench<'_>) -> Judgement {
     bench.at().into_iter().try_for_each(|at| loads_at(bench, at))
 }
 
@@ -43,22 +38,19 @@ fn loads_at(bench: &Bench<'_>, at: usize) -> Judgement {
     }
 }
 
-pub(super) static CHECK_IS_COMPLETE: Test = Test {
-    check: check_is_complete,
-    rule: Rule {
-        id: "check-is-complete",
-        cites: "R-5.2",
-        level: Level::Should,
-        promise: "where the check says incompatible, the destination refuses, at start or at load",
-        advice: "the description promises less than the program keeps, or the program loads what it must not",
-        draws: Draws::Script,
-        on: On::Two,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static CHECK_IS_COMPLETE: Rule = Rule {
+    id: "check-is-complete",
+    cites: "R-5.2",
+    level: Level::Should,
+    promise: "where the check says incompatible, the destination refuses, at start or at load",
+    advice: "the description promises less than the program keeps, or the program loads what it must not",
+    draws: Draws::Script,
+    on: On::Two,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn check_is_complete(bench: &Bench<'_>) -> Judgement {
+pub(super) fn check_is_complete(bench: &Bench<'_>) -> Judgement {
     let Err(verdict) = bench.verdict()? else {
         return Err(Stop::NotApplicable("the pair is compatible".into()));
     };
@@ -82,7 +74,7 @@ fn check_is_complete(bench: &Bench<'_>) -> Judgement {
     }
 }
 
-/// What the destination would be started with if the check had said yes.
+/// The setup that the destination would start with if the check had accepted.
 fn nearest(bench: &Bench<'_>) -> Result<Setup, Stop> {
     let there = bench.destination.manifest.models.get(&bench.case.model);
     Ok(match (bench.model()?, &bench.case.setup, there) {
@@ -93,22 +85,19 @@ fn nearest(bench: &Bench<'_>) -> Result<Setup, Stop> {
     })
 }
 
-pub(super) static CHECK_DISTURBS_NOTHING: Test = Test {
-    check: check_disturbs_nothing,
-    rule: Rule {
-        id: "check-disturbs-nothing",
-        cites: "R-5.3",
-        level: Level::Must,
-        promise: "asking for the description leaves running instances alone",
-        advice: "describe without opening the device or its files",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static CHECK_DISTURBS_NOTHING: Rule = Rule {
+    id: "check-disturbs-nothing",
+    cites: "R-5.3",
+    level: Level::Must,
+    promise: "asking for the description leaves running instances alone",
+    advice: "describe without opening the device or its files",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn check_disturbs_nothing(bench: &Bench<'_>) -> Judgement {
+pub(super) fn check_disturbs_nothing(bench: &Bench<'_>) -> Judgement {
     let twin = bench.twin()?;
     let at = bench.at()[0];
     let (mut device, _outside) = bench.started()?;

@@ -10,18 +10,16 @@
 //! each time and a clock only add bits that differ. A device of which nothing can be read back, or nothing
 //! but what a fresh one shows as well, is not judged.
 //!
-//! Where somebody says that hosts share something, such as a disk, a guest may find there what it wrote.
-//! Then nobody is accused but for what arrives where that is not shared, either.
+//! If a profile or an argument shares something between hosts, such as a disk, a guest may find there what
+//! it wrote. Then the rule is broken only by what arrives if that is not shared, either.
 
 mod values;
 mod weigh;
 
-use super::Test;
 use super::s6_move::MOVES;
 use crate::bench::{Bench, Standing, cannot_start, needs};
 use crate::case::Draws;
-use crate::finding::Who;
-use crate::finding::{Class, Judgement, Stop, broken};
+use crate::finding::{Class, Judgement, Stop, Who, broken};
 use crate::guests;
 use crate::learned::Masks;
 use crate::rule::{Level, On, Rule};
@@ -33,29 +31,26 @@ use migcert_core::version::Setup;
 use values::Acts;
 use weigh::{Arrived, Carried};
 
-/// Sets of values that must all arrive before a device is accused: a bit that is read by chance is as
-/// written in all of them once in 256 times.
+/// Number of sets of values that must all arrive before a device is accused: a bit that is read by chance is
+/// as written in all of them once in 256 times.
 const VARIANTS: usize = 8;
 
-/// A difference between two guests of which the same was carried must be seen so often in turns.
+/// Number of turns in which a difference between two guests with the same carried bytes must be seen.
 const TURNS: usize = 8;
 
-pub(super) static STATE_IS_IN_THE_BYTES: Test = Test {
-    check: state_is_in_the_bytes,
-    rule: Rule {
-        id: "state-is-in-the-bytes",
-        cites: "R-1.5",
-        level: Level::Must,
-        promise: "what a guest changed, and finds again after a migration, was in the bytes that were carried",
-        advice: "write the state itself into the stream, not a path, a key or a number under which this host keeps it",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[Class::ReadBack],
-        builds_on: MOVES,
-    },
+pub(super) static STATE_IS_IN_THE_BYTES: Rule = Rule {
+    id: "state-is-in-the-bytes",
+    cites: "R-1.5",
+    level: Level::Must,
+    promise: "what a guest changed, and finds again after a migration, was in the bytes that were carried",
+    advice: "write the state itself into the stream, not a path, a key or a number under which this host keeps it",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[Class::ReadBack],
+    builds_on: MOVES,
 };
 
-fn state_is_in_the_bytes(bench: &Bench<'_>) -> Judgement {
+pub(super) fn state_is_in_the_bytes(bench: &Bench<'_>) -> Judgement {
     let (source, destination) = (&*bench.source.program, &*bench.destination.program);
     let judged = weighed(bench, [source, destination]);
     let mut shared = [source.shares(), destination.shares()].concat();
@@ -63,7 +58,7 @@ fn state_is_in_the_bytes(bench: &Bench<'_>) -> Judgement {
         return judged.map(drop);
     }
     bench.found(judged.map(drop))?;
-    // It may lie where somebody says that hosts share it.
+    // The state may be in what hosts share.
     shared.sort();
     shared.dedup();
     let shared = shared.join(", ");
@@ -83,7 +78,7 @@ fn state_is_in_the_bytes(bench: &Bench<'_>) -> Judgement {
     }
 }
 
-/// Whether guests found again, surely, what they wrote.
+/// Whether guests certainly read back what they wrote.
 enum Arrives {
     Something,
     Nothing,
@@ -124,7 +119,7 @@ fn weighed(bench: &Bench<'_>, programs: [&dyn Program; 2]) -> Result<Arrives, St
             return Ok(so_far(&arrived));
         }
     }
-    // What a fresh device shows as well lies in something that it shares with all others.
+    // What a fresh device shows, too, is in something that it shares with all others.
     let (mut fresh, _outside) = trial.fresh()?;
     arrived.forget_shown(reads, &play(&mut *fresh, reads)?);
     let (came, fits) = (arrived.bits(), carried.bits());
@@ -151,7 +146,7 @@ struct Trial<'b, 'a> {
     interface: Interface,
 }
 
-/// What came of one of them.
+/// The result of one of them.
 struct Moved {
     /// What was carried: the state, and what else comes along.
     parts: [Vec<u8>; 2],
@@ -165,7 +160,7 @@ impl Trial<'_, '_> {
         started(&self.source, self.bench, &self.bench.case.setup)
     }
 
-    /// Has a guest do some steps, moves it, and lets it look. The source stays until then.
+    /// Has a guest do some steps, moves it, and lets it look. The source is kept until then.
     fn moved(&self, (mut source, _outside): Running, script: &[Step], look: &[Step]) -> Result<Moved, Stop> {
         play(&mut *source, script)?;
         let state = self.bench.usual().save(&mut *source, None)?;
@@ -180,8 +175,8 @@ impl Trial<'_, '_> {
         started(&self.fresh, self.bench, self.plan.destination())
     }
 
-    /// A destination on another host side, which has what was carried and runs. That it needs the
-    /// source's side, such as a disk, is no fault.
+    /// A destination on another host side, which has what was carried and runs. Needing the
+    /// source's side, such as a disk, is not a fault.
     fn loaded(&self, [state, memory]: &[Vec<u8>; 2]) -> Result<Running, Stop> {
         let Trial { bench, plan, .. } = self;
         let (mut device, outside) = started(&self.destination, bench, plan.destination())?;
@@ -196,8 +191,8 @@ impl Trial<'_, '_> {
         }
     }
 
-    /// Where the same bytes were carried for guests that did different things, they find the same: by
-    /// looking, and by doing what the script does.
+    /// Guests that did different things, but with the same bytes carried, must see the same: by looking, and
+    /// by playing the script.
     fn shows_the_same(&self) -> Judgement {
         let Trial { bench, acts, interface, .. } = self;
         let around = guests::of(interface).look_around();
@@ -210,7 +205,7 @@ impl Trial<'_, '_> {
         self.tells_nothing([&acts.sweep(0), &[Step::Pass(1)]], &look)
     }
 
-    /// Two guests in turns: a difference after the same bytes that is there each time is no chance.
+    /// Moves two guests in turns: a difference after the same bytes that shows each time is not by chance.
     fn tells_nothing(&self, scripts: [&[Step]; 2], look: &[Step]) -> Judgement {
         let mut same: Option<[Vec<u8>; 2]> = None;
         let mut rounds: Vec<[Vec<Seen>; 2]> = Vec::new();
@@ -258,7 +253,7 @@ fn started(program: &dyn Program, bench: &Bench<'_>, setup: &Setup) -> Result<Ru
     Ok((device, outside))
 }
 
-/// Does steps; what a device answers with an error was seen as such.
+/// Executes steps; an error that a device answers counts as seen.
 fn play(device: &mut dyn Device, steps: &[Step]) -> Result<Vec<Seen>, Error> {
     steps.iter().map(|step| device.guest(step)).collect()
 }

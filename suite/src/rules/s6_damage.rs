@@ -1,40 +1,35 @@
-//! What becomes of states that are damaged on their way.
+//! Loads of states that were damaged in transit.
 
-use super::Test;
 use super::s6_load::{LOADS, continues};
 use crate::bench::{Bench, Load, Stopped, needs};
 use crate::case::Draws;
 use crate::coverage::{Dimension, saw};
 use crate::damage::reseal::reseal;
 use crate::damage::{Damage, ROOM};
-use crate::finding::Who;
-use crate::finding::{Class, Judgement, Stop, broken, refused};
+use crate::finding::{Class, Judgement, Stop, Who, broken, refused};
 use crate::rule::{Level, On, Rule};
 use migcert_core::device::{Device, Seen};
 
-/// A load may use so many bytes, and so many times the bytes that arrived.
+/// Memory that a load may use: at most this many bytes, plus this many for each byte that arrived.
 const MEMORY: (u64, u64) = (16 << 20, 16);
 
-pub(super) static DAMAGE_IS_CONSISTENT: Test = Test {
-    check: damage_is_consistent,
-    rule: Rule {
-        id: "damage-is-consistent",
-        cites: "R-6.4",
-        level: Level::Must,
-        promise: "a damaged state is refused, or loads to a device that is whole: it runs, saves and moves on",
-        advice: "check every field against every other at load, as strictly as the registers do at write",
-        draws: Draws::Damage,
-        on: On::One,
-        sees: &[Class::Refusal],
-        builds_on: LOADS,
-    },
+pub(super) static DAMAGE_IS_CONSISTENT: Rule = Rule {
+    id: "damage-is-consistent",
+    cites: "R-6.4",
+    level: Level::Must,
+    promise: "a damaged state is refused, or loads to a device that is whole: it runs, saves and moves on",
+    advice: "check every field against every other at load, as strictly as the registers do at write",
+    draws: Draws::Damage,
+    on: On::One,
+    sees: &[Class::Refusal],
+    builds_on: LOADS,
 };
 
-fn damage_is_consistent(bench: &Bench<'_>) -> Judgement {
+pub(super) fn damage_is_consistent(bench: &Bench<'_>) -> Judgement {
     each_accepted(bench, |changed| is_whole(bench, changed))
 }
 
-/// Judges what of the damage is accepted.
+/// Judges each damaged state that is accepted.
 fn each_accepted(bench: &Bench<'_>, judge: impl Fn(&Changed) -> Judgement) -> Judgement {
     each_damaged(bench, |device, changed, _| match changed.arrives(bench, device)? {
         Load::Accepted => judge(changed),
@@ -42,8 +37,8 @@ fn each_accepted(bench: &Bench<'_>, judge: impl Fn(&Changed) -> Judgement) -> Ju
     })
 }
 
-/// Judges a device and what it is to load. Forgeries are many, and tried one by one: what one of
-/// them reaches, another would hide.
+/// Judges a device and the damaged state that it is to load. Forgeries are tried one by one, because one
+/// would hide what another reaches.
 fn each_damaged(
     bench: &Bench<'_>,
     judge: impl Fn(&mut dyn Device, &mut Changed, &[Damage]) -> Judgement,
@@ -64,12 +59,12 @@ fn each_damaged(
     needs(tried, WHOLE)
 }
 
-/// What is loaded, as it is told.
+/// The damaged state in traces.
 pub(super) const DAMAGED: &str = "a damaged state";
 
-/// A state that was changed on its way.
+/// A state that was changed in transit.
 pub(super) struct Changed {
-    /// What it is now, as it is told.
+    /// Its name in traces.
     pub(super) parcel: &'static str,
     /// As it was saved.
     pub(super) before: Vec<u8>,
@@ -86,8 +81,8 @@ impl Changed {
     /// Loads it on a machine of its own, whose source did the same.
     ///
     /// # Errors
-    /// [`Stop::NotApplicable`] where that source saves other bytes, and these may mean nothing
-    /// there: they name what the first one left on its host.
+    /// [`Stop::NotApplicable`] if that source saves other bytes: these may name what the first one left on
+    /// its host, and mean nothing there.
     pub(super) fn again(&self, bench: &Bench<'_>) -> Result<(Load, Box<dyn Device>, Stopped), Stop> {
         let stopped = bench.stopped(bench.at()[0])?;
         let is_anywhere = stopped.device.capabilities().interface.has_registers();
@@ -140,7 +135,7 @@ fn is_whole(bench: &Bench<'_>, changed: &Changed) -> Judgement {
     bench.same("a damaged state means one thing now and another after one more migration", at, &direct, &seen)
 }
 
-/// A damaged state. What is whole can't be told from what was meant.
+/// A damaged state; `None` if it is whole, and so can't be distinguished from an intended one.
 fn damaged(bench: &Bench<'_>, state: &[u8], damage: &[Damage]) -> Result<Option<Vec<u8>>, Stop> {
     let earlier = bench.earlier()?;
     let (mut damaged, mut room) = (state.to_vec(), ROOM);
@@ -157,22 +152,19 @@ pub(super) fn damaged_by_all(bench: &Bench<'_>, stopped: &Stopped) -> Result<Vec
     damaged(bench, &stopped.state, &bench.case.damage)?.ok_or(Stop::NotApplicable(WHOLE.into()))
 }
 
-pub(super) static DAMAGE_IS_NOTICED: Test = Test {
-    check: damage_is_noticed,
-    rule: Rule {
-        id: "damage-is-noticed",
-        cites: "R-6.4",
-        level: Level::Should,
-        promise: "a damaged state is refused, or the guest can't tell",
-        advice: "give every section a checksum",
-        draws: Draws::Accident,
-        on: On::One,
-        sees: &[Class::Refusal],
-        builds_on: LOADS,
-    },
+pub(super) static DAMAGE_IS_NOTICED: Rule = Rule {
+    id: "damage-is-noticed",
+    cites: "R-6.4",
+    level: Level::Should,
+    promise: "a damaged state is refused, or the guest can't tell",
+    advice: "give every section a checksum",
+    draws: Draws::Accident,
+    on: On::One,
+    sees: &[Class::Refusal],
+    builds_on: LOADS,
 };
 
-fn damage_is_noticed(bench: &Bench<'_>) -> Judgement {
+pub(super) fn damage_is_noticed(bench: &Bench<'_>) -> Judgement {
     if bench.case.damage.iter().any(Damage::is_sealed) {
         let mut state = bench.stopped(bench.at()[0])?.state;
         needs(!reseal(&mut state), "no checksum notices damage that is sealed again")?;
@@ -185,22 +177,19 @@ fn damage_is_noticed(bench: &Bench<'_>) -> Judgement {
     })
 }
 
-pub(super) static LOAD_IS_BOUNDED: Test = Test {
-    check: load_is_bounded,
-    rule: Rule {
-        id: "load-is-bounded",
-        cites: "R-6.7",
-        level: Level::Must,
-        promise: "a load uses memory for the bytes that arrived, whatever lengths they claim",
-        advice: "reserve nothing on the word of a length; grow with what is there",
-        draws: Draws::Damage,
-        on: On::One,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static LOAD_IS_BOUNDED: Rule = Rule {
+    id: "load-is-bounded",
+    cites: "R-6.7",
+    level: Level::Must,
+    promise: "a load uses memory for the bytes that arrived, whatever lengths they claim",
+    advice: "reserve nothing on the word of a length; grow with what is there",
+    draws: Draws::Damage,
+    on: On::One,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn load_is_bounded(bench: &Bench<'_>) -> Judgement {
+pub(super) fn load_is_bounded(bench: &Bench<'_>) -> Judgement {
     each_damaged(bench, |device, changed, damage| {
         if !damage.iter().all(Damage::is_forged) {
             claim_too_much(bench, &mut changed.state);
@@ -209,7 +198,7 @@ fn load_is_bounded(bench: &Bench<'_>) -> Judgement {
     })
 }
 
-/// Overwrites a drawn place with a length that can't be true.
+/// Overwrites a drawn place with an impossible length.
 fn claim_too_much(bench: &Bench<'_>, state: &mut [u8]) {
     let at = bench.case.pieces.first().map_or(0, |piece| *piece as usize % state.len().max(1));
     state.iter_mut().skip(at).take(4).for_each(|byte| *byte = 0x7f);

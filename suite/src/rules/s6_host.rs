@@ -1,37 +1,32 @@
 //! Chapter R-6: moving while the host fails, and the memory that the device writes meanwhile.
 
-use super::Test;
 use super::s6_move::{MOVES, PRECOPY_IS_STOP_COPY, SOURCE_GOES_ON};
 use crate::bench::{Bench, Load, failed, needs};
 use crate::case::Draws;
 use crate::coverage::{Dimension, HOST, saw};
-use crate::finding::Who;
-use crate::finding::{Class, Judgement, Stop, broken, refused};
+use crate::finding::{Class, Judgement, Stop, Who, broken, refused};
 use crate::rule::{Level, On, Rule};
 use migcert_core::device::{Device, GUEST_MEMORY, Outside, State, Step, Trouble};
 use migcert_core::error::Error;
 use migcert_core::migrate::{Failed, Round, Stayed};
 use std::ops::Range;
 
-/// A migration does at most so many operations on the host that are made to fail in turn.
+/// Maximum number of operations of a migration on the host that are made to fail in turn.
 const OPERATIONS: u32 = 24;
 
-pub(super) static TROUBLE_IS_TOLD: Test = Test {
-    check: trouble_is_told,
-    rule: Rule {
-        id: "trouble-is-told",
-        cites: "R-1.4",
-        level: Level::Must,
-        promise: "where the host fails during a migration, the migration fails or the guest goes on as if nothing had been",
-        advice: "pass on every error of the host: look for results that are dropped, logged or overwritten",
-        draws: Draws::Script,
-        on: On::Any,
-        sees: &[],
-        builds_on: MOVES,
-    },
+pub(super) static TROUBLE_IS_TOLD: Rule = Rule {
+    id: "trouble-is-told",
+    cites: "R-1.4",
+    level: Level::Must,
+    promise: "where the host fails during a migration, the migration fails or the guest goes on as if nothing had been",
+    advice: "pass on every error of the host: look for results that are dropped, logged or overwritten",
+    draws: Draws::Script,
+    on: On::Any,
+    sees: &[],
+    builds_on: MOVES,
 };
 
-fn trouble_is_told(bench: &Bench<'_>) -> Judgement {
+pub(super) fn trouble_is_told(bench: &Bench<'_>) -> Judgement {
     let twin = bench.twin()?;
     each_trouble(bench, |_, at, moved| {
         let Ok(mut device) = moved else { return Ok(()) };
@@ -45,22 +40,19 @@ fn trouble_is_told(bench: &Bench<'_>) -> Judgement {
     })
 }
 
-pub(super) static TROUBLE_IS_SURVIVED: Test = Test {
-    check: trouble_is_survived,
-    rule: Rule {
-        id: "trouble-is-survived",
-        cites: "R-6.2",
-        level: Level::Must,
-        promise: "where the host fails during a migration, the source goes on",
-        advice: "undo in the way back what was done on the way: queues, locks, registrations",
-        draws: Draws::Script,
-        on: On::Any,
-        sees: &[],
-        builds_on: &[&SOURCE_GOES_ON.rule, &TROUBLE_IS_TOLD.rule],
-    },
+pub(super) static TROUBLE_IS_SURVIVED: Rule = Rule {
+    id: "trouble-is-survived",
+    cites: "R-6.2",
+    level: Level::Must,
+    promise: "where the host fails during a migration, the source goes on",
+    advice: "undo in the way back what was done on the way: queues, locks, registrations",
+    draws: Draws::Script,
+    on: On::Any,
+    sees: &[],
+    builds_on: &[&SOURCE_GOES_ON, &TROUBLE_IS_TOLD],
 };
 
-fn trouble_is_survived(bench: &Bench<'_>) -> Judgement {
+pub(super) fn trouble_is_survived(bench: &Bench<'_>) -> Judgement {
     let twin = bench.twin()?;
     each_trouble(bench, |outside, at, moved| match moved {
         Ok(_) => Ok(()),
@@ -83,7 +75,7 @@ fn trouble_is_survived(bench: &Bench<'_>) -> Judgement {
 }
 
 /// Migrates once for each operation on the host, which fails, while the guest goes on where there
-/// is PRE_COPY; judges what came of it, and how far the guest had come.
+/// is PRE_COPY; judges the result, and how far the guest got.
 fn each_trouble(
     bench: &Bench<'_>,
     judge: impl Fn(&Outside, usize, Result<Box<dyn Device>, Failed>) -> Judgement,
@@ -113,7 +105,7 @@ fn each_trouble(
         let struck = struck(trouble);
         trouble.arm(None);
         if !struck {
-            // That was the last of them; the first was there, or this device does nothing on its host.
+            // No operation is left. If there was none at all, this device does nothing on its host.
             return needs(index != 0, "a migration does nothing on the host");
         }
         bench.tell(|| format!("operation {} on the host failed", index + 1));
@@ -134,22 +126,19 @@ fn trouble(outside: &Outside) -> Result<&dyn Trouble, Stop> {
     outside.trouble().ok_or(Stop::NotApplicable("the host can't be made to fail".into()))
 }
 
-pub(super) static TROUBLE_CAN_BE_RETRIED: Test = Test {
-    check: trouble_can_be_retried,
-    rule: Rule {
-        id: "trouble-can-be-retried",
-        cites: "R-6.3",
-        level: Level::Must,
-        promise: "a destination on which a load failed because of the host can be reset and takes the state then",
-        advice: "release in the error path what the load took, and take it again the next time",
-        draws: Draws::Script,
-        on: On::Any,
-        sees: &[Class::Migration, Class::Reset],
-        builds_on: MOVES,
-    },
+pub(super) static TROUBLE_CAN_BE_RETRIED: Rule = Rule {
+    id: "trouble-can-be-retried",
+    cites: "R-6.3",
+    level: Level::Must,
+    promise: "a destination on which a load failed because of the host can be reset and takes the state then",
+    advice: "release in the error path what the load took, and take it again the next time",
+    draws: Draws::Script,
+    on: On::Any,
+    sees: &[Class::Migration, Class::Reset],
+    builds_on: MOVES,
 };
 
-fn trouble_can_be_retried(bench: &Bench<'_>) -> Judgement {
+pub(super) fn trouble_can_be_retried(bench: &Bench<'_>) -> Judgement {
     let twin = bench.twin()?;
     let at = bench.at()[0];
     let stopped = bench.stopped(at)?;
@@ -181,23 +170,20 @@ fn trouble_can_be_retried(bench: &Bench<'_>) -> Judgement {
     bench.same("loaded again after the host had failed", at, &twin[at..], &seen)
 }
 
-pub(super) static DIRTY_LOG_IS_COMPLETE: Test = Test {
-    check: dirty_log_is_complete,
-    rule: Rule {
-        id: "dirty-log-is-complete",
-        cites: "R-6.5",
-        level: Level::Must,
-        promise: "guest memory that the device writes while it is copied is in the log of dirty memory",
-        advice: "log each write of the device, in every queue and until STOP_COPY is reached, with its real place and length",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[],
-        builds_on: &[&PRECOPY_IS_STOP_COPY.rule],
-    },
+pub(super) static DIRTY_LOG_IS_COMPLETE: Rule = Rule {
+    id: "dirty-log-is-complete",
+    cites: "R-6.5",
+    level: Level::Must,
+    promise: "guest memory that the device writes while it is copied is in the log of dirty memory",
+    advice: "log each write of the device, in every queue and until STOP_COPY is reached, with its real place and length",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[],
+    builds_on: &[&PRECOPY_IS_STOP_COPY],
 };
 
 /// Copies guest memory as a carrier does: all of it once, then what the log says.
-fn dirty_log_is_complete(bench: &Bench<'_>) -> Judgement {
+pub(super) fn dirty_log_is_complete(bench: &Bench<'_>) -> Judgement {
     let (mut source, _outside) = bench.started()?;
     needs(source.capabilities().options.pre_copy, "no PRE_COPY")?;
     needs(source.dirty_memory()?.is_some(), "it keeps no log of dirty memory")?;
@@ -213,7 +199,7 @@ fn dirty_log_is_complete(bench: &Bench<'_>) -> Judgement {
             let changed = differences(&before, &source.guest_memory()?);
             copy_ranges(&mut *source, &mut copy, &changed)?;
         }
-        // Time and again the carrier asks, and what was written before is clean for the device.
+        // The carrier asks from time to time, and what was written before is clean for the device.
         if matches!(step, Step::Pass(1..=2)) {
             copy_dirty(&mut *source, &mut copy)?;
         }
@@ -243,7 +229,7 @@ fn copy_ranges(device: &mut dyn Device, copy: &mut [u8], ranges: &[Range<usize>]
     }
     let now = device.guest_memory()?;
     for range in ranges {
-        // A range that lies outside says nothing of this memory.
+        // Ignore ranges outside this memory.
         if let (Some(to), Some(from)) = (copy.get_mut(range.clone()), now.get(range.clone())) {
             to.copy_from_slice(from);
         }

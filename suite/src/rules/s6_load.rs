@@ -1,6 +1,5 @@
-//! Chapter R-6: loads of a state that was cut, made longer or comes from elsewhere.
+//! Chapter R-6: loads of a state that was cut, extended, or is of another device.
 
-use super::Test;
 use super::s5_check::CHECK_IS_SOUND;
 use super::s6_damage::Changed;
 use super::s6_move::{CHUNKING, TWIN_AFTER_LOAD};
@@ -11,9 +10,9 @@ use crate::rule::{Level, On, Rule};
 use migcert_core::device::Device;
 
 /// What a rule about loading builds on: a plain migration works, and so it does in pieces.
-pub(super) const LOADS: &[&Rule] = &[&CHECK_IS_SOUND.rule, &TWIN_AFTER_LOAD.rule, &CHUNKING.rule];
+pub(super) const LOADS: &[&Rule] = &[&CHECK_IS_SOUND, &TWIN_AFTER_LOAD, &CHUNKING];
 
-/// What is loaded, as it is told.
+/// The loaded state in traces.
 const CUT: &str = "a state that was cut short";
 const EXTENDED: &str = "a state with bytes after its end";
 const FOREIGN: &str = "what is not a state";
@@ -21,22 +20,19 @@ const FOREIGN: &str = "what is not a state";
 /// States up to this many bytes are cut at every byte.
 const SMALL: usize = 48;
 
-pub(super) static CUT_IS_REFUSED: Test = Test {
-    check: cut_is_refused,
-    rule: Rule {
-        id: "cut-is-refused",
-        cites: "R-6.4",
-        level: Level::Must,
-        promise: "a state that was cut short is refused, or nothing that mattered was missing",
-        advice: "end the state with a mark that carries its length, and wait for it",
-        draws: Draws::Damage,
-        on: On::One,
-        sees: &[Class::Refusal],
-        builds_on: LOADS,
-    },
+pub(super) static CUT_IS_REFUSED: Rule = Rule {
+    id: "cut-is-refused",
+    cites: "R-6.4",
+    level: Level::Must,
+    promise: "a state that was cut short is refused, or nothing that mattered was missing",
+    advice: "end the state with a mark that carries its length, and wait for it",
+    draws: Draws::Damage,
+    on: On::One,
+    sees: &[Class::Refusal],
+    builds_on: LOADS,
 };
 
-fn cut_is_refused(bench: &Bench<'_>) -> Judgement {
+pub(super) fn cut_is_refused(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
     let len = stopped.state.len();
     needs(len != 0, "the state is empty")?;
@@ -73,7 +69,7 @@ fn harmless(bench: &Bench<'_>, what: &str, changed: Changed) -> Judgement {
     }
 }
 
-/// After a load the guest goes on as on the twin. The host's side is used up by it.
+/// After a load the guest goes on as on the twin. Uses up the host side.
 pub(super) fn continues(
     bench: &Bench<'_>,
     device: &mut dyn Device,
@@ -87,19 +83,16 @@ pub(super) fn continues(
     bench.same(what, at, &twin[at..], &seen)
 }
 
-pub(super) static EXTENSION_IS_HARMLESS: Test = Test {
-    check: extension_is_harmless,
-    rule: Rule {
-        id: "extension-is-harmless",
-        cites: "R-6.4",
-        level: Level::Must,
-        promise: "bytes after the end of a state are refused, or change nothing",
-        advice: "stop reading at the end mark and refuse what follows it",
-        draws: Draws::Damage,
-        on: On::One,
-        sees: &[],
-        builds_on: LOADS,
-    },
+pub(super) static EXTENSION_IS_HARMLESS: Rule = Rule {
+    id: "extension-is-harmless",
+    cites: "R-6.4",
+    level: Level::Must,
+    promise: "bytes after the end of a state are refused, or change nothing",
+    advice: "stop reading at the end mark and refuse what follows it",
+    draws: Draws::Damage,
+    on: On::One,
+    sees: &[],
+    builds_on: LOADS,
 };
 
 /// What is appended to a state: drawn bytes, or the state once more.
@@ -108,7 +101,7 @@ fn extensions(bench: &Bench<'_>, state: &[u8]) -> [Vec<u8>; 2] {
     [drawn, state.to_vec()]
 }
 
-fn extension_is_harmless(bench: &Bench<'_>) -> Judgement {
+pub(super) fn extension_is_harmless(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
     let mut device = bench.prepared(&stopped)?;
     for more in extensions(bench, &stopped.state) {
@@ -123,22 +116,19 @@ fn extension_is_harmless(bench: &Bench<'_>) -> Judgement {
     Ok(())
 }
 
-pub(super) static EXTENSION_IS_REFUSED: Test = Test {
-    check: extension_is_refused,
-    rule: Rule {
-        id: "extension-is-refused",
-        cites: "R-6.4",
-        level: Level::Should,
-        promise: "bytes after the end of a state are refused",
-        advice: "stop reading at the end mark and refuse what follows it: it was meant for somebody",
-        draws: Draws::Damage,
-        on: On::One,
-        sees: &[Class::Refusal],
-        builds_on: LOADS,
-    },
+pub(super) static EXTENSION_IS_REFUSED: Rule = Rule {
+    id: "extension-is-refused",
+    cites: "R-6.4",
+    level: Level::Should,
+    promise: "bytes after the end of a state are refused",
+    advice: "stop reading at the end mark and refuse what follows it: it was meant for somebody",
+    draws: Draws::Damage,
+    on: On::One,
+    sees: &[Class::Refusal],
+    builds_on: LOADS,
 };
 
-fn extension_is_refused(bench: &Bench<'_>) -> Judgement {
+pub(super) fn extension_is_refused(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
     let mut device = bench.prepared(&stopped)?;
     for more in extensions(bench, &stopped.state) {
@@ -153,22 +143,19 @@ fn extension_is_refused(bench: &Bench<'_>) -> Judgement {
     Ok(())
 }
 
-pub(super) static FOREIGN_IS_REFUSED: Test = Test {
-    check: foreign_is_refused,
-    rule: Rule {
-        id: "foreign-is-refused",
-        cites: "R-6.4",
-        level: Level::Must,
-        promise: "bytes that are no state of this model are refused, or the guest can't tell",
-        advice: "begin the state with a magic, the model id and the format version, and compare them",
-        draws: Draws::Damage,
-        on: On::One,
-        sees: &[Class::Refusal],
-        builds_on: LOADS,
-    },
+pub(super) static FOREIGN_IS_REFUSED: Rule = Rule {
+    id: "foreign-is-refused",
+    cites: "R-6.4",
+    level: Level::Must,
+    promise: "bytes that are not a state of this model are refused, or the guest can't tell",
+    advice: "begin the state with a magic, the model id and the format version, and compare them",
+    draws: Draws::Damage,
+    on: On::One,
+    sees: &[Class::Refusal],
+    builds_on: LOADS,
 };
 
-fn foreign_is_refused(bench: &Bench<'_>) -> Judgement {
+pub(super) fn foreign_is_refused(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
     let len = stopped.state.len();
     needs(len != 0, "the state is empty")?;

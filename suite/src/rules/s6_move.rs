@@ -1,38 +1,33 @@
 //! Chapter R-6: moving, judged by the twin that never moved.
 
-use super::Test;
 use super::s5_check::CHECK_IS_SOUND;
 use crate::bench::{Bench, Load, failed, needs};
 use crate::case::Draws;
-use crate::finding::Who;
-use crate::finding::{Class, Judgement, Stop, broken, refused};
+use crate::finding::{Class, Judgement, Stop, Who, broken, refused};
 use crate::rule::{Level, On, Rule};
 use migcert_core::device::{Device, Seen, State, Step};
 use migcert_core::error::Error;
 use migcert_core::migrate::{Failed, Plan, Round};
 
 /// What a rule about moving builds on: the check is right, and a plain migration works.
-pub(super) const MOVES: &[&Rule] = &[&CHECK_IS_SOUND.rule, &TWIN_AFTER_LOAD.rule];
+pub(super) const MOVES: &[&Rule] = &[&CHECK_IS_SOUND, &TWIN_AFTER_LOAD];
 
 /// Scripts up to this length are tried with every point of migration.
 const SHORT: usize = 5;
 
-pub(super) static TWIN_AFTER_LOAD: Test = Test {
-    check: twin_after_load,
-    rule: Rule {
-        id: "twin-after-load",
-        cites: "R-1.4",
-        level: Level::Must,
-        promise: "after a migration the guest sees what it would have seen without one",
-        advice: "look for state that is not saved, or not put back into every place that uses it",
-        draws: Draws::Script,
-        on: On::Any,
-        sees: &[Class::Interrupt, Class::Migration],
-        builds_on: &[&CHECK_IS_SOUND.rule],
-    },
+pub(super) static TWIN_AFTER_LOAD: Rule = Rule {
+    id: "twin-after-load",
+    cites: "R-1.4",
+    level: Level::Must,
+    promise: "after a migration the guest sees what it would have seen without one",
+    advice: "look for state that is not saved, or not put back into every place that uses it",
+    draws: Draws::Script,
+    on: On::Any,
+    sees: &[Class::Interrupt, Class::Migration],
+    builds_on: &[&CHECK_IS_SOUND],
 };
 
-fn twin_after_load(bench: &Bench<'_>) -> Judgement {
+pub(super) fn twin_after_load(bench: &Bench<'_>) -> Judgement {
     bench.plan()?;
     let twin = bench.twin()?;
     let instants = if twin.len() <= SHORT { 0..=twin.len() } else { bench.at()[0]..=bench.at()[0] };
@@ -47,22 +42,19 @@ fn twin_after_load(bench: &Bench<'_>) -> Judgement {
     Ok(())
 }
 
-pub(super) static TWIN_AFTER_SECOND: Test = Test {
-    check: twin_after_second,
-    rule: Rule {
-        id: "twin-after-second",
-        cites: "R-1.1",
-        level: Level::Must,
-        promise: "a device that migrated can migrate again",
-        advice: "look for what a load sets up differently from a start, such as capabilities or counters",
-        draws: Draws::Script,
-        on: On::Any,
-        sees: &[Class::Migration],
-        builds_on: MOVES,
-    },
+pub(super) static TWIN_AFTER_SECOND: Rule = Rule {
+    id: "twin-after-second",
+    cites: "R-1.1",
+    level: Level::Must,
+    promise: "a device that migrated can migrate again",
+    advice: "look for what a load sets up differently from a start, such as capabilities or counters",
+    draws: Draws::Script,
+    on: On::Any,
+    sees: &[Class::Migration],
+    builds_on: MOVES,
 };
 
-fn twin_after_second(bench: &Bench<'_>) -> Judgement {
+pub(super) fn twin_after_second(bench: &Bench<'_>) -> Judgement {
     let plan = bench.plan()?;
     let there = bench.destination.manifest.models.get(&bench.case.model);
     let there = there.ok_or(Stop::NotApplicable("the destination does not have the model".into()))?;
@@ -80,23 +72,20 @@ fn twin_after_second(bench: &Bench<'_>) -> Judgement {
     bench.same("after the second migration", second, &twin[second..], &seen)
 }
 
-pub(super) static PING_PONG: Test = Test {
-    check: ping_pong,
-    rule: Rule {
-        id: "ping-pong",
-        cites: "R-1.1",
-        level: Level::Must,
-        promise: "one instance can be saved and be loaded again, as often as it likes",
-        advice: "clear what belongs to a session when the session ends",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[Class::Migration],
-        builds_on: MOVES,
-    },
+pub(super) static PING_PONG: Rule = Rule {
+    id: "ping-pong",
+    cites: "R-1.1",
+    level: Level::Must,
+    promise: "one instance can be saved and be loaded again, as often as it likes",
+    advice: "clear what belongs to a session when the session ends",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[Class::Migration],
+    builds_on: MOVES,
 };
 
 /// Two instances hand the device to and fro: what one session leaves behind, the next one finds.
-fn ping_pong(bench: &Bench<'_>) -> Judgement {
+pub(super) fn ping_pong(bench: &Bench<'_>) -> Judgement {
     let plan = bench.plan()?;
     let twin = bench.twin()?;
     let [first, second] = bench.at();
@@ -124,22 +113,19 @@ fn hand_over(bench: &Bench<'_>, from: &mut dyn Device, to: &mut dyn Device) -> J
     }
 }
 
-pub(super) static SOURCE_GOES_ON: Test = Test {
-    check: source_goes_on,
-    rule: Rule {
-        id: "source-goes-on",
-        cites: "R-6.2",
-        level: Level::Must,
-        promise: "a source that was saved and not moved goes on as if nothing had been asked",
-        advice: "save without changing anything, and start again what stopping stopped",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static SOURCE_GOES_ON: Rule = Rule {
+    id: "source-goes-on",
+    cites: "R-6.2",
+    level: Level::Must,
+    promise: "a source that was saved and not moved goes on as if nothing had been asked",
+    advice: "save without changing anything, and start again what stopping stopped",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn source_goes_on(bench: &Bench<'_>) -> Judgement {
+pub(super) fn source_goes_on(bench: &Bench<'_>) -> Judgement {
     let twin = bench.twin()?;
     let at = bench.at()[0];
     let (mut source, outside) = bench.started()?;
@@ -150,22 +136,19 @@ fn source_goes_on(bench: &Bench<'_>) -> Judgement {
     bench.same("after a migration that was given up", at, &twin[at..], &seen)
 }
 
-pub(super) static SOURCE_LETS_GO: Test = Test {
-    check: source_lets_go,
-    rule: Rule {
-        id: "source-lets-go",
-        cites: "R-6.2",
-        level: Level::Must,
-        promise: "a source that moved touches nothing any more that the destination uses",
-        advice: "give locks, connections and timers up before the state ends, for good once it was loaded",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[Class::Migration],
-        builds_on: MOVES,
-    },
+pub(super) static SOURCE_LETS_GO: Rule = Rule {
+    id: "source-lets-go",
+    cites: "R-6.2",
+    level: Level::Must,
+    promise: "a source that moved touches nothing any more that the destination uses",
+    advice: "give locks, connections and timers up before the state ends, for good once it was loaded",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[Class::Migration],
+    builds_on: MOVES,
 };
 
-fn source_lets_go(bench: &Bench<'_>) -> Judgement {
+pub(super) fn source_lets_go(bench: &Bench<'_>) -> Judgement {
     let twin = bench.twin()?;
     let [first, second] = bench.at();
     let stopped = bench.stopped(first)?;
@@ -185,22 +168,19 @@ fn source_lets_go(bench: &Bench<'_>) -> Judgement {
     bench.same("after the source went away", second, &twin[second..], &seen)
 }
 
-pub(super) static SAVE_IS_REPEATABLE: Test = Test {
-    check: save_is_repeatable,
-    rule: Rule {
-        id: "save-is-repeatable",
-        cites: "R-1.1",
-        level: Level::Should,
-        promise: "saved twice at one point in time, the state is the same to the byte",
-        advice: "write in a fixed order, and nothing that is not state: no addresses, no clock, no padding",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static SAVE_IS_REPEATABLE: Rule = Rule {
+    id: "save-is-repeatable",
+    cites: "R-1.1",
+    level: Level::Should,
+    promise: "saved twice at one point in time, the state is the same to the byte",
+    advice: "write in a fixed order, and nothing that is not state: no addresses, no clock, no padding",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn save_is_repeatable(bench: &Bench<'_>) -> Judgement {
+pub(super) fn save_is_repeatable(bench: &Bench<'_>) -> Judgement {
     let mut stopped = bench.stopped(bench.at()[0])?;
     stopped.device.set_state(State::Stop)?;
     let again = bench.usual().save(&mut *stopped.device, None)?;
@@ -216,22 +196,19 @@ fn save_is_repeatable(bench: &Bench<'_>) -> Judgement {
     ))
 }
 
-pub(super) static PRECOPY_IS_STOP_COPY: Test = Test {
-    check: precopy_is_stop_copy,
-    rule: Rule {
-        id: "precopy-is-stop-copy",
-        cites: "R-6.5",
-        level: Level::Must,
-        promise: "what changes after it was first read is sent again",
-        advice: "mark every write as dirty, the device's own ones too, until STOP_COPY has read it",
-        draws: Draws::Script,
-        on: On::Any,
-        sees: &[Class::Migration, Class::PreCopy],
-        builds_on: MOVES,
-    },
+pub(super) static PRECOPY_IS_STOP_COPY: Rule = Rule {
+    id: "precopy-is-stop-copy",
+    cites: "R-6.5",
+    level: Level::Must,
+    promise: "what changes after it was first read is sent again",
+    advice: "mark every write as dirty, the device's own ones too, until STOP_COPY has read it",
+    draws: Draws::Script,
+    on: On::Any,
+    sees: &[Class::Migration, Class::PreCopy],
+    builds_on: MOVES,
 };
 
-fn precopy_is_stop_copy(bench: &Bench<'_>) -> Judgement {
+pub(super) fn precopy_is_stop_copy(bench: &Bench<'_>) -> Judgement {
     let plan = bench.plan()?;
     let (mut source, outside) = bench.started()?;
     needs(source.capabilities().options.pre_copy, "no PRE_COPY")?;
@@ -257,22 +234,19 @@ fn precopy_is_stop_copy(bench: &Bench<'_>) -> Judgement {
     bench.same("after an iterative migration", second, &twin[second..], &seen)
 }
 
-pub(super) static CANCELLED_PRECOPY: Test = Test {
-    check: cancelled_precopy,
-    rule: Rule {
-        id: "cancelled-precopy",
-        cites: "R-6.2",
-        level: Level::Must,
-        promise: "a pre-copy that was given up leaves nothing behind: the next migration is like the first",
-        advice: "end the session when PRE_COPY is left towards RUNNING",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[Class::Migration, Class::PreCopy],
-        builds_on: MOVES,
-    },
+pub(super) static CANCELLED_PRECOPY: Rule = Rule {
+    id: "cancelled-precopy",
+    cites: "R-6.2",
+    level: Level::Must,
+    promise: "a pre-copy that was given up leaves nothing behind: the next migration is like the first",
+    advice: "end the session when PRE_COPY is left towards RUNNING",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[Class::Migration, Class::PreCopy],
+    builds_on: MOVES,
 };
 
-fn cancelled_precopy(bench: &Bench<'_>) -> Judgement {
+pub(super) fn cancelled_precopy(bench: &Bench<'_>) -> Judgement {
     let plan = bench.plan()?;
     let (mut source, outside) = bench.started()?;
     needs(source.capabilities().options.pre_copy, "no PRE_COPY")?;
@@ -291,22 +265,19 @@ fn cancelled_precopy(bench: &Bench<'_>) -> Judgement {
     bench.same("after the next migration", second, &twin[second..], &seen)
 }
 
-pub(super) static CHUNKING: Test = Test {
-    check: chunking,
-    rule: Rule {
-        id: "chunking",
-        cites: "R-6.6",
-        level: Level::Must,
-        promise: "how the bytes were chunked on their way does not matter",
-        advice: "buffer what arrives until a whole section is there, and give what is left of one next time",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[Class::Migration],
-        builds_on: MOVES,
-    },
+pub(super) static CHUNKING: Rule = Rule {
+    id: "chunking",
+    cites: "R-6.6",
+    level: Level::Must,
+    promise: "how the bytes were chunked on their way does not matter",
+    advice: "buffer what arrives until a whole section is there, and give what is left of one next time",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[Class::Migration],
+    builds_on: MOVES,
 };
 
-fn chunking(bench: &Bench<'_>) -> Judgement {
+pub(super) fn chunking(bench: &Bench<'_>) -> Judgement {
     needs(!bench.case.pieces.is_empty(), "the pieces are the usual ones")?;
     let twin = bench.twin()?;
     let at = bench.at()[0];
@@ -329,22 +300,19 @@ fn chunking(bench: &Bench<'_>) -> Judgement {
     Ok(())
 }
 
-pub(super) static STOP_IS_STILL: Test = Test {
-    check: stop_is_still,
-    rule: Rule {
-        id: "stop-is-still",
-        cites: "R-6.1",
-        level: Level::Must,
-        promise: "a stopped device does nothing: no interrupt, no output, no progress of its own",
-        advice: "stop timers, workers and polling before STOP is reported",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[],
-        builds_on: &[&SOURCE_GOES_ON.rule],
-    },
+pub(super) static STOP_IS_STILL: Rule = Rule {
+    id: "stop-is-still",
+    cites: "R-6.1",
+    level: Level::Must,
+    promise: "a stopped device does nothing: no interrupt, no output, no progress of its own",
+    advice: "stop timers, workers and polling before STOP is reported",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[],
+    builds_on: &[&SOURCE_GOES_ON],
 };
 
-fn stop_is_still(bench: &Bench<'_>) -> Judgement {
+pub(super) fn stop_is_still(bench: &Bench<'_>) -> Judgement {
     let (mut device, _outside) = bench.started()?;
     needs(device.capabilities().interface.has_registers(), "time can't be let pass for this device")?;
     let twin = bench.twin()?;

@@ -1,6 +1,5 @@
 //! Chapter R-7: the state machine of `linux/vfio.h`.
 
-use super::Test;
 use super::s6_damage::DAMAGED;
 use super::s6_move::{MOVES, SOURCE_GOES_ON};
 use super::s6_traces::as_fresh;
@@ -8,31 +7,27 @@ use crate::bench::{Bench, Load, needs, needs_own_machine, needs_reset};
 use crate::case::Draws;
 use crate::coverage::{Dimension, saw};
 use crate::damage::ROOM;
-use crate::finding::Who;
-use crate::finding::{Class, Judgement, Stop, broken, refused};
+use crate::finding::{Class, Judgement, Stop, Who, broken, refused};
 use crate::rule::{Level, On, Rule};
 use migcert_core::device::{Device, State, walk};
 use migcert_core::error::Error;
 
-/// A read that should give nothing is tried with so many bytes.
+/// Number of bytes of a read that should give nothing.
 const PEEK: usize = 64;
 
-pub(super) static FRESH_RUNS: Test = Test {
-    check: fresh_runs,
-    rule: Rule {
-        id: "fresh-runs",
-        cites: "R-7.1",
-        level: Level::Must,
-        promise: "a fresh or reset device is RUNNING",
-        advice: "report RUNNING from the start, before the first request for a state",
-        draws: Draws::Setup,
-        on: On::One,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static FRESH_RUNS: Rule = Rule {
+    id: "fresh-runs",
+    cites: "R-7.1",
+    level: Level::Must,
+    promise: "a fresh or reset device is RUNNING",
+    advice: "report RUNNING from the start, before the first request for a state",
+    draws: Draws::Setup,
+    on: On::One,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn fresh_runs(bench: &Bench<'_>) -> Judgement {
+pub(super) fn fresh_runs(bench: &Bench<'_>) -> Judgement {
     let (mut device, _outside) = bench.started()?;
     needs_own_machine(&*device)?;
     is_in(&mut *device, State::Running, "a fresh device")?;
@@ -54,22 +49,19 @@ fn is_in(device: &mut dyn Device, should: State, what: &str) -> Judgement {
     }
 }
 
-pub(super) static WALKS_ARRIVE: Test = Test {
-    check: walks_arrive,
-    rule: Rule {
-        id: "walks-arrive",
-        cites: "R-7.2",
-        level: Level::Must,
-        promise: "every state that can be asked for is reached, and reported",
-        advice: "walk the arcs of linux/vfio.h for pairs that are not arcs themselves",
-        draws: Draws::Walk,
-        on: On::One,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static WALKS_ARRIVE: Rule = Rule {
+    id: "walks-arrive",
+    cites: "R-7.2",
+    level: Level::Must,
+    promise: "every state that can be asked for is reached, and reported",
+    advice: "walk the arcs of linux/vfio.h for pairs that are not arcs themselves",
+    draws: Draws::Walk,
+    on: On::One,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn walks_arrive(bench: &Bench<'_>) -> Judgement {
+pub(super) fn walks_arrive(bench: &Bench<'_>) -> Judgement {
     let (mut device, _outside) = bench.started()?;
     needs_own_machine(&*device)?;
     let options = device.capabilities().options;
@@ -94,22 +86,19 @@ fn walks_arrive(bench: &Bench<'_>) -> Judgement {
     bench.same("after a walk through the states", from, &twin[from..], &seen)
 }
 
-pub(super) static ILLEGAL_ARCS_ARE_HARMLESS: Test = Test {
-    check: illegal_arcs_are_harmless,
-    rule: Rule {
-        id: "illegal-arcs-are-harmless",
-        cites: "R-7.2",
-        level: Level::Must,
-        promise: "a change of state that does not exist is refused and changes nothing",
-        advice: "look the arc up before acting on it",
-        draws: Draws::Walk,
-        on: On::One,
-        sees: &[],
-        builds_on: &[&WALKS_ARRIVE.rule, &SOURCE_GOES_ON.rule],
-    },
+pub(super) static ILLEGAL_ARCS_ARE_HARMLESS: Rule = Rule {
+    id: "illegal-arcs-are-harmless",
+    cites: "R-7.2",
+    level: Level::Must,
+    promise: "a change of state that does not exist is refused and changes nothing",
+    advice: "look the arc up before acting on it",
+    draws: Draws::Walk,
+    on: On::One,
+    sees: &[],
+    builds_on: &[&WALKS_ARRIVE, &SOURCE_GOES_ON],
 };
 
-fn illegal_arcs_are_harmless(bench: &Bench<'_>) -> Judgement {
+pub(super) fn illegal_arcs_are_harmless(bench: &Bench<'_>) -> Judgement {
     let (mut device, _outside) = bench.started()?;
     needs_own_machine(&*device)?;
     let options = device.capabilities().options;
@@ -140,22 +129,19 @@ fn illegal_arcs_are_harmless(bench: &Bench<'_>) -> Judgement {
     bench.same("after refused changes of state", from, &twin[from..], &seen)
 }
 
-pub(super) static SAME_STATE_IS_NO_CHANGE: Test = Test {
-    check: same_state_is_no_change,
-    rule: Rule {
-        id: "same-state-is-no-change",
-        cites: "R-7.2",
-        level: Level::Must,
-        promise: "asked for the state that it is in, a device does nothing: what was read or written stays so",
-        advice: "compare before acting: what is done on entry belongs to arcs",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[Class::Migration],
-        builds_on: MOVES,
-    },
+pub(super) static SAME_STATE_IS_NO_CHANGE: Rule = Rule {
+    id: "same-state-is-no-change",
+    cites: "R-7.2",
+    level: Level::Must,
+    promise: "asked for the state that it is in, a device does nothing: what was read or written stays so",
+    advice: "compare before acting: what is done on entry belongs to arcs",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[Class::Migration],
+    builds_on: MOVES,
 };
 
-fn same_state_is_no_change(bench: &Bench<'_>) -> Judgement {
+pub(super) fn same_state_is_no_change(bench: &Bench<'_>) -> Judgement {
     let (mut source, outside) = bench.started()?;
     needs_own_machine(&*source)?;
     let twin = bench.twin()?;
@@ -183,7 +169,7 @@ fn same_state_is_no_change(bench: &Bench<'_>) -> Judgement {
     bench.same("asked for the state that it was in", from, &twin[from..], &seen)
 }
 
-/// Asks a device for the state that it is in; it may say no.
+/// Requests the state that the device is in; it may refuse.
 fn again(device: &mut dyn Device, state: State) -> Judgement {
     match device.set_state(state) {
         Ok(()) | Err(Error::Refused(_)) => {
@@ -193,22 +179,19 @@ fn again(device: &mut dyn Device, state: State) -> Judgement {
     }
 }
 
-pub(super) static ERROR_IS_NOT_REQUESTED: Test = Test {
-    check: error_is_not_requested,
-    rule: Rule {
-        id: "error-is-not-requested",
-        cites: "R-7.3",
-        level: Level::Must,
-        promise: "ERROR can't be asked for, and is left only by a reset",
-        advice: "refuse ERROR as a request, and every request in ERROR",
-        draws: Draws::Damage,
-        on: On::One,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static ERROR_IS_NOT_REQUESTED: Rule = Rule {
+    id: "error-is-not-requested",
+    cites: "R-7.3",
+    level: Level::Must,
+    promise: "ERROR can't be asked for, and is left only by a reset",
+    advice: "refuse ERROR as a request, and every request in ERROR",
+    draws: Draws::Damage,
+    on: On::One,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn error_is_not_requested(bench: &Bench<'_>) -> Judgement {
+pub(super) fn error_is_not_requested(bench: &Bench<'_>) -> Judgement {
     let (mut device, _outside) = bench.started()?;
     needs_own_machine(&*device)?;
     if device.set_state(State::Error).is_ok() {
@@ -236,22 +219,19 @@ fn error_is_not_requested(bench: &Bench<'_>) -> Judgement {
     as_fresh(bench, &mut *device, 0, "after ERROR and a reset")
 }
 
-pub(super) static LOAD_IS_JUDGED_AT_STOP: Test = Test {
-    check: load_is_judged_at_stop,
-    rule: Rule {
-        id: "load-is-judged-at-stop",
-        cites: "R-7.4",
-        level: Level::Must,
-        promise: "RESUMING to STOP is where a load fails at the latest",
-        advice: "finish decoding and checking before the change to STOP returns",
-        draws: Draws::Damage,
-        on: On::One,
-        sees: &[],
-        builds_on: MOVES,
-    },
+pub(super) static LOAD_IS_JUDGED_AT_STOP: Rule = Rule {
+    id: "load-is-judged-at-stop",
+    cites: "R-7.4",
+    level: Level::Must,
+    promise: "RESUMING to STOP is where a load fails at the latest",
+    advice: "finish decoding and checking before the change to STOP returns",
+    draws: Draws::Damage,
+    on: On::One,
+    sees: &[],
+    builds_on: MOVES,
 };
 
-fn load_is_judged_at_stop(bench: &Bench<'_>) -> Judgement {
+pub(super) fn load_is_judged_at_stop(bench: &Bench<'_>) -> Judgement {
     let stopped = bench.stopped(bench.at()[0])?;
     let mut device = bench.prepared(&stopped)?;
     let nothing = "a state of which nothing came";
@@ -279,22 +259,19 @@ fn load_is_judged_at_stop(bench: &Bench<'_>) -> Judgement {
     Ok(())
 }
 
-pub(super) static SESSIONS_END: Test = Test {
-    check: sessions_end,
-    rule: Rule {
-        id: "sessions-end",
-        cites: "R-7.5",
-        level: Level::Must,
-        promise: "a data session ends when its states are left: no bytes outside, and the next one begins anew",
-        advice: "drop the session's buffers and positions on every arc that leaves it, and on reset",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[],
-        builds_on: MOVES,
-    },
+pub(super) static SESSIONS_END: Rule = Rule {
+    id: "sessions-end",
+    cites: "R-7.5",
+    level: Level::Must,
+    promise: "a data session ends when its states are left: no bytes outside, and the next one begins anew",
+    advice: "drop the session's buffers and positions on every arc that leaves it, and on reset",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[],
+    builds_on: MOVES,
 };
 
-fn sessions_end(bench: &Bench<'_>) -> Judgement {
+pub(super) fn sessions_end(bench: &Bench<'_>) -> Judgement {
     let (mut device, _outside) = bench.started()?;
     needs_own_machine(&*device)?;
     bench.play(&mut *device, 0..bench.at()[0])?;
@@ -329,22 +306,19 @@ fn gives_nothing(device: &mut dyn Device) -> Judgement {
     }
 }
 
-pub(super) static END_OF_STREAM_STAYS: Test = Test {
-    check: end_of_stream_stays,
-    rule: Rule {
-        id: "end-of-stream-stays",
-        cites: "R-7.5",
-        level: Level::Must,
-        promise: "in STOP_COPY the end of the stream is the end, however often it is asked for",
-        advice: "keep answering end-of-stream after it was answered once",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static END_OF_STREAM_STAYS: Rule = Rule {
+    id: "end-of-stream-stays",
+    cites: "R-7.5",
+    level: Level::Must,
+    promise: "in STOP_COPY the end of the stream is the end, however often it is asked for",
+    advice: "keep answering end-of-stream after it was answered once",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn end_of_stream_stays(bench: &Bench<'_>) -> Judgement {
+pub(super) fn end_of_stream_stays(bench: &Bench<'_>) -> Judgement {
     let mut stopped = bench.stopped(bench.at()[0])?;
     for _ in 0..3 {
         let read = stopped.device.read_state(&mut [0; PEEK])?;
@@ -359,22 +333,19 @@ fn end_of_stream_stays(bench: &Bench<'_>) -> Judgement {
     Ok(())
 }
 
-pub(super) static RESET_IS_FRESH: Test = Test {
-    check: reset_is_fresh,
-    rule: Rule {
-        id: "reset-is-fresh",
-        cites: "R-7.6",
-        level: Level::Must,
-        promise: "a reset from any state leads to RUNNING with the state of a fresh instance",
-        advice: "build the reset state where the start builds it, and end every session",
-        draws: Draws::Walk,
-        on: On::One,
-        sees: &[Class::Reset],
-        builds_on: &[],
-    },
+pub(super) static RESET_IS_FRESH: Rule = Rule {
+    id: "reset-is-fresh",
+    cites: "R-7.6",
+    level: Level::Must,
+    promise: "a reset from any state leads to RUNNING with the state of a fresh instance",
+    advice: "build the reset state where the start builds it, and end every session",
+    draws: Draws::Walk,
+    on: On::One,
+    sees: &[Class::Reset],
+    builds_on: &[],
 };
 
-fn reset_is_fresh(bench: &Bench<'_>) -> Judgement {
+pub(super) fn reset_is_fresh(bench: &Bench<'_>) -> Judgement {
     let (mut device, _outside) = bench.started()?;
     needs_reset(&*device)?;
     let options = device.capabilities().options;
@@ -387,25 +358,22 @@ fn reset_is_fresh(bench: &Bench<'_>) -> Judgement {
     as_fresh(bench, &mut *device, bench.at()[0], &format!("after a reset in {to}"))
 }
 
-pub(super) static ESTIMATE_IS_SANE: Test = Test {
-    check: estimate_is_sane,
-    rule: Rule {
-        id: "estimate-is-sane",
-        cites: "R-7.7",
-        level: Level::Should,
-        promise: "an estimate of the state is given in every state, and is neither nothing nor out of all proportion",
-        advice: "answer with what STOP_COPY would give now; a carrier decides by it when to stop the guest",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[],
-        builds_on: MOVES,
-    },
+pub(super) static ESTIMATE_IS_SANE: Rule = Rule {
+    id: "estimate-is-sane",
+    cites: "R-7.7",
+    level: Level::Should,
+    promise: "an estimate of the state is given in every state, and is neither nothing nor out of all proportion",
+    advice: "answer with what STOP_COPY would give now; a carrier decides by it when to stop the guest",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[],
+    builds_on: MOVES,
 };
 
-/// An estimate may be rough: so many bytes, or so many times the state, are none at all.
+/// Maximum of a rough estimate: this many bytes, or this many times the size of the state, if that is more.
 const ROUGH: (u64, u64) = (64 << 20, 1000);
 
-fn estimate_is_sane(bench: &Bench<'_>) -> Judgement {
+pub(super) fn estimate_is_sane(bench: &Bench<'_>) -> Judgement {
     let (mut device, _outside) = bench.started()?;
     needs_own_machine(&*device)?;
     bench.play(&mut *device, 0..bench.at()[0])?;
@@ -413,7 +381,7 @@ fn estimate_is_sane(bench: &Bench<'_>) -> Judgement {
     device.set_state(State::Stop)?;
     let stopped = estimated(&mut *device)?;
     let state = bench.usual().save(&mut *device, None)?;
-    // What is left to be read, or what was there: either will do once it is read.
+    // After the read, either the rest or the whole is a fine estimate.
     estimated(&mut *device)?;
     let len = state.len() as u64;
     let most = ROUGH.0.max(ROUGH.1 * len);
@@ -435,22 +403,19 @@ fn estimated(device: &mut dyn Device) -> Result<u64, Stop> {
     })
 }
 
-pub(super) static RESET_FORGETS_A_LOAD: Test = Test {
-    check: reset_forgets_a_load,
-    rule: Rule {
-        id: "reset-forgets-a-load",
-        cites: "R-7.6",
-        level: Level::Must,
-        promise: "a device that was loaded and reset is as fresh as one that never was",
-        advice: "let a load leave alone what a reset goes back to",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[Class::Reset],
-        builds_on: MOVES,
-    },
+pub(super) static RESET_FORGETS_A_LOAD: Rule = Rule {
+    id: "reset-forgets-a-load",
+    cites: "R-7.6",
+    level: Level::Must,
+    promise: "a device that was loaded and reset is as fresh as one that never was",
+    advice: "let a load leave alone what a reset goes back to",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[Class::Reset],
+    builds_on: MOVES,
 };
 
-fn reset_forgets_a_load(bench: &Bench<'_>) -> Judgement {
+pub(super) fn reset_forgets_a_load(bench: &Bench<'_>) -> Judgement {
     let at = bench.at()[0];
     let stopped = bench.stopped(at)?;
     let mut device = bench.prepared(&stopped)?;

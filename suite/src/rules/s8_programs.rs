@@ -1,30 +1,25 @@
 //! Chapter R-8: device programs and their descriptions.
 
-use super::Test;
 use crate::bench::{Bench, Recipe, needs};
 use crate::case::Draws;
-use crate::finding::Who;
-use crate::finding::{Judgement, Stop, broken, not_started};
+use crate::finding::{Judgement, Stop, Who, broken, not_started};
 use crate::rule::{Level, On, Rule};
 use migcert_core::program::{Model, Program};
 use migcert_core::version::Setup;
 
-pub(super) static DESCRIPTION_IS_STABLE: Test = Test {
-    check: description_is_stable,
-    rule: Rule {
-        id: "description-is-stable",
-        cites: "R-8.3",
-        level: Level::Must,
-        promise: "asked again on the same host, the description is the same",
-        advice: "describe the program, not the moment: no probing, no counters, no load",
-        draws: Draws::Nothing,
-        on: On::One,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static DESCRIPTION_IS_STABLE: Rule = Rule {
+    id: "description-is-stable",
+    cites: "R-8.3",
+    level: Level::Must,
+    promise: "asked again on the same host, the description is the same",
+    advice: "describe the program, not the moment: no probing, no counters, no load",
+    draws: Draws::Nothing,
+    on: On::One,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn description_is_stable(bench: &Bench<'_>) -> Judgement {
+pub(super) fn description_is_stable(bench: &Bench<'_>) -> Judgement {
     for _ in 0..3 {
         let again = bench.named(Who::Program, bench.source).describe()?;
         if again != bench.source.manifest {
@@ -38,22 +33,19 @@ fn description_is_stable(bench: &Bench<'_>) -> Judgement {
     Ok(())
 }
 
-pub(super) static ALLOWED_STARTS: Test = Test {
-    check: allowed_starts,
-    rule: Rule {
-        id: "allowed-starts",
-        cites: "R-8.3",
-        level: Level::Must,
-        promise: "every configuration that the description allows can be started",
-        advice: "take out of the description what the program refuses, or put it under `requires`",
-        draws: Draws::Setup,
-        on: On::One,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static ALLOWED_STARTS: Rule = Rule {
+    id: "allowed-starts",
+    cites: "R-8.3",
+    level: Level::Must,
+    promise: "every configuration that the description allows can be started",
+    advice: "take out of the description what the program refuses, or put it under `requires`",
+    draws: Draws::Setup,
+    on: On::One,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn allowed_starts(bench: &Bench<'_>) -> Judgement {
+pub(super) fn allowed_starts(bench: &Bench<'_>) -> Judgement {
     let outside = bench.outside()?;
     match bench.start(Who::Device, bench.source, &bench.case.setup, &outside) {
         Ok(_) => Ok(()),
@@ -64,22 +56,19 @@ fn allowed_starts(bench: &Bench<'_>) -> Judgement {
     }
 }
 
-pub(super) static INIT_IS_THE_DEFAULT: Test = Test {
-    check: init_is_the_default,
-    rule: Rule {
-        id: "init-is-the-default",
-        cites: "R-8.2",
-        level: Level::Must,
-        promise: "an instance started without a parameter's option has its init value",
-        advice: "keep one table of init values for the description and for the start",
-        draws: Draws::Script,
-        on: On::One,
-        sees: &[],
-        builds_on: &[],
-    },
+pub(super) static INIT_IS_THE_DEFAULT: Rule = Rule {
+    id: "init-is-the-default",
+    cites: "R-8.2",
+    level: Level::Must,
+    promise: "an instance started without a parameter's option has its init value",
+    advice: "keep one table of init values for the description and for the start",
+    draws: Draws::Script,
+    on: On::One,
+    sees: &[],
+    builds_on: &[],
 };
 
-fn init_is_the_default(bench: &Bench<'_>) -> Judgement {
+pub(super) fn init_is_the_default(bench: &Bench<'_>) -> Judgement {
     let Model::Params(description) = bench.model()? else {
         return Err(Stop::NotApplicable("the model has no parameters".into()));
     };
@@ -96,7 +85,7 @@ fn init_is_the_default(bench: &Bench<'_>) -> Judgement {
     if named.1 == unnamed.1 {
         return Ok(());
     }
-    // Not every device saves the same bytes twice; where it doesn't, only what the guest saw can tell.
+    // Not every device saves the same bytes twice; if it doesn't, only what the guest saw is compared.
     match bench.noise(&named.0.recipe, &named.1)?.difference(&named.1, &unnamed.1) {
         None => Ok(()),
         Some(at) => Err(broken(

@@ -1,5 +1,5 @@
-//! What projects test today, to compare with: blind bytes with a crash as the oracle, and the
-//! round trip `save(load(s)) == s`.
+//! Baselines, as projects test today: random bytes with a crash as the oracle, and the round trip
+//! `save(load(s)) == s`.
 
 use super::open;
 use crate::devices::Faulty;
@@ -24,7 +24,7 @@ impl Baseline {
     /// The device with a fault.
     ///
     /// # Errors
-    /// What keeps it from being opened.
+    /// Why it can't be opened.
     pub fn of(faulty: &Faulty) -> Result<Baseline, String> {
         let (mut subjects, _) = open(faulty)?;
         let subject = subjects.swap_remove(0);
@@ -37,10 +37,10 @@ impl Baseline {
         self.subject.program.start(&self.model, &self.setup, outside)
     }
 
-    /// Loads bytes, and uses the device if it took them: all that is noticed is a panic.
+    /// Loads bytes, and uses the device if it accepted them: only a panic is a finding.
     ///
     /// # Errors
-    /// The device's own; they say nothing.
+    /// The device's own; they are not findings.
     pub fn load_blindly(&self, bytes: &[u8]) -> Result<(), Error> {
         let mut device = self.start(&self.subject.program.outside()?)?;
         Carrier::default().load(&mut *device, bytes)?;

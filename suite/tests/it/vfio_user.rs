@@ -4,7 +4,8 @@ use crate::example::example;
 use arbitrary::Unstructured;
 use migcert::bench::Bench;
 use migcert::case::Case;
-use migcert::certify::{Budget, Job, Unit, certify};
+use migcert::certificate::RuleResult;
+use migcert::certify::{Budget, Job, certify};
 use migcert::devices::{fault::Fault, faulty};
 use migcert::finding::Outcome;
 use migcert::generate::script::{self, Between};
@@ -47,9 +48,9 @@ const QUIET: usize = 3;
 #[test]
 fn a_clean_device_passes() {
     let subjects = [served("builtin:nic")];
-    for unit in run(&subjects, &|name| Ok(served(name)), rules::ALL.to_vec(), 4) {
-        let quiet = matches!(unit.outcome, Outcome::Held | Outcome::NotApplicable(_));
-        assert!(quiet, "{}: {:?}", unit.rule.id, unit.outcome);
+    for result in run(&subjects, &|name| Ok(served(name)), rules::ALL.to_vec(), 4) {
+        let quiet = matches!(result.outcome, Outcome::Held | Outcome::NotApplicable(_));
+        assert!(quiet, "{}: {:?}", result.rule.id, result.outcome);
     }
 }
 
@@ -112,9 +113,10 @@ fn killers(row: &Fault) -> Vec<(&'static Rule, (usize, usize), Case)> {
     let subjects = [format!("builtin:nic+{}", row.id), BESIDE.to_owned()].map(|name| builtin(&name));
     let own = comparable().filter(|rule| rule.cites == row.breaks);
     let runs = [(own.collect(), CASES[0]), (comparable().collect(), CASES[1])];
-    let units =
+    let results =
         runs.into_iter().flat_map(|(rules, cases)| run(&subjects, &|name| Ok(builtin(name)), rules, cases));
-    let mut killers: Vec<_> = units.filter_map(|unit| Some((unit.rule, unit.pair, unit.case?))).collect();
+    let mut killers: Vec<_> =
+        results.filter_map(|result| Some((result.rule, result.pair, result.case?))).collect();
     killers.sort_by_key(|(rule, pair, _)| (rule.id, *pair));
     killers.dedup_by_key(|(rule, pair, _)| (rule.id, *pair));
     assert!(!killers.is_empty(), "{} is not noticed in process", row.id);
@@ -138,7 +140,7 @@ fn run(
     reopen: &(dyn Fn(&str) -> Result<Subject, String> + Sync),
     rules: Vec<&'static Rule>,
     cases: u32,
-) -> Vec<Unit> {
+) -> Vec<RuleResult> {
     let job = Job {
         subjects,
         rules,
@@ -235,13 +237,13 @@ fn a_device_without_a_reset_passes() {
     };
     let subjects = [open("rtc").expect("described")];
     let mut without = Vec::new();
-    for unit in run(&subjects, &open, rules::ALL.to_vec(), 4) {
-        match unit.outcome {
-            Outcome::NotApplicable(why) if why == "the device does not offer a reset" => {
-                without.push(unit.rule.id);
+    for result in run(&subjects, &open, rules::ALL.to_vec(), 4) {
+        match result.outcome {
+            Outcome::NotApplicable(why) if why == "the device does not offer a reset".into() => {
+                without.push(result.rule.id);
             }
             Outcome::Held | Outcome::NotApplicable(_) => {}
-            other => panic!("{}: {other:?}", unit.rule.id),
+            other => panic!("{}: {other:?}", result.rule.id),
         }
     }
     assert_eq!(

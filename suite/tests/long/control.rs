@@ -1,7 +1,8 @@
 //! Control runs: devices that are not deterministic pass, what of them is volatile is learned, and
 //! what is wrong with them beside is found. Devices that are deterministic teach nothing.
 
-use migcert::certify::{Budget, Job, Unit, certify};
+use migcert::certificate::RuleResult;
+use migcert::certify::{Budget, Job, certify};
 use migcert::devices;
 use migcert::finding::Outcome;
 use migcert::impls;
@@ -11,7 +12,6 @@ use migcert::parallel::Threads;
 use migcert::rule::Rule;
 use migcert::rules;
 use migcert::subject::Subject;
-use migcert::text::Lines;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
@@ -50,9 +50,9 @@ fn is_all_of_it(learned: &Report, is_expected: impl Fn(&Place) -> bool) -> bool 
 #[track_caller]
 fn passes(name: &str) -> Report {
     let subjects = [open(name)];
-    for unit in run(&subjects, rules::ALL.to_vec(), CASES) {
-        let is_quiet = matches!(unit.outcome, Outcome::Held | Outcome::NotApplicable(_));
-        assert!(is_quiet, "{name}, {}: {:?}", unit.rule.id, unit.outcome);
+    for result in run(&subjects, rules::ALL.to_vec(), CASES) {
+        let is_quiet = matches!(result.outcome, Outcome::Held | Outcome::NotApplicable(_));
+        assert!(is_quiet, "{name}, {}: {:?}", result.rule.id, result.outcome);
     }
     subjects[0].learned.report()
 }
@@ -64,14 +64,12 @@ fn what_is_pinned_is_excluded_from_the_start() {
     let pinned = Arc::new(Learned::pinned([(place, Nature::Volatile)], vec![]));
     let subjects = [Subject { learned: Arc::clone(&pinned), ..open("builtin:counter") }];
     let about_moving = rules::selected(&["R-1".to_owned()]).expect("rules");
-    for unit in run(&subjects, about_moving, CASES) {
-        let is_quiet = matches!(unit.outcome, Outcome::Held | Outcome::NotApplicable(_));
-        assert!(is_quiet, "{}: {:?}", unit.rule.id, unit.outcome);
+    for result in run(&subjects, about_moving, CASES) {
+        let is_quiet = matches!(result.outcome, Outcome::Held | Outcome::NotApplicable(_));
+        assert!(is_quiet, "{}: {:?}", result.rule.id, result.outcome);
     }
     assert_eq!(pinned.generation(), 0);
-    let mut text = Lines::default();
-    pinned.report().text("it", &mut text);
-    assert!(text.as_str().contains("nothing new was learned"), "{text}");
+    assert_eq!(pinned.report().pins(), [""; 0], "nothing new was learned");
 }
 
 /// A device may have a clock and a fault. Most of the time, control runs sleep: one thread each.
@@ -89,9 +87,9 @@ fn faults_are_found_beside_what_is_volatile() {
     let find = |device: &str, fault: &str, rule: &str| {
         let name = format!("builtin:{device}+{fault}");
         let own = rules::selected(&[rule.to_owned()]).expect("a rule");
-        let units = run(&[open(&name)], own, 60);
-        let found = units.iter().any(|unit| matches!(unit.outcome, Outcome::Broken(_)));
-        assert!(found, "{name}: {:#?}", units.iter().map(|unit| &unit.outcome).collect::<Vec<_>>());
+        let results = run(&[open(&name)], own, 60);
+        let found = results.iter().any(|result| matches!(result.outcome, Outcome::Broken(_)));
+        assert!(found, "{name}: {:#?}", results.iter().map(|result| &result.outcome).collect::<Vec<_>>());
     };
     thread::scope(|scope| {
         for device in devices::CLOCKS {
@@ -114,9 +112,9 @@ fn devices_that_are_deterministic_teach_nothing() {
     for device in devices::ALL.iter().filter(|device| 1 < device.releases()) {
         let subjects =
             [1, device.releases()].map(|release| open(&format!("builtin:{}@{release}", device.name)));
-        for unit in run(&subjects, rules::ALL.to_vec(), 10) {
-            let is_quiet = matches!(unit.outcome, Outcome::Held | Outcome::NotApplicable(_));
-            assert!(is_quiet, "{}, {}: {:?}", device.name, unit.rule.id, unit.outcome);
+        for result in run(&subjects, rules::ALL.to_vec(), 10) {
+            let is_quiet = matches!(result.outcome, Outcome::Held | Outcome::NotApplicable(_));
+            assert!(is_quiet, "{}, {}: {:?}", device.name, result.rule.id, result.outcome);
         }
         assert!(subjects.iter().all(|subject| subject.learned.is_empty()), "{}", device.name);
     }
@@ -126,7 +124,7 @@ fn open(name: &str) -> Subject {
     impls::subject(name).unwrap_or_else(|why| panic!("{why}"))
 }
 
-fn run(subjects: &[Subject], rules: Vec<&'static Rule>, cases: u32) -> Vec<Unit> {
+fn run(subjects: &[Subject], rules: Vec<&'static Rule>, cases: u32) -> Vec<RuleResult> {
     let job = Job {
         subjects,
         rules,

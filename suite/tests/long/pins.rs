@@ -54,7 +54,7 @@ fn a_pin_that_no_guest_comes_to_is_stale() {
     fs::copy(example("strangers"), place.join("device+plain")).expect("copied");
     let pins = "volatile = [{ interrupt = 77 }, { reply = \"no \\\"such\\\" step\", field = 1 }]\n";
     let (said, report) = certified(place, &format!("program = \"./device+plain\"\n{pins}{REST}"));
-    assert!(said.contains("stale      interrupt 77: no guest of this run came there"), "{said}");
+    assert!(said.contains("stale      interrupt 77: no guest of this run touched it"), "{said}");
     assert_eq!(report["verdict"], "pass");
     let excluded = report["excluded"].as_array().expect("excluded");
     let stale = excluded.iter().filter(|exclusion| exclusion["stale"] == true);

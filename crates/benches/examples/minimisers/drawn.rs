@@ -2,8 +2,7 @@
 
 use crate::artifact::{Artifact, breaks, folder};
 use arbitrary::{Arbitrary, Unstructured};
-use migcert::case::Draws;
-use migcert::case::{Case, Found};
+use migcert::case::{Case, Draws, Found};
 use migcert::devices::fault::Fault;
 use migcert::devices::{self, Device, Made, synthetic_name};
 use migcert::entry;

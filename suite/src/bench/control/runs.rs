@@ -1,15 +1,13 @@
-//! How control runs are made: on which instances, how fast, and how often.
+//! Control runs: on which instances they are made, at which pace, and how many.
 
 use super::{ARRIVAL, Recipe, is_answer};
 use crate::bench::story::Story;
 use crate::bench::tally::Of;
 use crate::bench::{Bench, Controls, Named};
 use crate::deadline::{now, sleep};
-use crate::finding::Who;
-use crate::finding::{Judgement, Stop};
+use crate::finding::{Judgement, Stop, Who};
 use crate::learned::{Sample, learn, may_be_of_instances, millis};
-use crate::subject::Subject;
-use crate::subject::Time;
+use crate::subject::{Subject, Time};
 use migcert_core::device::{Device, Outside, Seen, State, Step};
 use migcert_core::error::Error;
 use migcert_core::program::Program;
@@ -17,40 +15,40 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Control runs for a difference.
+/// Number of control runs for a difference.
 const RUNS: u32 = 4;
-/// Of a device that has no time but what its steps give it, so many say as much.
+/// Number of control runs of a device without time of its own: more would show the same.
 const TIMELESS_RUNS: usize = 2;
-/// Where a subject is known not to be deterministic, so many more follow.
+/// Number of further control runs of a subject that is known not to be deterministic.
 const CLOSER_RUNS: usize = 12;
-/// The shortest pause before a control run.
+/// Minimum pause before a control run.
 const SHORT: Duration = Duration::from_millis(20);
-/// The longest, but that none is shorter than what the run took that found the difference.
+/// Maximum pause before a control run, unless the run that found the difference took longer.
 const LONG: Duration = Duration::from_secs(2);
-/// The longest pause in the middle of a run, in all; the last run takes there as long as the run that found
-/// the difference, because a migration lies between two steps of it.
+/// Maximum sum of pauses in the middle of a run. Those of the last run are as long as the run that found the
+/// difference, because a migration lies between two of its steps.
 const BETWEEN: Duration = Duration::from_millis(200);
-/// So often, instances play their script once more where something of theirs was lost.
+/// Number of times that instances replay their script if something that belongs to the instance was lost.
 const WATCHES: u32 = 5;
-/// So many of them must have got to its end.
+/// Minimum number of them that must reach its end.
 const WATCHED: usize = 2;
-/// A run pauses in so many places.
+/// Number of places at which a run pauses.
 const PLACES: usize = 8;
 
 /// A control run.
 struct Control {
     seen: Vec<Seen>,
     has_waited: bool,
-    /// When it came to the end of the script.
+    /// The time at which it reached the end of the script.
     played: Instant,
-    /// What it showed each time that it played the script once more, as far as it got.
+    /// What it showed each time that it replayed the script, as far as it got.
     again: Vec<Vec<Seen>>,
     instance: Option<Instance>,
 }
 
-/// The instance of a control run, which is still there.
+/// The instance of a control run, still running.
 struct Instance {
-    /// When it was there.
+    /// The time at which it had started.
     began: Instant,
     device: Box<dyn Device>,
     _earlier: Option<Box<dyn Device>>,
@@ -58,17 +56,17 @@ struct Instance {
 }
 
 impl Control {
-    /// Plays the script once more.
+    /// Replays the script.
     fn plays_again(&mut self, script: &[Step]) {
         let Some(Instance { device, .. }) = &mut self.instance else { return };
         self.again.push(script.iter().map_while(|step| device.guest(step).ok()).collect());
     }
 }
 
-/// What control runs are asked about.
+/// What control runs are to find out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::bench) enum Doubt<'d> {
-    /// Whether a difference of this kind, at this place, is there without a migration as well.
+    /// Whether a difference of this kind, at this place, also shows without a migration.
     Difference(&'d str),
     /// Whether what a migration lost stays the same in an instance that never migrates: they are
     /// watched for a while.
@@ -84,24 +82,24 @@ fn samples<'s>(known: &'s [Rc<Vec<Seen>>], controls: &'s [Control]) -> Vec<Sampl
     known.chain(controls).collect()
 }
 
-/// How fast a run is.
+/// The pauses of a run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
     /// From the start to the first step.
     before: Duration,
     between: Duration,
-    /// From the last step to the end; `None` where nothing is waited for.
+    /// From the last step to the end; `None` for no wait.
     after: Option<Duration>,
 }
 
-/// The paces of control runs for a run that took so long.
+/// The paces of control runs for a run that took this long.
 fn paces(took: Duration, waits: bool) -> Vec<Pace> {
     let longest = LONG.max(took);
     let pause = took.clamp(SHORT, longest);
     let pace = |run: u32| {
         let last = if run == RUNS { took.min(LONG) } else { Duration::ZERO };
         let before = (pause * run).min((longest - last).max(took));
-        // One of them is as fast as it can be: what was compared with may have been the slow one.
+        // One of them does not pause: the reference may have been the slow one.
         let between = if run == 1 { Duration::ZERO } else { before.min(BETWEEN).max(last) };
         Pace { before, between, after: waits.then(|| ARRIVAL.max(last)) }
     };
@@ -140,8 +138,8 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Whether control runs were apart in time already that did not explain a difference of this kind. The
-    /// finding that it comes to is held against such runs in any case.
+    /// Whether control runs with pauses already failed to explain a difference of this kind. A finding is
+    /// compared with such runs in any case.
     fn is_steady(&self, subject: &Subject, doubt: Doubt<'_>) -> bool {
         let Doubt::Difference(kind) = doubt else { return false };
         self.controls == Controls::Known && subject.learned.is_steady(kind)
@@ -185,7 +183,7 @@ impl<'a> Bench<'a> {
         let before = learned.generation();
         match doubt {
             Doubt::Loss => self.watch(recipe.subject, &mut controls)?,
-            // By now the first of them is older than any other was when it played.
+            // By now the first of them is older than any other was when it played its script.
             Doubt::Difference(_) if may_be_of_instances(learned, script, &samples(known, &controls)) => {
                 controls.iter_mut().for_each(|control| control.plays_again(script));
             }
@@ -211,8 +209,8 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Has instances play their script again and again. Once for all that is known by now, that takes as
-    /// long as the longest pause: what changes seldom is not theirs either.
+    /// Replays the script on instances several times; once for each state of knowledge, for as long as the
+    /// longest pause, because what changes seldom does not belong to the instance either.
     fn watch(&self, subject: &Subject, controls: &mut [Control]) -> Judgement {
         let script = &self.case.script;
         let is_quick = !subject.pauses() || subject.learned.is_watched();
@@ -233,7 +231,7 @@ impl<'a> Bench<'a> {
         Err(Stop::Unsettled(why.to_owned()))
     }
 
-    /// What has to be played again, and how: the run that was compared with, and the other subject's.
+    /// The recipes of control runs: that of the reference, and that of the other subject.
     fn recipes(&self, recipe: &Recipe<'a>) -> Vec<Recipe<'a>> {
         let mut all = vec![recipe.clone()];
         if !Arc::ptr_eq(&self.source.learned, &self.destination.learned)
@@ -254,8 +252,8 @@ impl<'a> Bench<'a> {
         kept.iter().filter(|kept| kept.recipe == *recipe).map(|kept| Rc::clone(&kept.seen)).collect()
     }
 
-    /// Instances play the whole script, each at its pace, silently: it is no part of the case. They start and
-    /// wait together, so that all of them take as long as the slowest.
+    /// Plays the whole script on instances, each at its pace, without a trace. They start and wait together,
+    /// so that all of them take as long as the slowest.
     fn controlled(&self, recipe: &Recipe<'a>, paces: &[Pace]) -> Result<Vec<Control>, Error> {
         let instances = paces.iter().map(|_| self.instance_of(recipe)).collect::<Result<Vec<_>, _>>()?;
         let played = instances.into_iter().zip(paces).map(|(instance, pace)| self.played(instance, *pace));

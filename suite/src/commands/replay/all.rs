@@ -1,10 +1,9 @@
-//! `migcert replay --all`: a line for each file, and buckets.
+//! `migcert replay --all`: one line for each file, and the buckets of the findings.
 
 use super::{Played, ReplayArgs, bucket_json};
 use crate::commands::{Exit, input, print};
 use migcert::files;
-use migcert::finding::Bucket;
-use migcert::finding::Outcome;
+use migcert::finding::{Bucket, Outcome};
 use migcert::text::Lines;
 use migcert::{row, say};
 use serde_json::{Value as Json, json};
@@ -12,10 +11,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What became of a file.
+/// The present state of a finding's file.
 enum Now {
     Broken(Bucket, Option<String>),
-    /// Where it was to be removed and could not, with the reason.
+    /// With the reason, if `--prune` could not remove it.
     Fixed(Option<String>),
     CantTell(String),
 }
@@ -62,7 +61,7 @@ pub(super) fn replay_all(dir: &Path, args: &ReplayArgs) -> anyhow::Result<Exit> 
     Ok(exit.and(pruned))
 }
 
-/// Folders that are links are not entered: they may lead back.
+/// Collects all files below a directory. Symbolic links to directories are skipped: they may form a loop.
 fn collect(dir: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for entry in files::entries(dir)? {
         if entry.symlink_metadata().is_ok_and(|of| of.is_dir()) {
@@ -85,12 +84,12 @@ fn judged(file: &Path, args: &ReplayArgs) -> Now {
         (Outcome::Broken(_), Some(bucket)) => Now::Broken(bucket, rate),
         (Outcome::Broken(finding), None) => Now::CantTell(finding.summary),
         (Outcome::Held, _) => Now::Fixed(None),
-        (Outcome::NotApplicable(why), _) => Now::CantTell(why.into_owned()),
+        (Outcome::NotApplicable(why), _) => Now::CantTell(why.to_string()),
         (Outcome::Unsettled(why), _) => Now::CantTell(why),
     }
 }
 
-/// Where, and why: what lies between shows the text.
+/// The first and the last line of an error: where and why. Those between quote the file.
 fn in_one_line(text: &str) -> String {
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What guests write: the same steps with other values each time, drawn from the case.
+//! What guests write: the same steps with other values for each variant, drawn from the case.
 
 use crate::case::Case;
 use migcert_core::device::{GUEST_MEMORY, Interface, Register, Step};
@@ -7,29 +7,29 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// So many places are written after the script: at random, the first ones of a window more often.
+/// Number of places written after the script: at random, the first ones of a window more often.
 const PLACES: usize = 48;
-/// The first ones.
+/// Number of first places of a window.
 const FIRST: u64 = 16;
-/// One of so many writes of the script keeps its value: an index, an address, a key.
+/// One in N writes of the script keeps its value: an index, an address, a key.
 const KEPT: u64 = 4;
 
 /// A byte of a region.
 pub(super) type Byte = (u32, u64);
 
-/// What all guests do, but for the values.
+/// The steps of all guests, with blanks for the values.
 pub(super) struct Acts {
     steps: Vec<Act>,
-    /// Where the writes all over the device begin.
+    /// Index of the first write all over the device.
     begin: usize,
     reads: Vec<Step>,
     seed: [u8; 32],
 }
 
 enum Act {
-    /// The same in all.
+    /// The same in all variants.
     Step(Step),
-    /// A write of so many random bits.
+    /// A write of `bits` random bits.
     Write { region: u32, offset: u64, size: u8, bits: u32 },
 }
 
@@ -150,7 +150,7 @@ fn below(random: &mut ChaCha8Rng, end: u64) -> u64 {
     random.next_u64() % end.max(1)
 }
 
-/// So many of the lowest bits.
+/// A mask of the lowest `bits` bits.
 fn lowest(bits: u32) -> u64 {
     u64::MAX.checked_shr(64 - bits.min(64)).unwrap_or(0)
 }

@@ -1,20 +1,20 @@
-//! How much arrived, and how much could have been carried.
+//! Weighs how much arrived against how much could have been carried.
 
 use super::values::Byte;
 use migcert_core::device::{Seen, Sight, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// So many bits of one access must be as they were written, or it is taken for chance.
+/// Minimum number of bits of one access that must be as written, or it may be chance.
 const LEAST: u32 = 8;
-/// At most so many places are told.
+/// Maximum number of places in a message.
 const TOLD: usize = 4;
 
 /// What was carried, each time: in which bytes it differed.
 #[derive(Default)]
 pub(super) struct Carried {
     first: Option<[Vec<u8>; 2]>,
-    /// Of each part: the bytes that were not always the same.
+    /// For each part: the bytes that were not always the same.
     differ: [BTreeSet<usize>; 2],
 }
 
@@ -26,7 +26,7 @@ impl Carried {
             return;
         };
         for ((differ, first), part) in self.differ.iter_mut().zip(first).zip(&parts) {
-            // What only one of them has is different, each byte of it.
+            // Each byte that only one of them has counts as different.
             let is_other = |at: &usize| first.get(*at) != part.get(*at);
             let all = 0..first.len().max(part.len());
             for at in all.filter(is_other) {
@@ -80,12 +80,12 @@ impl Arrived {
         self.reads = reads.iter().filter_map(|step| Some((step.clone(), place(step)?.collect()))).collect();
     }
 
-    /// At most so many bytes can arrive.
+    /// Maximum number of bytes that can arrive.
     pub(super) fn most(&self) -> usize {
         self.last.len()
     }
 
-    /// Whether a whole byte arrived each time: after two times already, that is no chance.
+    /// Whether a whole byte arrived each time: even after two times that is not by chance.
     pub(super) fn is_sure(&self) -> bool {
         self.bytes.iter().flatten().any(|(_, bits)| *bits == u8::MAX)
     }

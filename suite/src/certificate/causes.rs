@@ -7,10 +7,11 @@
 //! instance that was just started explains the same thing everywhere else. What only one rule knows
 //! of is a cause of its own.
 
-use super::Unit;
+use super::RuleResult;
 use crate::finding::{self, Cause, Moment, Outcome, Past, What, Who};
 use crate::rule::{Level, Rule};
 use crate::rules;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Findings of one cause.
@@ -18,22 +19,22 @@ use sha2::{Digest, Sha256};
 pub struct Group {
     /// Eight hexadecimal digits: the same in each run with the same implementations.
     pub id: String,
-    /// The index of the unit whose rule is nearest to the cause.
+    /// The index of the result whose rule is nearest to the cause.
     pub accused: usize,
     /// The indices of the others, in order.
     pub consequences: Vec<usize>,
 }
 
 impl Group {
-    /// Whether a finding is one of it.
-    pub fn has(&self, unit: usize) -> bool {
-        self.accused == unit || self.consequences.contains(&unit)
+    /// Whether a finding is one of the group.
+    pub fn has(&self, result: usize) -> bool {
+        self.accused == result || self.consequences.contains(&result)
     }
 }
 
 /// What is compared of a finding.
 struct Node<'a> {
-    unit: usize,
+    result: usize,
     rule: &'static Rule,
     /// Whether a profile waives it: it explains nothing that counts.
     is_waived: bool,
@@ -43,17 +44,17 @@ struct Node<'a> {
     /// The implementation at fault.
     subject: usize,
     cause: &'a Cause,
-    /// What tells it apart where only its rule knows of it.
+    /// What distinguishes it from others of its rule, where only that rule knows of it.
     place: String,
 }
 
 /// The causes of all findings, in the order of the rules that they are held against.
-pub fn causes(units: &[Unit]) -> Vec<Group> {
+pub fn causes(results: &[RuleResult]) -> Vec<Group> {
     let mut nodes: Vec<Node<'_>> =
-        units.iter().enumerate().filter_map(|(at, unit)| Node::of(at, unit)).collect();
+        results.iter().enumerate().filter_map(|(at, result)| Node::of(at, result)).collect();
     // What happens to an instance that went through less explains what happens to others.
     nodes.sort_by_key(|node| {
-        (node.is_waived, !node.cause.is_new(), node.past().len(), node.cause.steps, node.unit)
+        (node.is_waived, !node.cause.is_new(), node.past().len(), node.cause.steps, node.result)
     });
     let mut groups: Vec<Vec<Node<'_>>> = Vec::new();
     for node in nodes {
@@ -68,16 +69,25 @@ pub fn causes(units: &[Unit]) -> Vec<Group> {
 }
 
 impl<'a> Node<'a> {
-    fn of(at: usize, unit: &'a Unit) -> Option<Node<'a>> {
-        let Outcome::Broken(finding) = &unit.outcome else { return None };
+    fn of(at: usize, result: &'a RuleResult) -> Option<Node<'a>> {
+        let Outcome::Broken(finding) = &result.outcome else { return None };
         let cause = &finding.cause;
         let loads = |site: Moment| {
             matches!(site.who, Who::Destination | Who::Newer | Who::Other | Who::OtherInstance | Who::Second)
         };
-        let subject = if cause.site.is_some_and(loads) { unit.pair.1 } else { unit.pair.0 };
-        let (is_waived, is_known) = (unit.waived.is_some(), unit.known.is_some());
+        let subject = if cause.site.is_some_and(loads) { result.pair.1 } else { result.pair.0 };
+        let (is_waived, is_known) = (result.waived.is_some(), result.known.is_some());
         let place = finding::place_of(finding);
-        Some(Node { unit: at, rule: unit.rule, pair: unit.pair, is_waived, is_known, subject, cause, place })
+        Some(Node {
+            result: at,
+            rule: result.rule,
+            pair: result.pair,
+            is_waived,
+            is_known,
+            subject,
+            cause,
+            place,
+        })
     }
 
     fn past(&self) -> Past {
@@ -129,12 +139,90 @@ fn held_against(group: &[Node<'_>]) -> Option<Group> {
     let builds = |node: &Node<'_>| group.iter().any(|other| node.rule.builds_on(other.rule));
     let counts_less = |node: &Node<'_>| (node.is_waived, node.rule.level == Level::Should);
     let nearest =
-        |node: &&Node<'_>| (counts_less(node), about(node), builds(node), node.cause.steps, node.unit);
-    let accused = group.iter().min_by_key(nearest)?.unit;
+        |node: &&Node<'_>| (counts_less(node), about(node), builds(node), node.cause.steps, node.result);
+    let accused = group.iter().min_by_key(nearest)?.result;
     let mut consequences: Vec<usize> =
-        group.iter().map(|node| node.unit).filter(|unit| *unit != accused).collect();
+        group.iter().map(|node| node.result).filter(|result| *result != accused).collect();
     consequences.sort_unstable();
     Some(Group { id: group.first()?.id(), accused, consequences })
+}
+
+/// Findings of one cause, and the rule that they are held against: an element of `causes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CauseReport {
+    /// Eight hexadecimal digits: the same in each run with the same implementations.
+    pub id: String,
+    /// The id of the accused rule.
+    pub rule: String,
+    /// Its finding, in one line.
+    pub summary: String,
+    /// The rules that are broken by it, too.
+    pub consequences: Vec<Consequence>,
+}
+
+/// What one rule shows of a cause that another one is accused of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Consequence {
+    /// The rule's id.
+    pub rule: String,
+    /// Pairs on which it is broken.
+    pub pairs: u32,
+    /// Cases that were judged on them.
+    pub cases: u64,
+}
+
+/// The causes of the findings of a certification.
+pub(super) struct Causes<'a> {
+    results: &'a [RuleResult],
+    groups: Vec<Group>,
+}
+
+impl<'a> Causes<'a> {
+    pub(super) fn of(results: &'a [RuleResult]) -> Causes<'a> {
+        Causes { results, groups: causes(results) }
+    }
+
+    /// The id of the cause of a finding.
+    pub(super) fn id(&self, result: usize) -> Option<String> {
+        self.groups.iter().find(|group| group.has(result)).map(|group| group.id.clone())
+    }
+
+    /// Whether a finding is the consequence of another, which is reported in its place.
+    pub(super) fn is_consequence(&self, result: usize) -> bool {
+        self.groups.iter().any(|group| group.consequences.contains(&result))
+    }
+
+    /// The causes that these results are consequences of.
+    pub(super) fn behind(&self, results: &[usize]) -> Vec<String> {
+        let behind = |group: &&Group| results.iter().any(|result| group.consequences.contains(result));
+        self.groups.iter().filter(behind).map(|group| group.id.clone()).collect()
+    }
+
+    pub(super) fn reports(&self) -> Vec<CauseReport> {
+        let report = |group: &Group| {
+            let accused = &self.results[group.accused];
+            let summary = match &accused.outcome {
+                Outcome::Broken(finding) => finding.summary.clone(),
+                _ => String::new(),
+            };
+            let (id, rule) = (group.id.clone(), accused.rule.id.to_owned());
+            CauseReport { id, rule, summary, consequences: self.consequences(group) }
+        };
+        self.groups.iter().map(report).collect()
+    }
+
+    /// The rules that are broken by it, too, in their order.
+    fn consequences(&self, group: &Group) -> Vec<Consequence> {
+        let results: Vec<_> = group.consequences.iter().map(|at| &self.results[*at]).collect();
+        let rule = |results: &[&RuleResult]| Consequence {
+            rule: results[0].rule.id.to_owned(),
+            pairs: u32::try_from(results.len()).unwrap_or(u32::MAX),
+            cases: results.iter().map(|result| u64::from(result.judged)).sum(),
+        };
+        results.chunk_by(|one, next| one.rule.id == next.rule.id).map(rule).collect()
+    }
 }
 
 #[cfg(test)]
@@ -145,12 +233,12 @@ mod tests {
 
     const RESET: &str = "reset: DEVICE_RESET";
 
-    fn unit(rule: &str, what: What, site: Option<(Who, Option<State>, Past)>, steps: u32) -> Unit {
+    fn result(rule: &str, what: What, site: Option<(Who, Option<State>, Past)>, steps: u32) -> RuleResult {
         let site = site.map(|(who, at, past)| Moment { who, at, past });
         let rule = rules::named(rule).expect("a rule");
         let finding =
             Finding { summary: rule.id.to_owned(), cause: Cause { what, site, steps }, ..Finding::default() };
-        Unit { outcome: Outcome::Broken(finding), ..Unit::new(rule, (0, 0)) }
+        RuleResult { outcome: Outcome::Broken(finding), ..RuleResult::new(rule, (0, 0)) }
     }
 
     fn failure(operation: &str, how: &str) -> What {
@@ -166,38 +254,38 @@ mod tests {
     }
 
     /// The accused rules, each with its consequences.
-    fn told(units: &[Unit]) -> Vec<String> {
-        let name = |at: &usize| units[*at].rule.id;
+    fn told(results: &[RuleResult]) -> Vec<String> {
+        let name = |at: &usize| results[*at].rule.id;
         let group = |group: Group| {
             let consequences: Vec<&str> = group.consequences.iter().map(name).collect();
             format!("{}: {}", name(&group.accused), consequences.join(" "))
         };
-        causes(units).into_iter().map(group).collect()
+        causes(results).into_iter().map(group).collect()
     }
 
     #[test]
     fn an_operation_is_held_against_the_rule_about_it() {
         let refused = |at, past| Some((Who::Destination, Some(at), past));
-        let units = [
-            unit(
+        let results = [
+            result(
                 "refusal-leaves-nothing",
                 failure(RESET, "EINVAL"),
                 refused(State::Resuming, past(&[Event::Refused])),
                 9,
             ),
-            unit(
+            result(
                 "fresh-runs",
                 failure(RESET, "EINVAL"),
                 Some((Who::Source, Some(State::Running), past(&[]))),
                 3,
             ),
-            unit(
+            result(
                 "reset-is-fresh",
                 failure(RESET, "EINVAL"),
                 Some((Who::Source, Some(State::Running), past(&[]))),
                 4,
             ),
-            unit(
+            result(
                 "reset-forgets-a-load",
                 failure(RESET, "EIO"),
                 refused(State::Stop, past(&[Event::Loaded])),
@@ -205,7 +293,7 @@ mod tests {
             ),
         ];
         assert_eq!(
-            told(&units),
+            told(&results),
             ["reset-is-fresh: refusal-leaves-nothing fresh-runs", "reset-forgets-a-load: "]
         );
     }
@@ -213,11 +301,16 @@ mod tests {
     #[test]
     fn what_fails_in_two_places_only_has_two_causes() {
         let at = |state, event| Some((Who::Destination, Some(state), past(&[event])));
-        let units = [
-            unit("refusal-leaves-nothing", failure(RESET, "EINVAL"), at(State::Resuming, Event::Refused), 9),
-            unit("reset-forgets-a-load", failure(RESET, "EINVAL"), at(State::Stop, Event::Loaded), 9),
+        let results = [
+            result(
+                "refusal-leaves-nothing",
+                failure(RESET, "EINVAL"),
+                at(State::Resuming, Event::Refused),
+                9,
+            ),
+            result("reset-forgets-a-load", failure(RESET, "EINVAL"), at(State::Stop, Event::Loaded), 9),
         ];
-        assert_eq!(told(&units).len(), 2);
+        assert_eq!(told(&results).len(), 2);
     }
 
     #[test]
@@ -225,26 +318,29 @@ mod tests {
         let loaded = Some((Who::Destination, Some(State::Running), past(&[Event::Loaded])));
         let reset = Some((Who::Destination, Some(State::Running), past(&[Event::Loaded, Event::Reset])));
         let value = "a value instead of a value";
-        let units = [
-            unit("twin-after-second", difference("read 0:0x10", value), loaded, 20),
-            unit("twin-after-load", difference("read 0:0x10", value), loaded, 10),
-            unit("chunking", difference("read 0:0x14", value), loaded, 10),
-            unit("precopy-is-stop-copy", difference("read 0:0x10", "EIO instead of a value"), loaded, 10),
-            unit("reset-forgets-a-load", difference("read 0:0x10", value), reset, 10),
+        let results = [
+            result("twin-after-second", difference("read 0:0x10", value), loaded, 20),
+            result("twin-after-load", difference("read 0:0x10", value), loaded, 10),
+            result("chunking", difference("read 0:0x14", value), loaded, 10),
+            result("precopy-is-stop-copy", difference("read 0:0x10", "EIO instead of a value"), loaded, 10),
+            result("reset-forgets-a-load", difference("read 0:0x10", value), reset, 10),
         ];
         let alone = ["chunking: ", "precopy-is-stop-copy: ", "reset-forgets-a-load: "];
-        assert_eq!(told(&units), [&["twin-after-load: twin-after-second"], &alone[..]].concat());
+        assert_eq!(told(&results), [&["twin-after-load: twin-after-second"], &alone[..]].concat());
     }
 
     #[test]
     fn what_only_a_rule_knows_of_is_a_cause_of_its_own() {
-        let units =
-            [unit("save-is-repeatable", What::Other, None, 3), unit("load-is-bounded", What::Other, None, 3)];
-        assert_eq!(told(&units), ["save-is-repeatable: ", "load-is-bounded: "]);
-        let pairs = [units[0].clone(), Unit { pair: (1, 1), ..units[0].clone() }];
+        let results = [
+            result("save-is-repeatable", What::Other, None, 3),
+            result("load-is-bounded", What::Other, None, 3),
+        ];
+        assert_eq!(told(&results), ["save-is-repeatable: ", "load-is-bounded: "]);
+        let pairs = [results[0].clone(), RuleResult { pair: (1, 1), ..results[0].clone() }];
         assert_eq!(told(&pairs).len(), 2, "two implementations have two bugs");
-        let compared = unit("off-means-the-same", What::Other, None, 1);
-        let pairs = [Unit { pair: (0, 1), ..compared.clone() }, Unit { pair: (1, 0), ..compared }];
+        let compared = result("off-means-the-same", What::Other, None, 1);
+        let pairs =
+            [RuleResult { pair: (0, 1), ..compared.clone() }, RuleResult { pair: (1, 0), ..compared }];
         assert_eq!(told(&pairs).len(), 1, "two that are compared have one");
     }
 
@@ -255,9 +351,10 @@ mod tests {
         let refused = Some((Who::Source, Some(State::Running), past(&[])));
         for (what, site, is_known_with) in [(value, loaded, false), (failure(RESET, "EINVAL"), refused, true)]
         {
-            let [one, other] = ["twin-after-load", "chunking"].map(|rule| unit(rule, what.clone(), site, 10));
-            let waived = Unit { waived: Some("known".to_owned()), ..one.clone() };
-            let known = Unit { known: Some("a.toml".to_owned()), ..one.clone() };
+            let [one, other] =
+                ["twin-after-load", "chunking"].map(|rule| result(rule, what.clone(), site, 10));
+            let waived = RuleResult { waived: Some("known".to_owned()), ..one.clone() };
+            let known = RuleResult { known: Some("a.toml".to_owned()), ..one.clone() };
             assert_eq!(told(&[one, other.clone()]), ["twin-after-load: chunking"]);
             assert!(told(&[waived, other.clone()]).contains(&"chunking: twin-after-load".to_owned()));
             assert_eq!(told(&[known, other]).len() == 1, is_known_with);

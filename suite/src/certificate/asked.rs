@@ -15,10 +15,10 @@ pub struct Asked {
     pub cases: Option<u32>,
     /// Cases of each rule on each pair by default.
     pub usual_cases: u32,
-    /// The time for all of it in seconds, if there was a limit.
+    /// The time limit of the whole run in seconds, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_seconds: Option<u64>,
-    /// Whether nobody gave that limit: it is the one that a device program has by default.
+    /// Whether that limit is the default of device programs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_time_usual: bool,
     /// Whether rules of the level should count, too.
@@ -27,7 +27,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// All rules, so many cases each, and as long as it takes.
+    /// All rules, this many cases each, and no time limit.
     pub fn all(cases: u32) -> Asked {
         Asked { cases: Some(cases), usual_cases: cases, ..Asked::default() }
     }

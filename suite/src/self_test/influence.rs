@@ -1,4 +1,4 @@
-//! Whether anything that a guest does shows: by experiment, before and after a migration.
+//! Tests by experiment whether anything that a guest does shows, before and after a migration.
 //!
 //! A device that answers every read with the same value, with the place that was read or with an
 //! error passes every comparison with a twin. So something must differ: an instance whose guest did
@@ -7,6 +7,7 @@
 
 use crate::bench::Bench;
 use crate::case::Case;
+use crate::certificate::{Inert, Missing};
 use crate::deadline::{self, Timed};
 use crate::finding::Who;
 use crate::generate::script;
@@ -20,56 +21,20 @@ use migcert_core::model::ModelId;
 use migcert_core::program::Model;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use serde::{Deserialize, Serialize};
 use std::cell::Cell;
-use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// At most so many scripts are tried for each half.
+/// Maximum number of scripts tried for each half.
 const SCRIPTS: u64 = 24;
-/// After so many scripts that ended with an error no further one is tried: each may take its whole time
-/// limit, and rules judge what is broken.
+/// Stop after this many scripts that ended with an error: each may take its whole time limit, and rules
+/// judge what is broken.
 const PATIENCE: usize = 3;
-/// Bytes that a script is drawn from: long scripts, since one of them is to do something that shows.
+/// Number of bytes that a script is drawn from: scripts are long, so that some step of them shows.
 const DNA: usize = 2048;
 
-/// What is missing of the influence that a guest must have on a model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Inert {
-    /// The model, at its latest configuration.
-    pub model: String,
-    /// What is missing.
-    pub missing: Missing,
-}
-
-/// Which half of the experiment failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Missing {
-    /// Nothing that a guest does shows after a migration.
-    AfterMigration,
-    /// Nothing that a guest does shows at all.
-    Everywhere,
-    /// It could not be tried, for this reason.
-    Untried(String),
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Missing::AfterMigration => f.write_str("nothing that a guest does shows after a migration"),
-            Missing::Everywhere => f.write_str("nothing that a guest does shows"),
-            Missing::Untried(why) => {
-                write!(f, "whether anything that a guest does shows is not known: {why}")
-            }
-        }
-    }
-}
-
 /// The models of a subject on which no guest has influence. Models that can't be started are left to
-/// the rules about starting. Nothing is tried any more after `until`.
+/// the rules about starting. Stops at `until`.
 pub fn inert(subject: &Subject, until: Option<Instant>) -> Vec<Inert> {
     let missing = |(id, model): (&ModelId, &Model)| {
         let case = Case::plain(&subject.name, id, model.latest());
@@ -89,8 +54,8 @@ pub fn inert(subject: &Subject, until: Option<Instant>) -> Vec<Inert> {
 /// Experiments with one model.
 struct Probe<'a> {
     bench: &'a Bench<'a>,
-    /// How long the guest that does something took: the one that does nothing waits as long, so that
-    /// a clock shows both the same.
+    /// Duration of the guest that does something: the one that does nothing waits as long, so that a clock
+    /// shows both the same.
     pause: Cell<Duration>,
 }
 
@@ -101,7 +66,7 @@ enum Moves {
     Yes,
 }
 
-/// What a guest does, and how it looks around later.
+/// A guest's script, and the steps by which it looks around later.
 struct Acts {
     script: Vec<Step>,
     look: Vec<Step>,
@@ -121,10 +86,10 @@ impl Acts {
 }
 
 impl Probe<'_> {
-    /// What is missing.
+    /// Which influence is missing.
     ///
     /// # Errors
-    /// What keeps an instance from being started.
+    /// Why an instance can't be started.
     fn missing(&self) -> Result<Option<Missing>, Error> {
         let interface = self.start(Who::Device, &self.outside()?)?.capabilities().interface;
         let mut first = 0;
@@ -143,7 +108,7 @@ impl Probe<'_> {
     /// The first of some scripts that shows.
     ///
     /// # Errors
-    /// The last one there was, where none shows.
+    /// The last error, if none shows.
     fn first_that_shows(
         &self,
         interface: &Interface,
@@ -212,7 +177,7 @@ impl Probe<'_> {
     }
 }
 
-/// Does steps; where the device says no, nothing was seen.
+/// Executes steps; a step that the device refuses shows nothing.
 fn play(device: &mut dyn Device, steps: &[Step]) -> Result<Vec<Seen>, Error> {
     let step = |step| match device.guest(step) {
         Err(Error::Refused(_)) => Ok(Seen::default()),
