@@ -93,7 +93,7 @@ impl fmt::Debug for Outside {
 
 /// A running device instance.
 ///
-/// There are no default bodies: a device that implements nothing must not look migratable.
+/// Nothing that is judged has a default body: a device that implements nothing must not look migratable.
 /// Errors: [`Error::Refused`] when the device says no and goes on, [`Error::BadState`] when it
 /// refuses a state, [`Error::Misbehaved`] when it broke (died, panicked, lied),
 /// [`Error::Unavailable`] when it can't be reached, which says nothing about it.
@@ -124,6 +124,10 @@ pub trait Device: Send {
 
     /// Does one guest step and returns all that could be seen of it.
     fn guest(&mut self, step: &Step) -> Result<Seen, Error>;
+
+    /// Announces the steps that the guest does next, in this order, whatever it sees: a host that sends requests
+    /// to another process can send several at once. Does nothing by default.
+    fn foresee(&mut self, _steps: &[Step]) {}
 
     /// What the carrier brings to the destination beside the device state: guest memory, and
     /// what the driver in it knows. Opaque; never judged.

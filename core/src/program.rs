@@ -322,6 +322,12 @@ pub trait Program: Send + Sync {
     /// [`Error::Refused`] with the culprit for a setup that is not supported.
     fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error>;
 
+    /// The same program with reuse: an instance that was dropped is reset and serves again, which saves a
+    /// start. A rule that such an instance breaks is judged again on a new one. `None` if each instance is new.
+    fn reusing(&self) -> Option<&dyn Program> {
+        None
+    }
+
     /// What all instances share because somebody named it, such as the file of a disk or the network, in
     /// words: what a guest finds there need not be in the state.
     fn shares(&self) -> Vec<String> {

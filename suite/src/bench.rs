@@ -37,6 +37,9 @@ use std::time::{Duration, Instant};
 use story::Story;
 use tally::{Of, Tally};
 
+/// Number of steps announced to a device at once: their requests fit into the buffer of a socket.
+const AT_ONCE: usize = 64;
+
 /// One case, and the subjects that it is tried on.
 pub struct Bench<'a> {
     /// The case.
@@ -60,6 +63,8 @@ pub struct Bench<'a> {
     is_certain: Cell<bool>,
     /// Why the guest interface is unknown, so that the script is empty.
     blind: Option<String>,
+    /// Whether instances may have served before.
+    reuses: bool,
     /// The runs without a migration.
     unmoved: RefCell<Vec<Kept<'a>>>,
 }
@@ -80,6 +85,7 @@ impl<'a> Bench<'a> {
             patience: Cell::new(None),
             is_certain: Cell::new(false),
             blind: None,
+            reuses: false,
             unmoved: RefCell::default(),
         };
         bench.begins_to_watch();
@@ -91,6 +97,13 @@ impl<'a> Bench<'a> {
         self.story = Story::telling();
         self.watching = OnceCell::new();
         self.begins_to_watch();
+        self
+    }
+
+    /// The same, on reused instances if the program can do that. Those that show what a fresh device does
+    /// ([`Who::Fresh`]) are new all the same.
+    pub fn reusing(mut self) -> Bench<'a> {
+        self.reuses = true;
         self
     }
 
@@ -148,9 +161,11 @@ impl<'a> Bench<'a> {
     /// The subject's program, with instances that are traced under a name.
     pub fn named<'b>(&self, who: Who, subject: &'b Subject) -> Named<'b> {
         let of = if std::ptr::eq(subject, self.source) { Of::Source } else { Of::Destination };
+        let reusing = self.reuses.then(|| subject.program.reusing()).flatten();
         Named {
             who,
             subject,
+            program: reusing.filter(|_| who != Who::Fresh).unwrap_or(&*subject.program),
             of,
             story: self.story.clone(),
             tally: Arc::clone(&self.tally),
@@ -198,11 +213,28 @@ impl<'a> Bench<'a> {
     /// [`Stop`] if the device fails at a step.
     pub fn play(&self, device: &mut dyn Device, steps: Range<usize>) -> Result<Vec<Seen>, Stop> {
         let steps = self.case.script.get(steps).unwrap_or_default();
-        let mut seen = steps.iter().map(|step| device.guest(step)).collect::<Result<Vec<_>, Error>>()?;
+        let mut seen = Vec::with_capacity(steps.len());
+        for part in steps.chunks(AT_ONCE) {
+            device.foresee(part);
+            for step in part {
+                seen.push(device.guest(step)?);
+            }
+        }
         if let Some(last) = seen.last_mut() {
             last.0.extend(self.arrivals(device)?.0);
         }
         Ok(seen)
+    }
+
+    /// Announces that the footprint of a device will be read: that of a reused one is not measured otherwise.
+    ///
+    /// # Errors
+    /// The device's own.
+    pub fn will_measure(&self, device: &mut dyn Device) -> Judgement {
+        if self.reuses {
+            device.footprint()?;
+        }
+        Ok(())
     }
 
     /// What a device that never migrates shows for the whole script.

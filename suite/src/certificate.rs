@@ -32,7 +32,7 @@ pub use result::{RuleResult, Short, with_idle};
 pub use rule::{CaseFile, FindingReport, FlakyFile, FlakyReport, OutcomeName, RuleReport};
 pub use self_test::{NullReport, PlantedReport, SelfTest};
 pub use subject::{
-    Inert, InfluenceReport, IsolationReport, Missing, SharedReport, SubjectInfo, SubjectReport,
+    Inert, InfluenceReport, IsolationReport, Missing, Reused, SharedReport, SubjectInfo, SubjectReport,
 };
 pub use verdict::{Facts, Ruling, Verdict, decide};
 pub use waiver::{Waiver, waivers};

@@ -2,7 +2,9 @@
 
 use crate::bench::Bench;
 use crate::case::{Case, Draws};
-use crate::certificate::{Caveat, Caveats, Cost, Piece, RuleResult, Shard, blame, not_taken, with_idle};
+use crate::certificate::{
+    Caveat, Caveats, Cost, Piece, Reused, RuleResult, Shard, blame, not_taken, with_idle,
+};
 use crate::finding::Outcome;
 use crate::generate::script::{self, Between};
 use crate::known::Known;
@@ -20,11 +22,13 @@ use sha2::{Digest, Sha256};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 mod budget;
 mod cost;
+mod reuse;
 mod runner;
 mod settle;
 mod task;
@@ -61,6 +65,8 @@ pub struct Job<'a> {
     pub budget: Budget,
     /// Findings that don't count.
     pub known: &'a Known,
+    /// Whether instances are reused where a reset gives a fresh device.
+    pub reuse: bool,
     /// Opens an implementation again, to confirm a finding on fresh instances.
     pub reopen: &'a (dyn Fn(&str) -> Result<Subject, String> + Sync),
 }
@@ -88,6 +94,8 @@ pub struct Run {
     pub pieces: Vec<Piece>,
     /// What a case costs, where it was measured.
     pub cost: Option<Cost>,
+    /// How often instances were reused, for each subject.
+    pub reused: Vec<Option<Reused>>,
 }
 
 /// Runs a job and settles the blame, without checking that enough was tried.
@@ -98,26 +106,26 @@ pub fn certify(job: &Job<'_>, done: &(dyn Fn(&RuleResult) + Sync)) -> Vec<RuleRe
 
 /// Runs a job. `done` is called after each rule on each pair.
 pub fn run(job: &Job<'_>, done: &(dyn Fn(&RuleResult) + Sync)) -> Run {
-    let runner = Runner::of(job);
-    let (results, cost) = runner.run(&job.tasks(u32::MAX), done);
+    let (runner, results, cost) = Runner::finished(job, &job.tasks(u32::MAX), done);
     let mut pieces: Vec<_> = results.into_iter().map(|judged| Piece { judged, alone: None }).collect();
     for at in not_taken(&pieces, &caveats(job)) {
         let RuleResult { rule, pair, planned, .. } = pieces[at].judged;
         pieces[at].alone = Some(runner.alone(&Task::whole(rule, pair, planned)));
     }
-    Run { pieces, cost }
+    Run { pieces, cost, reused: runner.reused() }
 }
 
 /// Runs a part of a job. `done` is called after each of its tasks.
-pub fn run_share(job: &Job<'_>, shard: Shard, done: &(dyn Fn(&RuleResult) + Sync)) -> Vec<Piece> {
-    let (runner, tasks) = (Runner::of(job), job.share(shard));
-    let (results, _) = runner.run(&tasks, done);
+pub fn run_share(job: &Job<'_>, shard: Shard, done: &(dyn Fn(&RuleResult) + Sync)) -> Run {
+    let tasks = job.share(shard);
+    let (runner, results, _) = Runner::finished(job, &tasks, done);
     let piece = |(task, judged): (&Task, RuleResult)| {
         // A rule that it builds on may be broken in another part.
         let alone = judged.blamed.then(|| runner.alone(task));
         Piece { judged, alone }
     };
-    tasks.iter().zip(results).map(piece).collect()
+    let pieces = tasks.iter().zip(results).map(piece).collect();
+    Run { pieces, cost: None, reused: runner.reused() }
 }
 
 fn caveats(job: &Job<'_>) -> Caveats {
@@ -127,7 +135,11 @@ fn caveats(job: &Job<'_>) -> Caveats {
 /// What guests can do with the instances of a subject; `None` where it refuses the setup. Started once
 /// for each setup, if that is answered.
 #[derive(Default)]
-struct Interfaces(Mutex<BTreeMap<(usize, ModelId, Setup), Option<Interface>>>);
+struct Interfaces {
+    known: Mutex<BTreeMap<(usize, ModelId, Setup), Option<Interface>>>,
+    /// Whether an instance that served before may be asked.
+    may_reuse: AtomicBool,
+}
 
 impl Interfaces {
     fn of(
@@ -138,16 +150,18 @@ impl Interfaces {
         setup: &Setup,
     ) -> Result<Option<Interface>, Error> {
         let key = (subject, model.clone(), setup.clone());
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
-        let found = match job.subjects[subject].interface(model, setup) {
+        let subject = &job.subjects[subject];
+        let reusing = subject.program.reusing().filter(|_| self.may_reuse.load(Relaxed));
+        let found = match subject.interface_by(reusing.unwrap_or(&*subject.program), model, setup) {
             Ok(interface) => Some(interface),
             Err(Error::Refused(_)) => None,
             Err(why) => return Err(why),
         };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, found.clone());
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, found.clone());
         Ok(found)
     }
 }

@@ -2,7 +2,7 @@
 //! same seed.
 
 use crate::certificate::{
-    Certificate, Evidence, Inert, Part, Piece, RuleResult, SelfTest, SubjectInfo, Verdict,
+    Certificate, Evidence, Inert, Part, Piece, Reused, RuleResult, SelfTest, SubjectInfo, Verdict,
 };
 use crate::certify::{PIECE, Task, tasks};
 use crate::finding::Outcome;
@@ -99,6 +99,7 @@ struct Own {
     inert: Vec<Inert>,
     changed: Option<String>,
     learned: learned::Report,
+    reused: Option<Reused>,
 }
 
 impl Own {
@@ -112,12 +113,15 @@ impl Own {
         let changed = subject.changed.take();
         self.changed = self.changed.take().or(changed);
         self.learned.add(&std::mem::take(&mut subject.learned));
+        if let Some(reused) = subject.reused.take() {
+            self.reused.get_or_insert_default().add(reused);
+        }
     }
 
     /// The subject with what all parts had.
     fn put(self, subject: SubjectInfo) -> SubjectInfo {
-        let Own { inert, changed, learned } = self;
-        SubjectInfo { inert, changed, learned, ..subject }
+        let Own { inert, changed, learned, reused } = self;
+        SubjectInfo { inert, changed, learned, reused, ..subject }
     }
 }
 

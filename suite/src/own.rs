@@ -55,6 +55,7 @@ pub fn certify(program: impl Program + Clone + 'static, cases: u32) -> Result<St
         fit: None,
         budget: Budget::unlimited(),
         known: &Known::default(),
+        reuse: false,
         reopen: &|_| open(),
     };
     let pieces = certify::run(&job, &|_| ()).pieces;

@@ -220,8 +220,9 @@ impl Profile {
                     return Err(Why::NoInfo);
                 }
                 let guide = self.guide(&volatile)?;
+                let reuse = text.reuse.unwrap_or(true);
                 let config =
-                    vfio_user::Config { program, args, told, socket, manifest, limits, guide, shared };
+                    vfio_user::Config { program, args, told, socket, manifest, limits, guide, shared, reuse };
                 let host = VfioUser::new(config);
                 let isolation = host.isolation();
                 (Box::new(host), isolation)

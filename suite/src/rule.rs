@@ -34,6 +34,11 @@ impl Rule {
         self.builds_on.iter().any(|base| base.id == other.id || base.builds_on(other))
     }
 
+    /// Whether it is about starts: only a new process shows that.
+    pub fn is_about_starts(&self) -> bool {
+        matches!(self.cites, "R-7.1" | "R-8.3")
+    }
+
     /// Whether a waiver of this name is about it: its id or its requirement.
     pub fn is_waived(&self, waives: &str) -> bool {
         waives == self.id || waives == self.cites

@@ -49,6 +49,7 @@ pub fn self_test(rules: &[&'static Rule]) -> Result<SelfTest, String> {
         fit: None,
         budget: Budget::unlimited(),
         known: &Known::default(),
+        reuse: false,
         reopen: &reopen,
     };
     let results = certify::certify(&job, &|_| ());

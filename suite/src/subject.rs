@@ -108,9 +108,19 @@ impl Subject {
     /// # Errors
     /// As [`migcert_core::program::Program::start`].
     pub fn interface(&self, model: &ModelId, setup: &Setup) -> Result<Interface, Error> {
+        self.interface_by(&*self.program, model, setup)
+    }
+
+    /// The same, of an instance that this program starts: its own, or one that reuses instances.
+    pub(crate) fn interface_by(
+        &self,
+        program: &dyn Program,
+        model: &ModelId,
+        setup: &Setup,
+    ) -> Result<Interface, Error> {
         deadline::check()?;
-        let outside = self.program.outside()?;
-        let device = self.program.start(model, setup, &outside)?;
+        let outside = program.outside()?;
+        let device = program.start(model, setup, &outside)?;
         Ok(device.capabilities().interface)
     }
 

@@ -147,6 +147,7 @@ impl Hunt {
             fit: None,
             budget: Budget::unlimited(),
             known: &Known::default(),
+            reuse: false,
             reopen: &|_| Err("nothing is confirmed here".to_owned()),
         };
         in_turns(&job, each);

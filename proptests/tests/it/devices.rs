@@ -231,6 +231,7 @@ fn run(subjects: &[Subject], rules: Vec<&'static Rule>, cases: u32) -> Vec<RuleR
         fit: None,
         budget: Budget::unlimited(),
         known: &Known::default(),
+        reuse: false,
         reopen: &open,
     };
     certify(&job, &|_| ())

@@ -72,6 +72,7 @@ fn results(program: &Mapped, rules: Vec<&'static Rule>, cases: u32) -> Vec<RuleR
         threads: Threads::exactly(1),
         budget: Budget::unlimited(),
         known: &Known::default(),
+        reuse: false,
         reopen: &|_| Ok(subject(program)),
     };
     certify(&job, &|_| ())

@@ -22,6 +22,8 @@ use std::sync::Arc;
 pub struct Named<'a> {
     pub(super) who: Who,
     pub(super) subject: &'a Subject,
+    /// The subject's program, or the same with instances that are used again.
+    pub(super) program: &'a dyn Program,
     pub(super) of: Of,
     pub(super) story: Story,
     pub(super) tally: Arc<Tally>,
@@ -36,11 +38,11 @@ impl Program for Named<'_> {
     }
 
     fn outside(&self) -> Result<Outside, Error> {
-        self.outside_of(&*self.subject.program)
+        self.outside_of(self.program)
     }
 
     fn start(&self, model: &ModelId, setup: &Setup, outside: &Outside) -> Result<Box<dyn Device>, Error> {
-        self.start_of(&*self.subject.program, model, setup, outside)
+        self.start_of(self.program, model, setup, outside)
     }
 }
 
@@ -353,6 +355,10 @@ impl Device for Teller {
         });
         self.story.reach(self.site);
         result.inspect_err(|why| self.story.failed(self.site, Operation::Guest(step.clone()), why))
+    }
+
+    fn foresee(&mut self, steps: &[Step]) {
+        self.device.foresee(steps);
     }
 
     fn guest_memory(&mut self) -> Result<Vec<u8>, Error> {

@@ -43,6 +43,32 @@ pub struct SubjectInfo {
     /// Its volatile places, as known after the rules were tried.
     #[serde(default, skip_serializing_if = "learned::Report::is_empty")]
     pub learned: learned::Report,
+    /// How often its instances were reused; `None` if each case had new ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused: Option<Reused>,
+}
+
+/// How often instances of a subject were reused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Reused {
+    /// Number of cases that were tried on instances that may have served before and were reset since.
+    pub cases: u32,
+    /// How many of these were judged on new instances as well: all that did not hold, and some that did.
+    pub both: u32,
+    /// The case whose result on new instances differed, which ended reuse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differs: Option<String>,
+}
+
+impl Reused {
+    /// Adds the counts of another part of a certification.
+    pub fn add(&mut self, other: Reused) {
+        self.cases = self.cases.saturating_add(other.cases);
+        self.both = self.both.saturating_add(other.both);
+        self.differs = self.differs.take().or(other.differs);
+    }
 }
 
 /// What is missing of the influence that a guest must have on a model.
@@ -93,13 +119,14 @@ impl SubjectInfo {
             changed: None,
             isolation: subject.isolation.clone(),
             learned: subject.learned.report(),
+            reused: None,
         }
     }
 
     /// Adds what is known of it after rules were tried; `changed` says what is behind it now, if that is
     /// another file.
-    pub fn after(&mut self, subject: &Subject, changed: Option<String>) {
-        self.changed = changed;
+    pub fn after(&mut self, subject: &Subject, changed: Option<String>, reused: Option<Reused>) {
+        (self.changed, self.reused) = (changed, reused);
         self.learned = subject.learned.report();
     }
 
@@ -146,6 +173,7 @@ impl SubjectInfo {
             too_much: self.learned.too_much(),
             // Only a device program has a profile.
             pins: if self.sha256.is_some() { self.learned.pins() } else { Vec::new() },
+            reused: self.reused.clone(),
         }
     }
 }
@@ -231,6 +259,9 @@ pub struct SubjectReport {
     /// What to write into `volatile` of its profile, where that does not have all of it yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<String>,
+    /// How often its instances were reused; absent if each case had new ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused: Option<Reused>,
 }
 
 /// How the instances of a program were kept apart.

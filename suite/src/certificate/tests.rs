@@ -31,12 +31,16 @@ fn evidence(names: &[&str], is_part: bool) -> Evidence {
         fit: None,
         budget: Budget::unlimited(),
         known: &known,
+        reuse: false,
         reopen: &open,
     };
     let infos: Vec<_> = subjects.iter().map(|subject| SubjectInfo::of(subject, Vec::new())).collect();
     let shard: Shard = "1/1".parse().expect("a shard");
-    let pieces =
-        if is_part { certify::run_share(&job, shard, &|_| ()) } else { certify::run(&job, &|_| ()).pieces };
+    let pieces = if is_part {
+        certify::run_share(&job, shard, &|_| ()).pieces
+    } else {
+        certify::run(&job, &|_| ()).pieces
+    };
     let part = is_part.then(|| PartOf { shard, cases: CASES, known: Vec::new() });
     Evidence { seed: 1, asked, subjects: infos, pieces, self_test: SelfTest::cut(), cost: None, part }
 }

@@ -2,18 +2,20 @@
 //! it is spent evenly on rules and pairs.
 
 use super::cost;
-use super::settle::settle;
+use super::reuse::{ResetFinding, Reuse};
+use super::settle::{Shrinking, settle};
 use super::turns::{self, Turn};
-use super::{Interfaces, Job, PIECE, Task, drawn};
+use super::{Drawn, Interfaces, Job, PIECE, Task, drawn};
 use crate::bench::Bench;
 use crate::case::Case;
-use crate::certificate::{Cost, FLOOR, RuleResult, Short, causes, lacks};
+use crate::certificate::{Cost, FLOOR, Reused, RuleResult, Short, causes, lacks};
 use crate::deadline::{self, Timed};
 use crate::finding::{Bucket, Finding, NotApplicable, Outcome};
 use crate::parallel::Threads;
 use crate::rule::Rule;
 use crate::rules::{self, Judge};
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -48,6 +50,8 @@ pub struct Runner<'a> {
     spent: (AtomicU64, AtomicU64),
     /// Whether a case broke its rule.
     has_found: AtomicBool,
+    /// Which subjects reuse instances, once that is known.
+    reuse: OnceLock<Reuse>,
 }
 
 /// The progress of a task.
@@ -128,7 +132,38 @@ impl<'a> Runner<'a> {
             streak: AtomicU32::new(0),
             spent: (AtomicU64::new(0), AtomicU64::new(0)),
             has_found: AtomicBool::new(false),
+            reuse: OnceLock::new(),
         }
+    }
+
+    /// A runner that has run these tasks, and the result of each. If reused instances turned out to differ from
+    /// new ones, and the time is not limited, everything is judged a second time, on new ones.
+    pub(super) fn finished(
+        job: &'a Job<'a>,
+        tasks: &[Task],
+        done: &(dyn Fn(&RuleResult) + Sync),
+    ) -> (Runner<'a>, Vec<RuleResult>, Option<Cost>) {
+        let runner = Runner::of(job);
+        let (results, cost) = runner.run(tasks, done);
+        match runner.reuse.get() {
+            Some(reuse) if runner.is_void() => {
+                let again = Runner { reuse: OnceLock::from(reuse.off()), ..Runner::of(job) };
+                let (results, cost) = again.run(tasks, done);
+                (again, results, cost)
+            }
+            _ => (runner, results, cost),
+        }
+    }
+
+    /// Whether the results so far are void, because everything is judged again.
+    fn is_void(&self) -> bool {
+        let is_in_doubt = || self.reuse.get().is_some_and(Reuse::is_in_doubt);
+        self.job.budget.end().is_none() && is_in_doubt()
+    }
+
+    /// How often instances were reused, for each subject.
+    pub(super) fn reused(&self) -> Vec<Option<Reused>> {
+        self.reuse.get().map_or_else(Vec::new, |reuse| reuse.report())
     }
 
     /// The result of each task, in their order, whatever the number of threads is. `done` is called
@@ -140,6 +175,7 @@ impl<'a> Runner<'a> {
     ) -> (Vec<RuleResult>, Option<Cost>) {
         let mut all: Vec<_> = tasks.iter().map(|task| self.begin(task)).collect();
         let (mut threads, began) = (self.job.threads, deadline::now());
+        self.reuse.get_or_init(|| Reuse::of(self.job, tasks, &self.interfaces));
         let cost = self.job.fit.map(|time| self.measure(&mut all, time, &mut threads, done));
         loop {
             threads.first = turns::take(&mut all, threads, |progress| {
@@ -149,9 +185,13 @@ impl<'a> Runner<'a> {
                 }
                 turn
             });
+            if self.is_void() {
+                break;
+            }
             if self.extend(&mut all, deadline::now() - began) {
                 continue;
             }
+            self.add_reset_findings(&mut all);
             if all.iter().all(|progress| progress.found.is_none()) {
                 break;
             }
@@ -295,7 +335,7 @@ impl<'a> Runner<'a> {
 
     /// Tries the next case, if there is one; whether there may be another.
     fn step(&self, progress: &mut Progress<'_>, judge: Judge) -> bool {
-        if progress.is_over || progress.found.is_some() || progress.end <= progress.next {
+        if progress.is_over || progress.found.is_some() || progress.end <= progress.next || self.is_void() {
             return false;
         }
         if let Some(short) = self.short() {
@@ -348,10 +388,14 @@ impl<'a> Runner<'a> {
         let &Task { rule, pair, .. } = task;
         let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
         let judged = deadline::until(self.job.budget.end(), || {
-            let drawn = drawn(self.job, rule, pair, index, &self.interfaces)?;
-            let bench = Bench::new(&drawn.case, source, destination).blind(drawn.blind);
-            let (outcome, counted) = (judge(rule, &bench), bench.counted());
-            Some((drawn.case, outcome, counted))
+            let Drawn { case, blind } = drawn(self.job, rule, pair, index, &self.interfaces)?;
+            let reuse = self.reuse.get().filter(|_| blind.is_none());
+            let again = reuse.and_then(|reuse| reuse.judge(self.job, (rule, pair, index), &case, judge));
+            let (outcome, counted) = again.unwrap_or_else(|| {
+                let bench = Bench::new(&case, source, destination).blind(blind);
+                (judge(rule, &bench), bench.counted())
+            });
+            Some((case, outcome, counted))
         });
         let (case, outcome, counted) = match judged {
             Timed::Whole(Some(judged)) => judged,
@@ -377,6 +421,24 @@ impl<'a> Runner<'a> {
             }
             outcome => CaseResult::Judged(Box::new(RuleResult { outcome, ..result })),
         }))
+    }
+
+    /// Adds findings of rules about resets that were made from earlier cases.
+    fn add_reset_findings(&self, all: &mut [Progress<'_>]) {
+        for (at, ResetFinding { rule, case, finding }) in self.reuse.get().map_or_else(Vec::new, Reuse::found)
+        {
+            let is_its = |progress: &&mut Progress<'_>| {
+                let Task { rule: of, pair, .. } = progress.task;
+                of.id == rule.id
+                    && *pair == (at, at)
+                    && progress.found.is_none()
+                    && !progress.result.is_over()
+            };
+            if let Some(progress) = all.iter_mut().find(is_its) {
+                let result = RuleResult { judged: 1, begun: 1, ..RuleResult::new(rule, (at, at)) };
+                self.found(progress, Unconfirmed { result, case, finding, large: None }, Rule::judge);
+            }
+        }
     }
 
     /// Keeps a case that breaks its rule, unless it is of a bucket whose small case is known already.
@@ -406,7 +468,9 @@ impl<'a> Runner<'a> {
         let pair = result.pair;
         let (source, destination) = (&self.job.subjects[pair.0], &self.job.subjects[pair.1]);
         let until = share.map(|share| deadline::now() + share);
-        let result = settle(self.job, result, case, finding, (source, destination), judge, until);
+        let reuses = self.reuse.get().is_some_and(|reuse| reuse.is_on(result.rule, pair));
+        let search = Shrinking { until, reuses };
+        let result = settle(self.job, result, case, finding, (source, destination), judge, search);
         let by_bucket = result.bucket.as_ref().and_then(|bucket| self.job.known.file(bucket));
         let file = match &result.outcome {
             Outcome::Broken(finding) => by_bucket.or_else(|| self.job.known.behind(finding)),

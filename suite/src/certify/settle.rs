@@ -18,6 +18,15 @@ const CONFIRM: usize = 5;
 /// places.
 const ROUNDS: usize = 3;
 
+/// How smaller cases of a finding are looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Shrinking {
+    /// When the time for it is up.
+    pub(super) until: Option<Instant>,
+    /// Whether on instances that may have served before.
+    pub(super) reuses: bool,
+}
+
 /// Minimises a finding, until its time is up, and confirms it on fresh instances. A finding that does not
 /// reproduce every time is flaky; one that control runs of the small case explain is dropped; and one that
 /// there is no time to confirm is unsettled, with its case.
@@ -28,12 +37,12 @@ pub(super) fn settle(
     mut finding: Finding,
     pair: (&Subject, &Subject),
     judge: Judge,
-    shrink_until: Option<Instant>,
+    search: Shrinking,
 ) -> RuleResult {
     for round in 1.. {
         let generations = || [pair.0.learned.generation(), pair.1.learned.generation()];
         let before = generations();
-        let settled = settle_once(job, result.clone(), case.clone(), finding, pair, judge, shrink_until);
+        let settled = settle_once(job, result.clone(), case.clone(), finding, pair, judge, search);
         if before == generations() || ROUNDS <= round {
             return settled;
         }
@@ -58,15 +67,23 @@ fn settle_once(
     mut finding: Finding,
     (source, destination): (&Subject, &Subject),
     judge: Judge,
-    shrink_until: Option<Instant>,
+    search: Shrinking,
 ) -> RuleResult {
     let rule = result.rule;
-    let mut breaks = |case: &Case| {
-        let judged = || judge(rule, &Bench::new(case, source, destination).hasty());
-        matches!(deadline::until(shrink_until, judged), Timed::Whole(Outcome::Broken(_)))
+    let breaks = |case: &Case, reuses: bool, until: Option<Instant>| {
+        let bench = Bench::new(case, source, destination).hasty();
+        let judged = || judge(rule, &if reuses { bench.reusing() } else { bench });
+        matches!(deadline::until(until, judged), Timed::Whole(Outcome::Broken(_)))
     };
     let bounds = Bounds { tries: job.shrinks, subjects: [source, destination], names: Names::Kept };
-    let case = minimize(case, &bounds, &mut breaks).case;
+    let minimized =
+        |reuses| minimize(case.clone(), &bounds, &mut |case| breaks(case, reuses, search.until)).case;
+    // What is smaller on instances that were used before counts only if it is broken on new ones.
+    let quick = search
+        .reuses
+        .then(|| minimized(true))
+        .filter(|small| *small == case || breaks(small, false, job.budget.end()));
+    let case = quick.unwrap_or_else(|| minimized(false));
     let mut bucket = None;
     let mut others = Vec::new();
     let found = finding.summary.clone();

@@ -63,6 +63,7 @@ fn job<'a>(
         threads: Threads::exactly(1),
         budget,
         known,
+        reuse: false,
         reopen,
     }
 }
@@ -156,7 +157,7 @@ fn cases_are_as_many_as_fit() {
     let run = |fit| {
         let job = job(&subjects, &known, &reopen, Budget::unlimited());
         let job = Job { rules: chunking(), cases: 40, fit, ..job };
-        let Run { pieces, cost } = clock.drives(|| run(&job, &|_| ()));
+        let Run { pieces, cost, .. } = clock.drives(|| run(&job, &|_| ()));
         (pieces[0].judged.planned, pieces[0].judged.begun, cost.map(|cost| cost.measured))
     };
     assert_eq!(run(None), (40, 40, None));

@@ -54,6 +54,9 @@ pub(crate) struct CertifyArgs {
     /// Threads; default: as many as cores, and more while device programs leave cores idle
     #[arg(short, value_name = "N")]
     jobs: Option<usize>,
+    /// Start a new process for each instance, even if a reset gives a fresh device
+    #[arg(long)]
+    fresh: bool,
     /// Also fail on `should` rules
     #[arg(long)]
     strict: bool,
@@ -137,6 +140,7 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
         threads,
         budget,
         known: &known,
+        reuse: !args.fresh,
         reopen: &reopen,
     };
     let work = args.shard.map_or_else(|| job.work().len(), |shard| job.share(shard).len());
@@ -145,12 +149,15 @@ pub(crate) fn certify(args: &CertifyArgs) -> anyhow::Result<Exit> {
         bar.set_message(result.rule.id);
         bar.inc(1);
     };
-    let Run { pieces, cost } = match args.shard {
-        Some(shard) => Run { pieces: certify::run_share(&job, shard, &done), cost: None },
+    let Run { pieces, cost, mut reused } = match args.shard {
+        Some(shard) => certify::run_share(&job, shard, &done),
         None => certify::run(&job, &done),
     };
     bar.finish_and_clear();
-    infos.iter_mut().zip(&subjects).for_each(|(info, subject)| info.after(subject, impls::changed(subject)));
+    reused.resize(infos.len(), None);
+    for ((info, subject), reused) in infos.iter_mut().zip(&subjects).zip(reused) {
+        info.after(subject, impls::changed(subject), reused);
+    }
     let part = args.shard.map(|shard| PartOf { shard, cases: job.cases, known: known.buckets() });
     let evidence = Evidence { seed, asked, subjects: infos, pieces, self_test, cost, part };
     conclude(evidence, args.report.as_deref(), &args.output)

@@ -25,6 +25,7 @@ mod wire;
 pub(crate) mod written;
 
 use super::environment;
+use super::traffic::{Activity, timed};
 use crate::ending;
 use crate::isolation::Isolation;
 use crate::scratch::{Scratch, socket_in};
@@ -96,7 +97,7 @@ impl Cell {
     /// # Errors
     /// Those of starting processes and of making directories.
     pub(crate) fn open(visible: &[&Path], shares: &Shares) -> io::Result<Cell> {
-        Cell::open_from(&WAITING, visible, shares)
+        timed(Activity::Cell, || Cell::open_from(&WAITING, visible, shares))
     }
 
     /// The same, one of these or a new one.
@@ -212,6 +213,12 @@ impl Cell {
 impl Drop for Cell {
     fn drop(&mut self) {
         let Some(made) = self.made.take() else { return };
+        timed(Activity::End, || self.clear(made));
+    }
+}
+
+impl Cell {
+    fn clear(&mut self, made: Made) {
         let cleared = made.line.ask(&[wire::keeper::CLEAR], &[]);
         // Nobody writes there any more.
         drop(self.scratch.take());

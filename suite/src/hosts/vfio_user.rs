@@ -13,7 +13,8 @@
 //! | `guest_memory` | the shared memory, and what can be written of PCI configuration space |
 //! | `guest` | REGION_READ, REGION_WRITE; then a round trip, the eventfds and guest memory are looked at |
 //!
-//! Every instance has a process of its own: a reset is a promise under test, not a tool.
+//! Every instance has a process of its own: a reset is a promise under test. Only as
+//! [`Program::reusing`] it is a tool, too.
 
 mod channel;
 mod client;
@@ -35,16 +36,18 @@ use super::cell::Cell;
 use super::limits::Limits;
 use super::process::Process;
 use super::reach::{Pace, Reached, reach};
+use super::reuse::{Footprint, IdleInstances, Renew};
 use super::rooms::{Files, Rooms};
 use super::template::{Blank, Template, filled, started};
+use super::traffic::{Activity, timed};
 use crate::isolation::{Known, ToShare};
 use crate::scratch::socket_in;
 use client::Client;
 pub use config_space::ConfigSpace;
 use config_space::Learned;
-use device::Instance;
+use device::{Asks, Instance};
 pub use interface::{Guide, Place};
-use migcert_core::device::{Device, Outside};
+use migcert_core::device::{Device, Outside, State};
 use migcert_core::error::{Error, Misbehaved, Refusal};
 use migcert_core::manifest::MAX_BYTES;
 use migcert_core::model::ModelId;
@@ -57,7 +60,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How a program is started and driven.
@@ -79,6 +82,8 @@ pub struct Config {
     pub guide: Guide,
     /// What its instances share beside what its arguments name.
     pub shared: Vec<ToShare>,
+    /// Whether an instance may serve again, once it is reset.
+    pub reuse: bool,
 }
 
 impl Config {
@@ -93,6 +98,7 @@ impl Config {
             limits: Limits::default(),
             guide: Guide::default(),
             shared: vec![],
+            reuse: true,
         }
     }
 }
@@ -118,6 +124,18 @@ pub enum Socket {
 
 /// A device program that speaks vfio-user.
 pub struct VfioUser {
+    host: Arc<Launcher>,
+    reusing: Option<Reusing>,
+}
+
+/// The same with instances that may have served before.
+struct Reusing {
+    host: Arc<Launcher>,
+    idle: Arc<IdleInstances<Vec<Template>, Instance>>,
+}
+
+/// How instances are started.
+struct Launcher {
     config: Config,
     /// How many models the program said it has.
     models: AtomicUsize,
@@ -125,6 +143,8 @@ pub struct VfioUser {
     learned: Mutex<BTreeMap<Vec<Template>, Arc<Learned>>>,
     rooms: Rooms,
     pace: Pace,
+    /// Whether an instance asked for guest memory in a message.
+    asks_for_memory: Arc<AtomicBool>,
 }
 
 impl VfioUser {
@@ -132,12 +152,41 @@ impl VfioUser {
     pub fn new(config: Config) -> VfioUser {
         let models = config.manifest.as_ref().map_or(0, |known| known.models.len());
         let rooms = Rooms::of(&config.args, &config.shared);
-        VfioUser { config, models: models.into(), learned: Mutex::default(), rooms, pace: Pace::default() }
+        let (learned, pace) = (Mutex::default(), Pace::default());
+        let is_reused = config.reuse;
+        let host = Arc::new(Launcher {
+            config,
+            models: models.into(),
+            learned,
+            rooms,
+            pace,
+            asks_for_memory: Arc::default(),
+        });
+        let reusing = is_reused.then(|| Reusing { host: Arc::clone(&host), idle: Arc::default() });
+        VfioUser { host, reusing }
     }
 
     /// What is known of how its instances are kept apart.
     pub fn isolation(&self) -> Known {
-        self.rooms.known()
+        self.host.rooms.known()
+    }
+}
+
+impl Launcher {
+    fn describe(&self) -> Result<Manifest, Error> {
+        match &self.config.manifest {
+            Some(known) => Ok(known.clone()),
+            None => self.asked(),
+        }
+    }
+
+    fn instance(&self, args: &[Template], files: Files<'_>, asks: Asks) -> Result<Instance, Error> {
+        let mut client = self.launch(args, files)?;
+        client.asks_for_memory = Arc::clone(&self.asks_for_memory);
+        client.plans = asks == Asks::Ahead;
+        timed(Activity::SetUp, || {
+            Instance::new(client, &self.config.guide, asks, |size| self.learned(args, size))
+        })
     }
 
     /// What the program prints of itself.
@@ -198,7 +247,7 @@ impl VfioUser {
     }
 
     fn launch(&self, args: &[Template], files: Files<'_>) -> Result<Client, Error> {
-        self.rooms.start(&[], files, |cell| self.launch_in(cell, args))
+        self.rooms.start(&[], files, |cell| timed(Activity::Start, || self.launch_in(cell, args)))
     }
 
     fn launch_in(&self, cell: Cell, args: &[Template]) -> Result<Client, Error> {
@@ -254,10 +303,7 @@ impl VfioUser {
 
 impl Program for VfioUser {
     fn describe(&self) -> Result<Manifest, Error> {
-        match &self.config.manifest {
-            Some(known) => Ok(known.clone()),
-            None => self.asked(),
-        }
+        self.host.describe()
     }
 
     fn outside(&self) -> Result<Outside, Error> {
@@ -268,12 +314,16 @@ impl Program for VfioUser {
         self.start_with(model, setup, outside, Files::Usual)
     }
 
+    fn reusing(&self) -> Option<&dyn Program> {
+        self.reusing.as_ref().map(|reusing| reusing as &dyn Program)
+    }
+
     fn shares(&self) -> Vec<String> {
-        self.rooms.shares()
+        self.host.rooms.shares()
     }
 
     fn apart(&self, share: Share) -> Result<Box<dyn Apart + '_>, Cow<'static, str>> {
-        apart(self, &self.rooms, share)
+        apart(self, &self.host.rooms, share)
     }
 }
 
@@ -285,8 +335,36 @@ impl Filed for VfioUser {
         _outside: &Outside,
         files: Files<'_>,
     ) -> Result<Box<dyn Device>, Error> {
-        let args = self.args(model, setup)?;
-        let client = self.launch(&args, files)?;
-        Ok(Box::new(Instance::new(client, &self.config.guide, |size| self.learned(&args, size))?))
+        let args = self.host.args(model, setup)?;
+        Ok(Box::new(self.host.instance(&args, files, Asks::InTurn)?))
+    }
+}
+
+impl Program for Reusing {
+    fn describe(&self) -> Result<Manifest, Error> {
+        self.host.describe()
+    }
+
+    fn outside(&self) -> Result<Outside, Error> {
+        Ok(Outside::none())
+    }
+
+    fn start(&self, model: &ModelId, setup: &Setup, _outside: &Outside) -> Result<Box<dyn Device>, Error> {
+        let args = self.host.args(model, setup)?;
+        self.idle.take(args.clone(), || self.host.instance(&args, Files::Usual, Asks::Ahead))
+    }
+}
+
+impl Renew for Instance {
+    fn takes(&self) -> Footprint {
+        self.takes_from_us()
+    }
+
+    fn renew(&mut self) -> Result<(), Error> {
+        self.reset()?;
+        match self.state()? {
+            State::Running => Ok(()),
+            says => Err(Misbehaved::InWrongState { says, should: State::Running }.into()),
+        }
     }
 }

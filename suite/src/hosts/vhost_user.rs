@@ -28,6 +28,7 @@ use crate::hosts::process::Process;
 use crate::hosts::reach::Pace;
 use crate::hosts::rooms::{Files, Rooms};
 use crate::hosts::template::{Blank, Template, filled, started};
+use crate::hosts::traffic::{Activity, timed};
 use crate::isolation::{Known, ToShare};
 use crate::scratch::socket_in;
 use backend::Backend;
@@ -140,7 +141,7 @@ impl VhostUser {
     }
 
     fn launch(&self, command: &[Template], shared: &Path, files: Files<'_>) -> Result<Backend, Error> {
-        self.rooms.start(&[shared], files, |cell| self.launch_in(cell, command))
+        self.rooms.start(&[shared], files, |cell| timed(Activity::Start, || self.launch_in(cell, command)))
     }
 
     fn launch_in(&self, cell: Cell, command: &[Template]) -> Result<Backend, Error> {

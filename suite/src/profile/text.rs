@@ -32,6 +32,7 @@ pub(super) struct Text {
     pub(super) waive: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) shared: Vec<String>,
+    pub(super) reuse: Option<bool>,
     pub(super) info: Option<toml::Table>,
     #[serde(default)]
     pub(super) releases: Vec<Release>,

@@ -4,7 +4,7 @@ mod left_out;
 
 use crate::certificate::{
     CaseFile, CauseReport, Certificate, Cost, Exclusion, FindingReport, FlakyReport, OutcomeName, PairReport,
-    RuleReport, SelfTest, Short, SubjectReport, Verdict,
+    Reused, RuleReport, SelfTest, Short, SubjectReport, Verdict,
 };
 use crate::deadline;
 use crate::row;
@@ -51,6 +51,16 @@ pub fn text(certificate: &Certificate) -> Lines {
             out,
             "guests     {name} had {steps} steps, of which {refused_steps} were answered with an error"
         );
+    }
+    for SubjectReport { name, reused, .. } in &certificate.subjects {
+        let Some(Reused { cases, both, differs }) = reused else { continue };
+        row!(
+            out,
+            "reused     {name}: {cases} cases were tried on reset instances, {both} of them on new ones, too"
+        );
+        if let Some(differs) = differs {
+            row!(out, "  ended      a reset instance is not as a new one: {differs}");
+        }
     }
     if let Some(Cost { case_ms, measured }) = certificate.cost {
         row!(out, "cost       about {case_ms} ms a case, measured by {measured}");

@@ -210,6 +210,7 @@ fn claim_too_much(bench: &Bench<'_>, state: &mut [u8]) {
 fn is_bounded(bench: &Bench<'_>, device: &mut dyn Device, state: &[u8]) -> Judgement {
     let limit = MEMORY.0 + MEMORY.1 * state.len() as u64;
     let mut loaded = Ok(Load::Accepted);
+    bench.will_measure(device)?;
     let used = allocation_counter::measure(|| loaded = bench.load_other(device, DAMAGED, state));
     loaded?;
     let used = used.bytes_max.max(device.footprint()?.unwrap_or(0));

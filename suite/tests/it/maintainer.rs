@@ -184,6 +184,7 @@ fn certify_says_how_often_a_flaky_finding_was_confirmed() {
         fit: None,
         budget: Budget::unlimited(),
         known: &Known::default(),
+        reuse: false,
         reopen: &reopen,
     };
     let units = certify(&job, &|_| ());

@@ -151,6 +151,7 @@ fn run(
         fit: None,
         budget: Budget::unlimited(),
         known: &Known::default(),
+        reuse: false,
         reopen,
     };
     certify(&job, &|_| ())

@@ -135,6 +135,7 @@ fn run(subjects: &[Subject], rules: Vec<&'static Rule>, cases: u32) -> Vec<RuleR
         budget: Budget::unlimited(),
         fit: None,
         known: &Known::default(),
+        reuse: false,
         reopen: &|name| Ok(open(name)),
     };
     certify(&job, &|_| ())

@@ -8,4 +8,5 @@ mod example;
 mod leftovers;
 mod pins;
 mod programs;
+mod served;
 mod virtiofsd;

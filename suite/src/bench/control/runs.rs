@@ -290,6 +290,7 @@ impl<'a> Bench<'a> {
             let named = Named {
                 who: Who::Control,
                 subject,
+                program: &*subject.program,
                 of: Of::Source,
                 story: Story::default(),
                 tally: Arc::default(),

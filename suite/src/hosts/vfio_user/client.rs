@@ -12,6 +12,7 @@ use super::wire::{self, Access, Feature, Kind, MAX_DATA, Malformed, Migration};
 use crate::deadline;
 use crate::hosts::limits::{Limits, Transfer};
 use crate::hosts::process::Process;
+use crate::hosts::traffic::{self, Activity, timed};
 use migcert_core::device::State;
 use migcert_core::error::{Errno, Error, Failure, Misbehaved, Refusal};
 use std::collections::VecDeque;
@@ -19,6 +20,8 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 /// The newest protocol that is proposed.
@@ -39,14 +42,32 @@ pub(super) struct Client {
     outbox: Vec<u8>,
     /// What will be asked next, and is sent along with what is asked now.
     planned: Vec<Request<'static>>,
-    /// What was sent along and is not answered, with its number.
-    ahead: VecDeque<(u16, Request<'static>)>,
+    /// What was sent before it was asked, and is not answered.
+    ahead: VecDeque<Ahead>,
+    /// Payloads of what was sent ahead.
+    sent: Vec<u8>,
+    /// Pieces of a state that are not sent, and their numbers.
+    posted: (Vec<u8>, Vec<u16>),
     /// Bytes of data in a message.
     pub(super) most: u32,
     /// Descriptors in a message.
     pub(super) most_fds: u32,
     /// The number of the outside region, if there is one.
     pub(super) outside: Option<u32>,
+    /// Whether all that a step does is shown there.
+    pub(super) is_whole: bool,
+    /// Whether requests are sent to a device without that region before it answered others.
+    pub(super) plans: bool,
+    /// Whether an instance of the program asked for guest memory in a message: it may take what comes meanwhile
+    /// for the answer.
+    pub(super) asks_for_memory: Arc<AtomicBool>,
+}
+
+/// A request that was sent ahead: its number, its command, and where its payload is.
+struct Ahead {
+    id: u16,
+    command: u16,
+    payload: Range<usize>,
 }
 
 /// What came of a request: where its answer lies, or the number of an error.
@@ -69,9 +90,14 @@ impl Client {
             outbox: Vec::new(),
             planned: Vec::new(),
             ahead: VecDeque::new(),
+            sent: Vec::new(),
+            posted: (Vec::new(), Vec::new()),
             most: MAX_DATA,
             most_fds: 1,
             outside: None,
+            is_whole: false,
+            plans: false,
+            asks_for_memory: Arc::default(),
         };
         client.negotiate()?;
         Ok(client)
@@ -90,7 +116,8 @@ impl Client {
         let Capabilities { max_msg_fds, max_data_xfer_size, migcert, .. } = agreed.capabilities;
         self.most = u32::try_from(max_data_xfer_size).unwrap_or(MAX_DATA).min(MAX_DATA);
         self.most_fds = max_msg_fds.min(super::channel::MAX_FDS as u32);
-        self.outside = migcert.and_then(|ours| ours.outside);
+        let ours = migcert.unwrap_or_default();
+        (self.outside, self.is_whole) = (ours.outside, ours.whole && ours.outside.is_some());
         Ok(())
     }
 
@@ -156,8 +183,7 @@ impl Client {
     /// Takes the guest's memory away from the device and gives it back, as when a guest starts
     /// anew. A device that forgot it, or keeps it whatever it is told, is left alone.
     pub(super) fn map_anew(&mut self) -> Result<(), Error> {
-        let Range { start: address, end } = memory::ADDRESSES;
-        match self.ask(&Request::DmaUnmap { address, size: end - address }, &[])? {
+        match self.ask(&Client::UNMAP, &[])? {
             Ok(_) => self.map(),
             Err(_) => match self.map() {
                 Err(Error::Refused(_)) => Ok(()),
@@ -174,6 +200,19 @@ impl Client {
         let request = Request::RegionRead(Access { offset, region, count });
         match self.want(&request, &[])? {
             Reply::RegionRead(access, data) if access.count == count => Ok(data),
+            Reply::RegionRead(access, _) => Err(protocol(&request, format!("{} bytes", access.count))),
+            _ => Err(other_reply(&request)),
+        }
+    }
+
+    /// Reads as much of a region as it shows at once.
+    ///
+    /// # Errors
+    /// [`Refusal::ByProgram`] where it says no.
+    pub(super) fn read_some(&mut self, access: Access) -> Result<&[u8], Error> {
+        let request = Request::RegionRead(access);
+        match self.want(&request, &[])? {
+            Reply::RegionRead(Access { count, .. }, data) if count <= access.count => Ok(data),
             Reply::RegionRead(access, _) => Err(protocol(&request, format!("{} bytes", access.count))),
             _ => Err(other_reply(&request)),
         }
@@ -233,6 +272,12 @@ impl Client {
     pub(super) const MIGRATION: Request<'static> =
         Request::Feature { number: Feature::Migration as u16, act: Act::Get, data: &[] };
 
+    /// The request that takes the guest's memory away.
+    pub(super) const UNMAP: Request<'static> = Request::DmaUnmap {
+        address: memory::ADDRESSES.start,
+        size: memory::ADDRESSES.end - memory::ADDRESSES.start,
+    };
+
     /// The request for the state that the device says it is in.
     pub(super) const STATE: Request<'static> =
         Request::Feature { number: Feature::State as u16, act: Act::Get, data: &[] };
@@ -287,6 +332,40 @@ impl Client {
         Ok(Ok(()))
     }
 
+    /// Queues a piece of a state, to be sent with the next ones; [`Client::flush`] returns the first failure.
+    pub(super) fn post_state(&mut self, bytes: &[u8]) -> Result<Result<(), Failure>, Error> {
+        const MOST: usize = 32 << 10;
+        for piece in bytes.chunks(self.most as usize) {
+            let (outbox, ids) = &mut self.posted;
+            ids.push(put(outbox, &mut self.id, &Request::StateWrite(piece)).id);
+            if MOST <= outbox.len()
+                && let Err(failure) = self.flush()?
+            {
+                return Ok(Err(failure));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Has what was posted written; the first failure of it.
+    pub(super) fn flush(&mut self) -> Result<Result<(), Failure>, Error> {
+        let (outbox, ids) = std::mem::take(&mut self.posted);
+        let request = Request::StateWrite(&[]);
+        if ids.is_empty() {
+            return Ok(Ok(()));
+        }
+        self.drain()?;
+        timed(Activity::Messages, || {
+            self.send(&request, &outbox, &[])?;
+            let mut first = Ok(());
+            for id in ids {
+                let answer = self.await_answer(id, &request)?;
+                first = first.and(answer.map(drop).map_err(|error| self.failure(&request, error)));
+            }
+            Ok(first)
+        })
+    }
+
     /// Asks, and takes an error for a no.
     fn want(&mut self, request: &Request<'_>, fds: &[BorrowedFd<'_>]) -> Result<Reply<'_>, Error> {
         match self.ask(request, fds)? {
@@ -297,7 +376,10 @@ impl Client {
 
     /// A step begins: what the program prints from here on belongs to it.
     pub(super) fn begin_step(&mut self) {
-        self.since = self.process.printed();
+        // Looking takes a system call; what is sent ahead belongs to no step for certain.
+        if self.ahead.is_empty() {
+            self.since = self.process.printed();
+        }
     }
 
     /// A request that was answered with an error.
@@ -312,34 +394,84 @@ impl Client {
     }
 
     /// These requests will come after the next one, in this order: they are sent along with it, which
-    /// saves a round trip for each. Only where the device has the outside region: others may take
-    /// what comes while they ask for guest memory for the answer to that.
+    /// saves a round trip for each. Only to devices that can take that.
     pub(super) fn plan(&mut self, requests: impl IntoIterator<Item = Request<'static>>) {
-        if self.outside.is_some() && self.ahead.is_empty() {
+        let takes_it = self.outside.is_some() || self.plans && !self.asks_for_memory.load(Relaxed);
+        if takes_it && self.ahead.is_empty() {
             self.planned.extend(requests);
         }
+    }
+
+    /// Sends requests that are asked next, in this order. If sending fails, the first of them fails.
+    pub(super) fn send_ahead<'r>(&mut self, requests: impl IntoIterator<Item = Request<'r>>) {
+        if !self.ahead.is_empty() || !self.posted.1.is_empty() {
+            return;
+        }
+        self.sent.clear();
+        for request in requests {
+            self.ahead.push_back(put(&mut self.sent, &mut self.id, &request));
+        }
+        let until = Until { deadline: Instant::now() + self.limits.answer, end: self.process.end() };
+        if !self.ahead.is_empty() {
+            // Whoever is gone is gone when it is asked.
+            let _ = timed(Activity::Messages, || self.channel.send(&self.sent, &[], Some(until)));
+        }
+    }
+
+    /// Whether something was sent that is not asked yet.
+    pub(super) fn is_ahead(&self) -> bool {
+        !self.ahead.is_empty()
     }
 
     /// Sends a request and waits for its answer, where there is time left for one.
     fn ask(&mut self, request: &Request<'_>, fds: &[BorrowedFd<'_>]) -> Result<Answer, Error> {
         deadline::check()?;
-        while let Some((id, planned)) = self.ahead.pop_front() {
-            if planned == *request && fds.is_empty() {
+        if !self.posted.1.is_empty() {
+            drop(self.flush()?);
+        }
+        self.outbox.clear();
+        if let Some(next) = self.ahead.front()
+            && fds.is_empty()
+            && next.command == request.command() as u16
+        {
+            request.put(&mut self.outbox);
+            if self.sent.get(next.payload.clone()) == Some(&*self.outbox) {
+                let id = next.id;
+                self.ahead.pop_front();
                 return self.await_answer(id, request);
             }
-            // It went another way than planned; what was asked ahead is answered all the same.
-            drop(self.await_answer(id, &planned)?);
+            self.outbox.clear();
         }
+        self.drain()?;
+        let id = put(&mut self.outbox, &mut self.id, request).id;
+        let planned = std::mem::take(&mut self.planned);
+        let ahead = planned.iter().map(|planned| put(&mut self.outbox, &mut self.id, planned));
+        self.ahead.extend(ahead);
+        if !self.ahead.is_empty() {
+            self.sent.clone_from(&self.outbox);
+        }
+        let outbox = std::mem::take(&mut self.outbox);
+        timed(Activity::Messages, || {
+            self.send(request, &outbox, fds)?;
+            self.outbox = outbox;
+            self.await_answer(id, request)
+        })
+    }
+
+    /// It went another way than planned: what was sent ahead is answered all the same.
+    fn drain(&mut self) -> Result<(), Error> {
+        while let Some(Ahead { id, command, payload }) = self.ahead.pop_front() {
+            let payload = self.sent.get(payload).unwrap_or_default().to_vec();
+            let request = Request::parse(command, &payload).map_err(io::Error::other)?;
+            drop(self.await_answer(id, &request)?);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, request: &Request<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let until = Until { deadline: Instant::now() + self.limits.answer, end: self.process.end() };
-        self.outbox.clear();
-        let id = put(&mut self.outbox, &mut self.id, request);
-        for planned in std::mem::take(&mut self.planned) {
-            self.ahead.push_back((put(&mut self.outbox, &mut self.id, &planned), planned));
-        }
-        if let Err(broken) = self.channel.send(&self.outbox, fds, Some(until)) {
-            return Err(self.blame(request, broken));
-        }
-        self.await_answer(id, request)
+        let sent = self.channel.send(message, fds, Some(until));
+        sent.map_err(|broken| self.blame(request, broken))
     }
 
     fn await_answer(&mut self, id: u16, request: &Request<'_>) -> Result<Answer, Error> {
@@ -380,6 +512,7 @@ impl Client {
         wants_reply: bool,
         deadline: Instant,
     ) -> Result<(), Error> {
+        self.asks_for_memory.store(true, Relaxed);
         let asked =
             Request::parse(command, self.channel.bytes(payload)).map_err(|why| protocol(during, why))?;
         let outside = || protocol(during, format!("{asked}, outside of the memory that was mapped"));
@@ -433,11 +566,13 @@ impl Client {
     }
 }
 
-/// Appends a request, and returns its number.
-fn put(outbox: &mut Vec<u8>, id: &mut u16, request: &Request<'_>) -> u16 {
+/// Appends a request.
+fn put(outbox: &mut Vec<u8>, id: &mut u16, request: &Request<'_>) -> Ahead {
     *id = id.wrapping_add(1);
-    wire::append(outbox, *id, request.command() as u16, Kind::Command, |into| request.put(into));
-    *id
+    traffic::asks(request);
+    let (start, command) = (outbox.len() + wire::HEADER, request.command() as u16);
+    wire::append(outbox, *id, command, Kind::Command, |into| request.put(into));
+    Ahead { id: *id, command, payload: start..outbox.len() }
 }
 
 fn protocol(during: &Request<'_>, what: impl ToString) -> Error {

@@ -4,13 +4,14 @@ use super::client::{self, Client};
 use super::config_space::{ConfigSpace, Learned};
 use super::dma_log::DmaLog;
 use super::interface::{self, CONFIG, Guide};
-use super::irqs::Irqs;
+use super::irqs::{self, Irqs};
 use super::memory;
 use super::outside;
 use super::wire::reply::DeviceInfo;
 use super::wire::request::Request;
 use super::wire::{self, Access, Feature, Migration, value};
 use crate::hosts::process::Memory;
+use crate::hosts::reuse::Footprint;
 use migcert_core::device::{
     Capabilities, Device, GUEST_MEMORY, Interface, Machine, Options, Register, Seen, Sight, State, Step, walk,
 };
@@ -44,6 +45,19 @@ pub(super) struct Instance {
     is_up: bool,
     /// The memory of the process before it was given a state.
     before: Option<Memory>,
+    /// Whether whole scripts and states are sent at once.
+    sends_ahead: bool,
+    /// Whether somebody asks for that: looking takes its time.
+    is_measured: bool,
+}
+
+/// How an instance is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// One thing after the other.
+    InTurn,
+    /// Several at once, where the device can take that.
+    Ahead,
 }
 
 impl Instance {
@@ -52,8 +66,10 @@ impl Instance {
     pub(super) fn new(
         mut client: Client,
         guide: &Guide,
+        asks: Asks,
         learn: impl FnOnce(u64) -> Result<Arc<Learned>, Error>,
     ) -> Result<Instance, Error> {
+        let sends_ahead = asks == Asks::Ahead && client.is_whole;
         let outside = client.outside;
         let regions = (0..outside.unwrap_or(0).min(client::MOST)).map(Request::RegionInfo);
         client.plan(regions.chain([Client::MIGRATION]));
@@ -68,9 +84,9 @@ impl Instance {
             let flags = format!("GET MIGRATION says {flags:#x}, without STOP_COPY");
             return Err(Refusal::NotMigratable(flags).into());
         }
-        client.plan((info.irqs != 0).then_some(Request::IrqInfo(0)));
+        client.plan((info.irqs != 0 && !sends_ahead).then_some(Request::IrqInfo(0)));
         client.map()?;
-        let irqs = Irqs::new(&mut client, &info)?;
+        let irqs = if sends_ahead { Irqs::none() } else { Irqs::new(&mut client, &info)? };
         let mut carried = None;
         let interface = match outside {
             Some(region) => Interface::Registers(described(&mut client, region)?.into()),
@@ -98,7 +114,17 @@ impl Instance {
             state,
             is_up: false,
             before: None,
+            sends_ahead,
+            is_measured: asks == Asks::InTurn,
         })
+    }
+
+    /// What it takes while it waits for its next use.
+    pub(super) fn takes_from_us(&self) -> Footprint {
+        // Its socket, its process, what it prints, its input, its memory, and the line to its cell.
+        const DESCRIPTORS: usize = 6;
+        let memory = self.client.process.memory().map_or(u64::MAX, |memory| memory.now);
+        Footprint { descriptors: DESCRIPTORS + 1 + self.irqs.vectors() as usize, memory }
     }
 
     /// What a refused change of state is: a state that is refused, or a no.
@@ -114,17 +140,62 @@ impl Instance {
 
     /// What [`Instance::settle`] asks first.
     fn plan_to_settle(&mut self) {
-        if let Some(region) = self.client.outside {
-            let count = FIRST.min(self.client.most);
-            self.client.plan([Request::RegionRead(Access { offset: 0, region, count })]);
+        let settles = match self.client.outside {
+            Some(region) => Request::RegionRead(self.shown(region)),
+            None => Client::STATE,
+        };
+        self.client.plan([settles]);
+    }
+
+    /// Where it is shown what a step did outside.
+    fn shown(&self, region: u32) -> Access {
+        match self.sends_ahead {
+            true => Access { offset: outside::WHOLE, region, count: self.client.most },
+            false => Access { offset: 0, region, count: FIRST.min(self.client.most) },
         }
+    }
+
+    /// The requests that a step is, with what settles it; none where it is not one access.
+    fn requests<'s>(&self, step: &'s Step, region: u32, told: &'s mut Vec<u8>) -> Option<[Request<'s>; 2]> {
+        let bytes = told;
+        let first = match step {
+            Step::Read { region: GUEST_MEMORY, .. } | Step::Write { region: GUEST_MEMORY, .. } => {
+                return None;
+            }
+            Step::Request(_) => return None,
+            Step::Read { region, offset, size } => {
+                Request::RegionRead(Access { offset: *offset, region: *region, count: (*size).into() })
+            }
+            Step::Write { region, offset, size, value } => {
+                bytes.extend(value.to_le_bytes());
+                bytes.truncate((*size).into());
+                let access = Access { offset: *offset, region: *region, count: bytes.len() as u32 };
+                Request::RegionWrite(access, bytes)
+            }
+            Step::Receive(_) | Step::Pass(_) => {
+                bytes.extend(step.to_string().into_bytes());
+                Request::RegionWrite(Access { offset: 0, region, count: bytes.len() as u32 }, bytes)
+            }
+        };
+        Some([first, Request::RegionRead(self.shown(region))])
     }
 
     /// Waits until the device is done with a step, and shows what else can be seen of it.
     fn settle(&mut self, seen: &mut Vec<Sight>) -> Result<(), Error> {
         match self.client.outside {
+            Some(region) if self.sends_ahead => {
+                let shown = self.client.read_some(self.shown(region))?;
+                let shown = outside::see(shown).map_err(outside_is_wrong)?;
+                let (interrupts, others): (Vec<_>, Vec<_>) =
+                    shown.into_iter().partition(|sight| matches!(sight, Sight::Interrupt(_)));
+                seen.extend(others);
+                seen.extend(irqs::in_order(interrupts));
+            }
             Some(region) => seen.extend(happened(&mut self.client, region)?),
             None => drop(self.client.state()?),
+        }
+        if self.client.is_ahead() {
+            return Ok(());
         }
         seen.extend(self.irqs.raised(&mut self.client)?);
         for (span, sight) in self.client.memory.changes()? {
@@ -229,8 +300,11 @@ fn content(client: &mut Client, region: u32, at: u64) -> Result<Vec<u8>, Error> 
 
 fn happened(client: &mut Client, region: u32) -> Result<Vec<Sight>, Error> {
     let content = content(client, region, 0)?;
-    let wrong = |what| Misbehaved::Protocol { during: "what was seen outside".to_owned(), what };
-    Ok(outside::see(&content).map_err(wrong)?)
+    Ok(outside::see(&content).map_err(outside_is_wrong)?)
+}
+
+fn outside_is_wrong(what: String) -> Misbehaved {
+    Misbehaved::Protocol { during: "what was seen outside".to_owned(), what }
 }
 
 fn described(client: &mut Client, region: u32) -> Result<Vec<Register>, Error> {
@@ -257,6 +331,10 @@ impl Device for Instance {
     fn set_state(&mut self, to: State) -> Result<(), Error> {
         self.client.begin_step();
         let from = self.state;
+        if let Err(failure) = self.client.flush()? {
+            self.state = self.client.state()?;
+            return Err(BadState::from(failure).into());
+        }
         if !(from.saves() && to.saves()) {
             self.client.begin_transfer();
         }
@@ -266,7 +344,7 @@ impl Device for Instance {
         if to.saves() && to.runs() && !from.saves() {
             self.log.start(&mut self.client)?;
         }
-        if to == State::Resuming {
+        if to == State::Resuming && self.is_measured {
             // Of one that is gone, the answer tells.
             self.before = self.client.process.begin_growth().ok();
         }
@@ -293,7 +371,11 @@ impl Device for Instance {
 
     fn write_state(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.client.begin_step();
-        match self.client.write_state(bytes)? {
+        let written = match self.sends_ahead && self.state == State::Resuming {
+            true => self.client.post_state(bytes)?,
+            false => self.client.write_state(bytes)?,
+        };
+        match written {
             Ok(()) => Ok(()),
             Err(failure) if self.state == State::Resuming => Err(BadState::from(failure).into()),
             Err(failure) => Err(Refusal::from(failure).into()),
@@ -314,6 +396,9 @@ impl Device for Instance {
             return Err(Refusal::ByDevice("it does not offer a reset".to_owned()).into());
         }
         self.client.begin_step();
+        if !self.is_measured {
+            self.client.plan([Client::STATE, Client::UNMAP]);
+        }
         self.client.reset()?;
         self.state()?;
         self.client.begin_transfer();
@@ -347,6 +432,20 @@ impl Device for Instance {
         }
         self.access(step, &mut seen)?;
         Ok(Seen(seen))
+    }
+
+    fn foresee(&mut self, steps: &[Step]) {
+        let Some(region) = self.client.outside.filter(|_| self.sends_ahead && self.state.runs()) else {
+            return;
+        };
+        if !self.is_up && !self.guide.initial.is_empty() {
+            return;
+        }
+        let mut bytes = vec![vec![]; steps.len()];
+        let steps = steps.iter().zip(&mut bytes);
+        let requests = steps.map_while(|(step, bytes)| self.requests(step, region, bytes));
+        let requests: Vec<_> = requests.flatten().collect();
+        self.client.send_ahead(requests);
     }
 
     fn guest_memory(&mut self) -> Result<Vec<u8>, Error> {
@@ -390,6 +489,7 @@ impl Device for Instance {
     }
 
     fn footprint(&mut self) -> Result<Option<u64>, Error> {
+        self.is_measured = true;
         let now = self.client.process.memory()?;
         Ok(Some(now.grown_since(*self.before.get_or_insert(now))))
     }

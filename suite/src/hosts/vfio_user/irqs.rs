@@ -6,6 +6,7 @@ use migcert_core::device::Sight;
 use migcert_core::error::Error;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,7 +31,7 @@ impl Irqs {
     pub(super) fn new(client: &mut Client, info: &DeviceInfo) -> Result<Irqs, Error> {
         const PCI: [u32; 3] = [2, 1, 0];
         let types = if info.flags & DeviceInfo::PCI != 0 { PCI.to_vec() } else { (0..info.irqs).collect() };
-        let mut irqs = Irqs { index: 0, masks_itself: false, events: None, outlives_device: false };
+        let mut irqs = Irqs::none();
         for index in types.into_iter().filter(|index| *index < info.irqs) {
             let found = client.irqs(index)?;
             if found.count == 0 || found.flags & IrqInfo::EVENTFD == 0 || client.most_fds == 0 {
@@ -43,6 +44,11 @@ impl Irqs {
             break;
         }
         Ok(irqs)
+    }
+
+    /// None: they come another way.
+    pub(super) fn none() -> Irqs {
+        Irqs { index: 0, masks_itself: false, events: None, outlives_device: false }
     }
 
     /// It is gone after whoever could signal them: the events may serve another device.
@@ -76,6 +82,18 @@ impl Irqs {
         }
         Ok(sights)
     }
+}
+
+/// Interrupts that were raised one by one, as they are counted: by vector, and not more often than that.
+pub(super) fn in_order(raised: Vec<Sight>) -> Vec<Sight> {
+    let mut times = BTreeMap::<u32, u64>::new();
+    for sight in raised {
+        if let Sight::Interrupt(vector) = sight {
+            *times.entry(vector).or_default() += 1;
+        }
+    }
+    let each = |(vector, times): (u32, u64)| (0..times.min(TIMES)).map(move |_| Sight::Interrupt(vector));
+    times.into_iter().flat_map(each).collect()
 }
 
 impl Drop for Irqs {

@@ -9,17 +9,21 @@
 //! | 0 | written | a step in the notation of case files: `pass 3`, `receive 00ff` |
 //! | 0 | read | takes what was to be seen outside since it was read last: its length in 4 bytes, then JSON |
 //! | 4 | read | once more what was taken, from its beginning |
+//! | 0x800_0000 | read | takes the same without the length, in an answer that is as long as that; with `whole` only |
 //! | 0x1000_0000 | read | the registers of the device: the length in 4 bytes, then JSON |
 //!
 //! Bytes after the end of what is read are 0. What is seen is a list of `{"bytes": HEX}`,
 //! `{"memory": {"address": N, "bytes": HEX}}` and `{"words": TEXT}`, and nothing at all where nothing
-//! was seen; interrupts come as interrupts do.
+//! was seen; interrupts come as interrupts do. A server that also answers `"whole": true` shows
+//! interrupts for which it was given no eventfd here, too, as `{"interrupt": VECTOR}`.
 //! Steps are also taken while the device is stopped: then `pass` must do nothing. A
 //! register is `{"name", "region", "offset", "size", "count", "stride", "writable", "max"}`.
 
 use migcert_core::device::{Register, Sight};
 use serde::{Deserialize, Serialize};
 
+/// Where all that was seen is taken at once, by servers that can do that.
+pub(super) const WHOLE: u64 = 0x800_0000;
 /// Where the description is.
 pub(super) const DESCRIPTION: u64 = 0x1000_0000;
 /// Bytes of the region.
@@ -33,10 +37,10 @@ enum Shown {
     Bytes(String),
     Memory { address: u64, bytes: String },
     Words(String),
+    Interrupt(u32),
 }
 
-/// What is to be seen outside, as it is read; `None` for nothing. Values, interrupts and
-/// errors go other ways.
+/// What is to be seen outside, as it is read; `None` for nothing. Values and errors go other ways.
 pub(super) fn show(sights: &[Sight]) -> Option<Vec<u8>> {
     let shown = sights.iter().filter_map(|sight| match sight {
         Sight::Bytes(bytes) => Some(Shown::Bytes(hex::encode(bytes))),
@@ -44,7 +48,8 @@ pub(super) fn show(sights: &[Sight]) -> Option<Vec<u8>> {
             Some(Shown::Memory { address: *address, bytes: hex::encode(bytes) })
         }
         Sight::Words(words) => Some(Shown::Words(words.clone())),
-        Sight::Value(_) | Sight::Interrupt(_) | Sight::Refused { .. } | Sight::Volatile => None,
+        Sight::Interrupt(vector) => Some(Shown::Interrupt(*vector)),
+        Sight::Value(_) | Sight::Refused { .. } | Sight::Volatile => None,
     });
     let shown: Vec<Shown> = shown.collect();
     if shown.is_empty() { None } else { serde_json::to_vec(&shown).ok() }
@@ -65,6 +70,7 @@ pub(super) fn see(json: &[u8]) -> Result<Vec<Sight>, String> {
             Shown::Bytes(digits) => Sight::Bytes(bytes(digits)?),
             Shown::Memory { address, bytes: digits } => Sight::Memory { address, bytes: bytes(digits)? },
             Shown::Words(words) => Sight::Words(words),
+            Shown::Interrupt(vector) => Sight::Interrupt(vector),
         })
     };
     shown.into_iter().map(sight).collect()

@@ -139,6 +139,13 @@ impl Server {
                 self.set_irqs(irqs, fds)?;
                 Reply::Done
             }
+            Request::RegionRead(access @ Access { offset: outside::WHOLE, region, count })
+                if region == self.outside() =>
+            {
+                data = outside::show(&std::mem::take(&mut self.seen)).unwrap_or_default();
+                let all = u32::try_from(data.len()).ok().filter(|all| *all <= count.min(self.most));
+                Reply::RegionRead(Access { count: all.ok_or(EINVAL)?, ..access }, &data)
+            }
             Request::RegionRead(access) if access.count <= self.most => {
                 data = self.read(access)?;
                 Reply::RegionRead(access, &data)
@@ -187,7 +194,7 @@ impl Server {
         let outside = Some(self.outside());
         let capabilities = Capabilities {
             max_msg_fds: VECTORS as u32,
-            migcert: Some(Extension { outside }),
+            migcert: Some(Extension { outside, whole: true }),
             ..Capabilities::default()
         };
         Ok(Version { major: 0, minor: proposed.minor.min(MINOR), capabilities })
@@ -259,7 +266,8 @@ impl Server {
         self.show(seen)
     }
 
-    /// Raises the interrupts among what was seen, and keeps the rest to be read.
+    /// Raises the interrupts among what was seen, and keeps the rest to be read: so also those that have no
+    /// eventfd.
     fn show(&mut self, seen: Seen) -> Result<(), u32> {
         for sight in seen.0 {
             match sight {
@@ -269,7 +277,7 @@ impl Server {
                     Some(Some(event)) => {
                         rustix::io::write(event, &1u64.to_ne_bytes()).map_err(|_| EIO)?;
                     }
-                    Some(None) => {}
+                    Some(None) => self.seen.push(Sight::Interrupt(vector)),
                     None => self.seen.push(Sight::Words(format!("interrupt {vector}"))),
                 },
                 other => self.seen.push(other),

@@ -5,7 +5,7 @@ mod unanswered;
 use super::channel::Channel;
 use super::client::Client;
 use super::config_space::{ConfigSpace, Learned};
-use super::device::Instance;
+use super::device::{Asks, Instance};
 use super::interface::{CONFIG, Guide, Place};
 use super::memory;
 use super::wire::reply::{DeviceInfo, IrqInfo, RegionInfo, Reply};
@@ -189,7 +189,7 @@ fn client(logs: Logs) -> Client {
 
 fn device(logs: Logs, guide: &Guide) -> Instance {
     let learn = |size| Ok(Learned::of(&mut client(Logs::default()), size, &guide.never).into());
-    Instance::new(client(logs), guide, learn).expect("a device")
+    Instance::new(client(logs), guide, Asks::InTurn, learn).expect("a device")
 }
 
 #[track_caller]

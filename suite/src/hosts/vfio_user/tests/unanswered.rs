@@ -65,7 +65,7 @@ fn conversation() -> Vec<(&'static str, Reply<'static>)> {
 /// What the client's side of that conversation does.
 fn live(client: Client) -> Result<(), Error> {
     let no_pci = |_| Err(io::Error::other("not a PCI device").into());
-    let mut device = Instance::new(client, &Guide::default(), no_pci)?;
+    let mut device = Instance::new(client, &Guide::default(), Asks::InTurn, no_pci)?;
     device.guest(&Step::Read { region: REGION, offset: 0, size: 4 })?;
     device.guest(&write(REGION, 4, 7))?;
     device.estimate()?;

@@ -51,6 +51,10 @@ pub struct Extension {
     /// The number of the outside region.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outside: Option<u32>,
+    /// Whether all that a step does is to be seen there, also interrupts that have no eventfd, and as much
+    /// as there is at one read: then a whole script can be asked for at once.
+    #[serde(default)]
+    pub whole: bool,
 }
 
 #[derive(Default, Serialize, Deserialize)]
