@@ -56,7 +56,7 @@ const LAYERS: &[(&str, Layers)] = &[
     ("benches", &[
         ("tools", &["peer"]),
         ("benches", &["check", "envelope", "matrix", "vfio_user"]),
-        ("examples", &["budget", "corpus", "detection", "minimisers", "oracles", "seeds"]),
+        ("examples", &["budget", "corpus", "cost", "detection", "minimisers", "oracles", "seeds"]),
     ]),
     ("proptests", &[
         ("engine", &["engine"]),
