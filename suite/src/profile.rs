@@ -204,6 +204,7 @@ impl Profile {
                 let manifest = manifest.ok_or(Why::NoInfo)?;
                 let guest = guest.ok_or(Why::NoGuest)?;
                 let opens = Opens::of(guest).ok_or_else(|| Why::Guest(guest.clone()))?;
+                let processes = if text.reuse == Some(false) { Processes::Fresh } else { processes };
                 let config = Config { program, args, manifest, guest: opens, limits, processes, shared };
                 let (profile, guest) = (self.path.clone(), guest.clone());
                 expected = Some(Expected { profile, guest, program: VhostUser::new(config.clone()), words });

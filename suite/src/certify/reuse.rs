@@ -31,6 +31,8 @@ const TRIED: u32 = 5;
 const HELD: usize = 3;
 /// One in `AUDIT` cases is judged on new instances as well.
 const AUDIT: u32 = 32;
+/// At most 1/`TRYING` of a limited time is for that.
+const TRYING: u32 = 6;
 /// Minimum number of cases in a run for reuse: in shorter runs it does not pay.
 const FEW: u64 = 100;
 /// Number of times that a difference must show again to count.
@@ -230,27 +232,27 @@ fn is_audited(rule: &Rule, index: u32) -> bool {
     (index + number as u32) % AUDIT == AUDIT - 1
 }
 
-/// Whether the cases of the rules about resets hold that are tried first.
+/// Whether the first cases of the rules about resets hold, as many as there is time for.
 fn is_fresh_after_a_reset(job: &Job<'_>, at: usize, interfaces: &Interfaces) -> bool {
     let subject = &job.subjects[at];
     if subject.program.reusing().is_none() {
         return false;
     }
-    let cases: Vec<_> = resets().flat_map(|rule| (0..TRIED).map(move |index| (rule, index))).collect();
+    let cases: Vec<_> = (0..TRIED).flat_map(|index| resets().map(move |rule| (rule, index))).collect();
+    let until = job.budget.part(TRYING);
     let tried = parallel::each(&cases, job.threads.first, |(rule, index)| {
-        let judged = deadline::until(job.budget.end(), || {
+        let judged = deadline::until(until, || {
             let drawn = drawn(job, rule, (at, at), *index, interfaces)?;
             Some(rule.alone(&Bench::new(&drawn.case, subject, subject).blind(drawn.blind)))
         });
-        judged.whole()
+        judged.whole().flatten()
     });
-    let held = |(case, outcome): &(&(&Rule, u32), &Option<Option<Outcome>>)| {
-        case.0.id == RESETS[0] && matches!(outcome, Some(Some(Outcome::Held)))
-    };
-    let is_other = |outcome: &Option<Option<Outcome>>| {
-        matches!(outcome, None | Some(Some(Outcome::Broken(_) | Outcome::Unsettled(_))))
-    };
-    !tried.iter().any(is_other) && HELD <= cases.iter().zip(&tried).filter(held).count()
+    let is_bad = |outcome: &Outcome| matches!(outcome, Outcome::Broken(_) | Outcome::Unsettled(_));
+    let held = cases
+        .iter()
+        .zip(&tried)
+        .filter(|((rule, _), outcome)| rule.id == RESETS[0] && matches!(outcome, Some(Outcome::Held)));
+    HELD <= held.count() && !tried.iter().flatten().any(is_bad)
 }
 
 fn resets() -> impl Iterator<Item = &'static Rule> {

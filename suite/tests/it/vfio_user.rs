@@ -5,7 +5,7 @@ use arbitrary::Unstructured;
 use migcert::bench::Bench;
 use migcert::case::Case;
 use migcert::certificate::RuleResult;
-use migcert::certify::{Budget, Job, certify};
+use migcert::certify::{self, Budget, Job, certify};
 use migcert::devices::{fault::Fault, faulty};
 use migcert::finding::Outcome;
 use migcert::generate::script::{self, Between};
@@ -52,6 +52,27 @@ fn a_clean_device_passes() {
         let quiet = matches!(result.outcome, Outcome::Held | Outcome::NotApplicable(_));
         assert!(quiet, "{}: {:?}", result.rule.id, result.outcome);
     }
+}
+
+/// What an instance shows that served before, and is sent whole scripts, is what a new one shows: outcomes, and
+/// how much guests saw.
+#[test]
+fn reused_instances_show_what_new_ones_show() {
+    let rules = ["twin-after-load", "chunking", "source-goes-on"].map(|id| rules::named(id).expect("a rule"));
+    let subjects = [served("builtin:nic")];
+    let reopen = |name: &str| Ok(served(name));
+    let ran = |reuse| {
+        let known = Known::default();
+        let job = job(&subjects, &known, &reopen, rules.to_vec(), 40);
+        let ran = certify::run(&Job { reuse, ..job }, &|_| ());
+        let reused = ran.reused.into_iter().flatten().map(|reused| (reused.cases, reused.differs)).next();
+        let judged = ran.pieces.into_iter().map(|piece| piece.judged);
+        let judged = judged.map(|judged| (judged.rule.id, judged.outcome, judged.judged, judged.counted));
+        (judged.collect::<Vec<_>>(), reused)
+    };
+    let ((new, none), (reused, cases)) = (ran(false), ran(true));
+    assert_eq!((none, cases), (None, Some((120, None))));
+    assert_eq!(new, reused);
 }
 
 /// Whoever breaks a rule in process breaks it over the socket by the same case; who doesn't, doesn't.
@@ -141,7 +162,17 @@ fn run(
     rules: Vec<&'static Rule>,
     cases: u32,
 ) -> Vec<RuleResult> {
-    let job = Job {
+    certify(&job(subjects, &Known::default(), reopen, rules, cases), &|_| ())
+}
+
+fn job<'a>(
+    subjects: &'a [Subject],
+    known: &'a Known,
+    reopen: &'a (dyn Fn(&str) -> Result<Subject, String> + Sync),
+    rules: Vec<&'static Rule>,
+    cases: u32,
+) -> Job<'a> {
+    Job {
         subjects,
         rules,
         seed: 1,
@@ -150,11 +181,10 @@ fn run(
         threads: Threads::exactly(1),
         fit: None,
         budget: Budget::unlimited(),
-        known: &Known::default(),
+        known,
         reuse: false,
         reopen,
-    };
-    certify(&job, &|_| ())
+    }
 }
 
 fn builtin(name: &str) -> Subject {
