@@ -11,7 +11,7 @@ use crate::bench::{Bench, Counted};
 use crate::case::Case;
 use crate::certificate::Reused;
 use crate::deadline;
-use crate::finding::{Finding, Outcome};
+use crate::finding::{Finding, NotApplicable, Outcome};
 use crate::parallel;
 use crate::rule::Rule;
 use crate::rules::{self, Judge};
@@ -128,20 +128,18 @@ impl Reuse {
         for used in &used {
             used.both.fetch_add(1, Relaxed);
         }
-        let differ = known == generation()
-            && match (&before, &now) {
-                (Outcome::Held, Outcome::Broken(_)) => true,
-                // What is volatile may have been another by chance. Control runs are for new instances alone:
-                // what a reset left would be learned as volatile.
-                (Outcome::Broken(_), Outcome::Held) => {
-                    (0..AGAIN).all(|_| {
-                        let again = Bench::new(case, source, destination).hasty().reusing();
-                        let new = Bench::new(case, source, destination);
-                        matches!(rule.alone(&again), Outcome::Broken(_)) && judge(rule, &new) == Outcome::Held
-                    }) && known == generation()
-                }
-                _ => false,
-            };
+        // What is volatile may differ by chance. Control runs are for new instances only: they would learn as
+        // volatile what a reset left.
+        let again = || {
+            let before = rule.alone(&Bench::new(case, source, destination).hasty().reusing());
+            [before, judge(rule, &Bench::new(case, source, destination))]
+        };
+        let (was, is) = (OutcomeKind::of(&before), OutcomeKind::of(&now));
+        let is_again = || again().each_ref().map(OutcomeKind::of) == [was, is];
+        let differ = was != is
+            && ![was, is].contains(&OutcomeKind::Unsettled)
+            && (0..AGAIN).all(|_| is_again())
+            && known == generation();
         if differ {
             let (before, now, number) = (before.name(), now.name(), index + 1);
             let what =
@@ -224,6 +222,27 @@ impl Used {
 
 fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is compared of outcomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OutcomeKind {
+    Held,
+    /// Broken, whichever rule is blamed.
+    Broken,
+    NotApplicable,
+    Unsettled,
+}
+
+impl OutcomeKind {
+    fn of(outcome: &Outcome) -> OutcomeKind {
+        match outcome {
+            Outcome::Held => OutcomeKind::Held,
+            Outcome::Broken(_) | Outcome::NotApplicable(NotApplicable::Blamed) => OutcomeKind::Broken,
+            Outcome::NotApplicable(_) => OutcomeKind::NotApplicable,
+            Outcome::Unsettled(_) => OutcomeKind::Unsettled,
+        }
+    }
 }
 
 /// Whether a case is always judged on new instances, too: the same cases in each run.

@@ -9,7 +9,7 @@ use crate::known::Known;
 use crate::parallel::Threads;
 use crate::subject::Subject;
 use migcert_core::device::{Capabilities, Device, Outside, Seen, Sight, Step};
-use migcert_core::error::Error;
+use migcert_core::error::{Error, Refusal};
 use migcert_core::model::ModelId;
 use migcert_core::program::{Manifest, Program};
 use migcert_core::version::Setup;
@@ -24,6 +24,8 @@ enum Keeps {
     ARareValue,
     /// An instance that is used again was not even reset.
     Everything,
+    /// An instance that is used again takes no state.
+    ARefusal,
 }
 
 /// A reference device, and the same with instances that are used again.
@@ -43,6 +45,7 @@ struct Marked {
     keeps: Keeps,
     saw_value: bool,
     is_marked: bool,
+    was_used: bool,
 }
 
 struct Sticky {
@@ -92,7 +95,7 @@ impl Program for Again {
         let keeps = self.keeps;
         let start = || {
             let device = self.program.start(model, setup, outside)?;
-            Ok::<_, Error>(Marked { device, keeps, saw_value: false, is_marked: false })
+            Ok::<_, Error>(Marked { device, keeps, saw_value: false, is_marked: false, was_used: false })
         };
         if !self.reuses {
             return Ok(Box::new(start()?));
@@ -124,7 +127,6 @@ impl Device for Marked {
         state() -> State;
         set_state(to: State) -> ();
         read_state(into: &mut [u8]) -> usize;
-        write_state(bytes: &[u8]) -> ();
         estimate() -> Option<u64>;
         guest_memory() -> Vec<u8>;
         set_guest_memory(memory: &[u8]) -> ();
@@ -141,6 +143,12 @@ impl Device for Marked {
             seen.0.push(Sight::Bytes(vec![1]));
         }
         Ok(seen)
+    }
+    fn write_state(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.keeps == Keeps::ARefusal && self.was_used {
+            return Err(Refusal::ByDevice("it had one already".to_owned()).into());
+        }
+        self.device.write_state(bytes)
     }
     fn reset(&mut self) -> Result<(), Error> {
         self.is_marked |= self.keeps == Keeps::ARareValue && self.saw_value;
@@ -184,8 +192,9 @@ impl Drop for Sticky {
         let Some(mut device) = self.device.take() else { return };
         let back = match device.keeps {
             Keeps::Everything => device.set_state(State::Running),
-            Keeps::Nothing | Keeps::ARareValue => device.reset(),
+            _ => device.reset(),
         };
+        device.was_used = true;
         if back.is_ok() {
             locked(&self.idle).push((self.setup.clone(), device));
         }
@@ -200,15 +209,19 @@ fn subject(keeps: Keeps) -> Subject {
 
 /// The results of some rules, and how often instances were used again.
 fn results(keeps: Keeps, reuse: bool) -> (Vec<RuleResult>, Option<Reused>) {
+    let ids = ["walks-arrive", "twin-after-load", "source-goes-on", "chunking", "reset-is-fresh"];
+    results_of(&ids, keeps, reuse)
+}
+
+fn results_of(ids: &[&str], keeps: Keeps, reuse: bool) -> (Vec<RuleResult>, Option<Reused>) {
     let subjects = [subject(keeps)];
     let known = Known::default();
     let reopen = |_: &str| Ok(subject(keeps));
-    let ids = ["walks-arrive", "twin-after-load", "source-goes-on", "chunking", "reset-is-fresh"];
     let job = Job {
         subjects: &subjects,
         rules: ids.iter().filter_map(|id| rules::named(id)).collect(),
         seed: 1,
-        cases: 40,
+        cases: 200 / ids.len() as u32,
         fit: None,
         shrinks: 0,
         threads: Threads::exactly(1),
@@ -259,4 +272,13 @@ fn what_a_reset_leaves_becomes_a_finding() {
     let (again, reused) = results(Keeps::ARareValue, true);
     assert!(reused.and_then(|reused| reused.differs).is_some());
     assert_eq!(broken(&again), ["reset-is-fresh"]);
+}
+
+/// A rule that does not apply to instances with a past is judged on new ones.
+#[test]
+fn what_does_not_apply_to_reused_instances_only_is_a_difference() {
+    let (again, reused) = results_of(&["reset-forgets-a-load"], Keeps::ARefusal, true);
+    let differs = reused.and_then(|reused| reused.differs).expect("they differ");
+    assert!(differs.ends_with("not-applicable on reused instances, held on new ones"), "{differs}");
+    assert_eq!((again[0].outcome.clone(), again[0].judged), (Outcome::Held, 200));
 }
